@@ -1,0 +1,77 @@
+//! What a shard asks its shell to do.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::event::{Event, Refusal};
+use crate::policy::Grant;
+use crate::wire::Version;
+
+/// A connection within one shard. Ids are used again, generations are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    /// Place in the shard's table.
+    pub index: u32,
+    /// Which occupant of that place.
+    pub generation: u32,
+}
+
+/// The far end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The client's address (the true one, where a listed proxy told it).
+    pub address: SocketAddr,
+    /// The listener's name in the configuration.
+    pub listener: Arc<str>,
+}
+
+/// Something that the shell is to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Judge a login, elsewhere, and answer with `Shard::judged`.
+    Judge(Box<Login>),
+    /// Write what the outbox holds, then close the socket.
+    Close(ConnId),
+    /// Put an event on record.
+    Record(Box<Event>),
+}
+
+/// A login to judge. Holds a secret: never printed, dropped once judged.
+pub struct Login {
+    /// Whose.
+    pub conn: ConnId,
+    /// From where.
+    pub peer: Peer,
+    /// The version that CONNECT asked for.
+    pub version: Version,
+    /// As sent; empty where the server is to assign one.
+    pub client_id: Box<str>,
+    /// As sent.
+    pub username: Option<Box<str>>,
+    /// As sent.
+    pub password: Option<Box<[u8]>>,
+}
+
+/// What a login amounts to.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Comes in, with this grant.
+    Admit(Arc<Grant>),
+    /// Judged and refused. The client is told 0x86 (5.0) or return code 5 (3.x) whatever the
+    /// reason; the true one goes on record.
+    Refuse(Refusal),
+    /// Nothing could be judged (database away, queue full): closed without CONNACK, so that the
+    /// client tries again.
+    Undecided(Refusal),
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login")
+            .field("conn", &self.conn)
+            .field("peer", &self.peer)
+            .field("client_id", &self.client_id)
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}

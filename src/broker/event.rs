@@ -1,0 +1,147 @@
+//! What happened: the events that go on record.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::effect::Peer;
+use crate::policy::TeamId;
+use crate::time::{Span, Time};
+use crate::wire::{ReasonCode, Version};
+
+/// One event of the data path.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// When.
+    pub at: Time,
+    /// Whose.
+    pub who: Who,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// Whose event it is, as far as known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Who {
+    /// The compartment; `None` for principals that span teams and for logins that were refused
+    /// before a team was known.
+    pub team: Option<TeamId>,
+    /// As sent, judged or not.
+    pub username: Option<Arc<str>>,
+    /// As sent or assigned.
+    pub client_id: Option<Arc<str>>,
+    /// From where.
+    pub peer: Peer,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EventKind {
+    /// CONNACK with success was sent.
+    Connected {
+        /// MQTT version.
+        version: Version,
+        /// Clean start or session.
+        clean_start: bool,
+        /// A session was resumed.
+        session_present: bool,
+        /// Seconds in force.
+        keep_alive: u16,
+        /// How long the session outlives the connection.
+        session_expiry: Span,
+    },
+    /// A connection ended before it was admitted.
+    ConnectRefused {
+        /// The true reason, which the client is not told.
+        reason: Refusal,
+        /// What the client was told; `None`: closed without a word.
+        told: Option<ReasonCode>,
+    },
+    /// An admitted connection ended.
+    Disconnected {
+        /// Why.
+        cause: DisconnectCause,
+        /// How long it lasted.
+        duration: Span,
+        /// Messages that the client published.
+        messages_in: u64,
+        /// Messages delivered to it.
+        messages_out: u64,
+        /// Bytes of MQTT it sent.
+        bytes_in: u64,
+        /// Bytes of MQTT sent to it.
+        bytes_out: u64,
+    },
+    /// Another connection took the session; recorded for the one that lost it.
+    TakenOver {
+        /// The address of the connection that took it.
+        by: SocketAddr,
+    },
+    /// A publish (or, with `will`, a will) was not accepted.
+    PublishRefused {
+        /// Full name.
+        topic: Box<str>,
+        /// What the client was told, or would have been at QoS 0.
+        reason: ReasonCode,
+        /// In plain words: `policy`, `outside the team`, `quota` …
+        why: &'static str,
+        /// It was the will.
+        will: bool,
+    },
+    /// A filter of a SUBSCRIBE was not granted.
+    SubscribeRefused {
+        /// Full filter.
+        filter: Box<str>,
+        /// What the client was told.
+        reason: ReasonCode,
+        /// In plain words.
+        why: &'static str,
+    },
+}
+
+/// Why a connection was not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// No such username.
+    UnknownUser,
+    /// The username has no credential: it cannot log in.
+    NoCredential,
+    /// The password does not match.
+    WrongPassword,
+    /// Neither username nor password, and the listener takes no anonymous clients.
+    Anonymous,
+    /// The team is suspended.
+    TeamSuspended,
+    /// The role demands another client id.
+    ClientId,
+    /// The login could not be judged in time or at all.
+    Unavailable,
+    /// Too many logins wait to be judged.
+    Busy,
+    /// No complete CONNECT in time.
+    ConnectTimeout,
+    /// Not MQTT, or not as the standard has it.
+    Malformed(ReasonCode),
+    /// A limit on connections or sessions.
+    Quota,
+    /// The client went away first.
+    Gone,
+    /// The broker is stopping.
+    Stopping,
+}
+
+/// Why an admitted connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DisconnectCause {
+    /// DISCONNECT with this reason.
+    Client(ReasonCode),
+    /// The socket closed without DISCONNECT.
+    Lost,
+    /// Nothing came for one and a half times the keep alive.
+    KeepAlive,
+    /// Another connection took the session.
+    TakenOver,
+    /// The client broke the protocol; it was told this.
+    Protocol(ReasonCode),
+    /// The broker ended it; it was told this.
+    Server(ReasonCode),
+}

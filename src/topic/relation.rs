@@ -1,0 +1,1 @@
+//! How two filters relate: containment and overlap.
