@@ -1,1 +1,131 @@
-//! To be written.
+//! One session's protocol state `[MQTT-4.1]`: subscriptions, the two QoS flows, the queue, the will.
+//!
+//! A session knows nothing of sockets, bytes or other sessions; `broker` moves its messages and
+//! tells it the time. It outlives its connection for as long as its expiry says.
+
+mod incoming;
+mod outgoing;
+mod subscriptions;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+pub use incoming::{Incoming, Receipt};
+pub use outgoing::{Outgoing, PubRecOutcome, QueueFull, Queued, Resend};
+pub use subscriptions::{Subscription, Subscriptions};
+
+use crate::policy::Grant;
+use crate::team::{Message, Presence, SessionAddress, SessionKey, Team};
+use crate::time::{Span, Time};
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    /// Whose, within the team.
+    pub key: SessionKey,
+    /// Where it lives.
+    pub address: SessionAddress,
+    /// The compartment that it belongs to: its team, or the commons.
+    pub team: Arc<Team>,
+    /// What it may do; that of the connection, or of the last one.
+    pub grant: Arc<Grant>,
+    /// Index of its connection.
+    pub conn: Option<u32>,
+    /// How long it outlives a connection.
+    pub expiry: Span,
+    /// When it ends, while it has no connection.
+    pub expires: Time,
+    /// The will of the connection, or of the last one while it is delayed.
+    pub will: Option<Will>,
+    /// When the will goes out, while it is delayed.
+    pub will_due: Time,
+    /// The earliest timer set for it.
+    pub timer: Time,
+    /// What it wants.
+    pub subscriptions: Subscriptions,
+    /// QoS 1 and 2 towards the client.
+    pub outgoing: Outgoing,
+    /// QoS 2 from the client.
+    pub incoming: Incoming,
+    /// Retained messages still to be sent.
+    pub replays: VecDeque<Replay>,
+    /// What share groups know of it.
+    pub presence: Arc<Presence>,
+}
+
+/// A will `[MQTT-3.1.2.5]`, kept from CONNECT.
+#[derive(Debug)]
+pub struct Will {
+    /// The message. Its `expires` is set when it is published.
+    pub message: Message,
+    /// Its expiry from then on.
+    pub expiry: Option<Span>,
+    /// Between the end of the connection and the will.
+    pub delay: Span,
+}
+
+/// Retained messages on their way to a new subscription: a place in a walk over one team's.
+#[derive(Debug)]
+pub struct Replay {
+    /// Whose retained messages.
+    pub team: Arc<Team>,
+    /// The subscription's key in [`Subscriptions`]; when it is gone, so is the replay.
+    pub subscription: Arc<str>,
+    /// The last topic sent.
+    pub after: Option<Box<str>>,
+}
+
+impl Session {
+    /// A session without anything in it.
+    pub fn new(
+        key: SessionKey,
+        address: SessionAddress,
+        team: Arc<Team>,
+        grant: Arc<Grant>,
+    ) -> Self {
+        Self {
+            key,
+            address,
+            team,
+            grant,
+            conn: None,
+            expiry: Span::ZERO,
+            expires: Time::NEVER,
+            will: None,
+            will_due: Time::NEVER,
+            timer: Time::NEVER,
+            subscriptions: Subscriptions::default(),
+            outgoing: Outgoing::default(),
+            incoming: Incoming::default(),
+            replays: VecDeque::new(),
+            presence: Arc::default(),
+        }
+    }
+
+    /// A connection came or went.
+    pub fn attach(&mut self, conn: Option<u32>) {
+        self.conn = conn;
+        self.presence.connected.store(conn.is_some(), Ordering::Relaxed);
+    }
+
+    /// Tells share groups how much waits.
+    pub fn publish_waiting(&self) {
+        let waiting = u32::try_from(self.outgoing.waiting()).unwrap_or(u32::MAX);
+        self.presence.waiting.store(waiting, Ordering::Relaxed);
+    }
+
+    /// The next time at which something is due while there is no connection.
+    pub fn due(&self) -> Time {
+        match self.conn {
+            Some(_) => Time::NEVER,
+            None => self.expires.min(self.will_due),
+        }
+    }
+
+    /// A full topic as this session's client sees it: its mount taken off. `None` where it lies
+    /// outside the mount, so that the client has no name for it.
+    pub fn unmount<'t>(&self, topic: &'t str) -> Option<&'t str> {
+        topic.strip_prefix(self.grant.mount())
+    }
+}

@@ -1,1 +1,22 @@
-//! To be written.
+//! The compartment. A [`Team`] owns its routes, its retained messages and its session registry;
+//! whoever has a `&Team` in hand has no way to name another team's.
+//!
+//! The one door between teams is [`World::commons`]: the compartment of principals that span teams
+//! and of topics that belong to none. Every publish consults its routes beside its own team's; no
+//! other code looks into two compartments.
+//!
+//! Shared by all shards and read-mostly: a reader-writer lock a team for the routes, another for
+//! the retained messages, a mutex for the registry; each is held for one look-up or one change and
+//! never while anything else is locked. Called by `session` and `broker`.
+
+mod message;
+mod registry;
+mod retained;
+mod routes;
+mod world;
+
+pub use message::{Message, MessageView};
+pub use registry::{Claim, SessionAddress, SessionKey};
+pub use retained::{Retained, RetainedFull};
+pub use routes::{Group, Matched, Member, Presence, Route, Routes};
+pub use world::{Compartment, Generation, Team, World};

@@ -62,9 +62,6 @@ impl<'a> SharedFilter<'a> {
     /// [`TopicError`], the first that applies.
     pub fn parse(text: &'a str, max_length: u16, max_levels: u16) -> Result<Self, TopicError> {
         let filter = TopicFilter::parse(text, max_length, max_levels)?;
-        Ok(Self {
-            group: None,
-            filter,
-        }) // topic: to be written
+        Ok(Self { group: None, filter }) // topic: to be written
     }
 }

@@ -7,6 +7,8 @@
 mod filter;
 mod name;
 mod relation;
+mod trie;
 
 pub use filter::{SharedFilter, TopicFilter};
 pub use name::{TopicError, TopicName};
+pub use trie::Trie;

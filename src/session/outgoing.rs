@@ -1,0 +1,326 @@
+//! QoS 1 and 2 towards the client: the inflight window and the queue behind it `[MQTT-4.3]`,
+//! `[MQTT-4.4]`, `[MQTT-4.9]`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::limits::Limits;
+use crate::team::Message;
+use crate::time::Time;
+use crate::wire::{PacketId, QoS};
+
+/// A message for one client.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    /// Shared with everyone else who waits for it.
+    pub message: Arc<Message>,
+    /// As it will be delivered: 1 or 2.
+    pub qos: QoS,
+    /// The flag as it will be delivered.
+    pub retain: bool,
+    /// Of the subscription that matched; 0: none.
+    pub subscription_id: u32,
+}
+
+/// Both halves: what is in flight, and what waits.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// In the order sent, which is the order of resending. Entries that are done stay until they
+    /// reach the front, so that an identifier is found by its distance from the front.
+    inflight: VecDeque<Inflight>,
+    live: u16,
+    last_id: u16,
+    queue: VecDeque<Queued>,
+    queued_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Inflight {
+    id: PacketId,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// PUBLISH was sent; PUBACK or PUBREC is awaited.
+    Published(Queued),
+    /// PUBREL was sent; PUBCOMP is awaited.
+    Released,
+    /// Acknowledged.
+    Done,
+}
+
+/// The queue holds as much as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueFull;
+
+/// What PUBREC leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PubRecOutcome {
+    /// PUBREL goes out.
+    Release,
+    /// The client refused the message: the flow is over.
+    Over,
+    /// No such identifier: PUBREL goes out with 0x92.
+    Unknown,
+}
+
+/// What is sent again when a session is resumed `[MQTT-4.4.0-1]`.
+#[derive(Debug)]
+pub enum Resend<'a> {
+    /// PUBLISH with DUP.
+    Publish(PacketId, &'a Queued),
+    /// PUBREL.
+    Release(PacketId),
+}
+
+impl Outgoing {
+    /// Messages in flight and in the queue.
+    pub fn waiting(&self) -> usize {
+        usize::from(self.live) + self.queue.len()
+    }
+
+    /// Messages in flight.
+    pub const fn in_flight(&self) -> u16 {
+        self.live
+    }
+
+    /// Messages in the queue.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Bytes in the queue.
+    pub const fn queued_bytes(&self) -> u64 {
+        self.queued_bytes
+    }
+
+    /// Whether a message could be sent at once, overtaking none.
+    pub fn is_open(&self, window: u16) -> bool {
+        self.queue.is_empty() && self.has_room(window)
+    }
+
+    /// `live` alone is not enough: with one entry stuck at the front, done entries behind it
+    /// would grow in number until the identifiers run out.
+    fn has_room(&self, window: u16) -> bool {
+        self.live < window && self.inflight.len() < usize::from(u16::MAX)
+    }
+
+    /// Puts a message in flight and gives it an identifier.
+    pub fn start(&mut self, item: Queued) -> PacketId {
+        let id = self.next_id();
+        self.inflight.push_back(Inflight { id, state: State::Published(item) });
+        self.live += 1;
+        id
+    }
+
+    /// Puts a message in the queue.
+    ///
+    /// # Errors
+    /// [`QueueFull`]: the message was not taken.
+    pub fn enqueue(&mut self, item: Queued, limits: &Limits) -> Result<(), QueueFull> {
+        let bytes = self.queued_bytes + item.message.size() as u64;
+        if self.queue.len() >= limits.max_queued_messages as usize
+            || bytes > limits.max_queued_bytes
+        {
+            return Err(QueueFull);
+        }
+        self.queued_bytes = bytes;
+        self.queue.push_back(item);
+        Ok(())
+    }
+
+    /// Moves the next message from the queue into flight. Messages that have expired are left out
+    /// and added to `expired`.
+    pub fn next(
+        &mut self,
+        window: u16,
+        now: Time,
+        expired: &mut u64,
+    ) -> Option<(PacketId, &Queued)> {
+        while self.has_room(window) {
+            let item = self.queue.pop_front()?;
+            self.queued_bytes -= item.message.size() as u64;
+            if item.message.expires <= now {
+                *expired += 1;
+                continue;
+            }
+            let id = self.start(item);
+            return match self.inflight.back() {
+                Some(Inflight { state: State::Published(item), .. }) => Some((id, item)),
+                _ => None,
+            };
+        }
+        None
+    }
+
+    /// PUBACK came. Says whether it was awaited.
+    pub fn puback(&mut self, id: PacketId) -> bool {
+        self.finish(
+            id,
+            |state| matches!(state, State::Published(item) if item.qos == QoS::AtLeastOnce),
+        )
+    }
+
+    /// PUBREC came; `accepted` is false for a reason code of 0x80 and above.
+    pub fn pubrec(&mut self, id: PacketId, accepted: bool) -> PubRecOutcome {
+        let Some(place) = self.find(id) else { return PubRecOutcome::Unknown };
+        let state = &mut self.inflight[place].state;
+        match state {
+            State::Published(item) if item.qos == QoS::ExactlyOnce => {}
+            State::Released if accepted => return PubRecOutcome::Release,
+            _ => return PubRecOutcome::Unknown,
+        }
+        if accepted {
+            *state = State::Released;
+            return PubRecOutcome::Release;
+        }
+        self.finish(id, |_| true);
+        PubRecOutcome::Over
+    }
+
+    /// PUBCOMP came. Says whether it was awaited.
+    pub fn pubcomp(&mut self, id: PacketId) -> bool {
+        self.finish(id, |state| matches!(state, State::Released))
+    }
+
+    /// What goes out again on a new connection, in the order first sent.
+    pub fn resend(&self) -> impl Iterator<Item = Resend<'_>> {
+        self.inflight.iter().filter_map(|entry| match &entry.state {
+            State::Published(item) => Some(Resend::Publish(entry.id, item)),
+            State::Released => Some(Resend::Release(entry.id)),
+            State::Done => None,
+        })
+    }
+
+    fn finish(&mut self, id: PacketId, awaited: impl Fn(&State) -> bool) -> bool {
+        let Some(place) = self.find(id) else { return false };
+        let entry = &mut self.inflight[place];
+        if !awaited(&entry.state) {
+            return false;
+        }
+        entry.state = State::Done;
+        self.live -= 1;
+        while let Some(Inflight { state: State::Done, .. }) = self.inflight.front() {
+            self.inflight.pop_front();
+        }
+        true
+    }
+
+    /// Identifiers are given out in turn and entries leave at the front only, so an entry stands
+    /// as far from the front as its identifier is from the front's.
+    fn find(&self, id: PacketId) -> Option<usize> {
+        let front = self.inflight.front()?.id.get();
+        // Zero is no identifier: one place is missing wherever the count wrapped.
+        let wrapped = usize::from(id.get() < front);
+        let distance = usize::from(id.get().wrapping_sub(front)) - wrapped;
+        (self.inflight.get(distance)?.id == id).then_some(distance)
+    }
+
+    /// The identifier after the last. It is free: fewer than 65,535 entries stand in a row.
+    fn next_id(&mut self) -> PacketId {
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+        PacketId::new(self.last_id).expect("counted up from zero and never wrapped to it")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::team::{MessageView, SessionAddress};
+    use std::collections::HashSet;
+
+    fn item(qos: QoS) -> Queued {
+        let view = MessageView {
+            topic: "t",
+            passed_on: &[],
+            response_topic: None,
+            payload: b"1234",
+            qos,
+            retain: false,
+            expires: Time::NEVER,
+            publisher: SessionAddress::NOBODY,
+        };
+        Queued { message: Arc::new(view.keep()), qos, retain: false, subscription_id: 0 }
+    }
+
+    fn id(id: u16) -> PacketId {
+        PacketId::new(id).expect("not zero")
+    }
+
+    #[test]
+    fn identifiers_are_never_zero_and_never_in_use_twice() {
+        let mut outgoing = Outgoing::default();
+        let stuck = outgoing.start(item(QoS::AtLeastOnce));
+        let mut in_use = HashSet::from([stuck]);
+        for _ in 0..200_000 {
+            let fresh = outgoing.start(item(QoS::AtLeastOnce));
+            assert!(in_use.insert(fresh), "{fresh:?} is in use");
+            if outgoing.in_flight() > 10 {
+                let done = *in_use.iter().find(|id| **id != stuck).expect("more than one");
+                assert!(outgoing.puback(done));
+                in_use.remove(&done);
+            }
+            if !outgoing.has_room(u16::MAX) {
+                // Done entries behind the stuck one fill the table; its acknowledgement frees all.
+                assert!(outgoing.puback(stuck));
+                return;
+            }
+        }
+        panic!("the table never filled");
+    }
+
+    #[test]
+    fn a_qos_2_message_is_released_and_completed_once() {
+        let mut outgoing = Outgoing::default();
+        let a = outgoing.start(item(QoS::ExactlyOnce));
+        assert!(!outgoing.puback(a), "PUBACK is not QoS 2's answer");
+        assert!(!outgoing.pubcomp(a), "PUBCOMP before PUBREC");
+        assert_eq!(outgoing.pubrec(a, true), PubRecOutcome::Release);
+        assert_eq!(outgoing.pubrec(a, true), PubRecOutcome::Release, "PUBREC sent again");
+        assert!(matches!(outgoing.resend().next(), Some(Resend::Release(again)) if again == a));
+        assert!(outgoing.pubcomp(a));
+        assert!(!outgoing.pubcomp(a));
+        assert_eq!(outgoing.pubrec(a, true), PubRecOutcome::Unknown);
+        assert_eq!(outgoing.waiting(), 0);
+    }
+
+    #[test]
+    fn a_refused_qos_2_message_is_over() {
+        let mut outgoing = Outgoing::default();
+        let a = outgoing.start(item(QoS::ExactlyOnce));
+        assert_eq!(outgoing.pubrec(a, false), PubRecOutcome::Over);
+        assert_eq!(outgoing.waiting(), 0);
+        assert!(outgoing.resend().next().is_none());
+    }
+
+    #[test]
+    fn the_queue_has_bounds_in_messages_and_in_bytes() {
+        let limits = Limits { max_queued_messages: 2, max_queued_bytes: 9, ..Limits::default() };
+        let mut outgoing = Outgoing::default();
+        assert_eq!(outgoing.enqueue(item(QoS::AtLeastOnce), &limits), Ok(()));
+        assert_eq!(outgoing.enqueue(item(QoS::AtLeastOnce), &limits), Err(QueueFull));
+        let limits = Limits { max_queued_bytes: 100, ..limits };
+        assert_eq!(outgoing.enqueue(item(QoS::AtLeastOnce), &limits), Ok(()));
+        assert_eq!(outgoing.enqueue(item(QoS::AtLeastOnce), &limits), Err(QueueFull));
+        assert_eq!((outgoing.queued(), outgoing.queued_bytes()), (2, 10));
+    }
+
+    #[test]
+    fn the_window_holds_the_queue_back_and_order_holds() {
+        let mut outgoing = Outgoing::default();
+        for _ in 0..3 {
+            outgoing.enqueue(item(QoS::AtLeastOnce), &Limits::default()).expect("room");
+        }
+        let mut expired = 0;
+        let next = |outgoing: &mut Outgoing, expired: &mut u64| {
+            outgoing.next(2, Time::EPOCH, expired).map(|(id, _)| id)
+        };
+        assert_eq!(next(&mut outgoing, &mut expired), Some(id(1)));
+        assert_eq!(next(&mut outgoing, &mut expired), Some(id(2)));
+        assert_eq!(next(&mut outgoing, &mut expired), None);
+        assert!(outgoing.puback(id(2)), "acknowledged out of order");
+        assert_eq!(next(&mut outgoing, &mut expired), Some(id(3)));
+        assert_eq!((expired, outgoing.queued_bytes()), (0, 0));
+    }
+}

@@ -1,0 +1,36 @@
+//! What one session wants.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::wire::SubscriptionOptions;
+
+/// A session's subscriptions. The key is the full filter, with `$share/<group>/` before it where it
+/// is shared: two subscriptions of a session differ exactly when their keys do.
+pub type Subscriptions = HashMap<Arc<str>, Subscription, foldhash::fast::RandomState>;
+
+/// One subscription.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// The share group.
+    pub group: Option<Arc<str>>,
+    /// As asked for in the last SUBSCRIBE.
+    pub options: SubscriptionOptions,
+    /// 0: none.
+    pub id: u32,
+    /// Each delivery must be checked.
+    pub checked: bool,
+    /// It stands in the commons although the session is a team's.
+    pub in_commons: bool,
+}
+
+impl Subscription {
+    /// The full filter within `key`.
+    pub fn filter<'k>(&self, key: &'k str) -> &'k str {
+        match &self.group {
+            Some(group) => &key["$share/".len() + group.len() + 1..],
+            None => key,
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The retained messages of one team, ordered by topic.
+//!
+//! An ordered map serves a filter by walking the range under its literal prefix and, where a level
+//! does not match, skipping to the next that can; it can stop anywhere and go on later from the
+//! last topic, which is how a large set is handed to a client without ever queueing it whole.
+
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::message::Message;
+use crate::topic::{TopicFilter, TopicName};
+
+/// Retained messages by topic.
+#[derive(Debug, Default)]
+pub struct Retained {
+    by_topic: BTreeSet<ByTopic>,
+    bytes: u64,
+}
+
+/// The team's limit on retained messages or bytes would be passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetainedFull;
+
+/// A message that compares by its topic.
+#[derive(Debug)]
+struct ByTopic(Arc<Message>);
+
+impl PartialEq for ByTopic {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.topic() == other.0.topic()
+    }
+}
+
+impl Eq for ByTopic {}
+
+impl PartialOrd for ByTopic {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByTopic {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.topic().cmp(other.0.topic())
+    }
+}
+
+impl Borrow<str> for ByTopic {
+    fn borrow(&self) -> &str {
+        self.0.topic()
+    }
+}
+
+impl Retained {
+    /// Number of messages.
+    pub fn len(&self) -> usize {
+        self.by_topic.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_topic.is_empty()
+    }
+
+    /// Bytes of topics, properties and payloads.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Keeps `message` as its topic's retained message.
+    ///
+    /// # Errors
+    /// [`RetainedFull`] where that would pass a limit; what was retained stays.
+    pub fn set(
+        &mut self,
+        message: Arc<Message>,
+        max: u32,
+        max_bytes: u64,
+    ) -> Result<(), RetainedFull> {
+        let old = self.by_topic.get(message.topic()).map(|old| old.0.size() as u64);
+        let count = self.by_topic.len() + usize::from(old.is_none());
+        let bytes = self.bytes - old.unwrap_or(0) + message.size() as u64;
+        if count > max as usize || bytes > max_bytes {
+            return Err(RetainedFull);
+        }
+        self.bytes = bytes;
+        self.by_topic.replace(ByTopic(message));
+        Ok(())
+    }
+
+    /// Forgets the topic's retained message. Says whether there was one.
+    pub fn clear(&mut self, topic: &str) -> bool {
+        match self.by_topic.take(topic) {
+            Some(old) => {
+                self.bytes -= old.0.size() as u64;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The first match of `filter` after the topic `after` (from the beginning: `None`).
+    pub fn next_match(
+        &self,
+        filter: TopicFilter<'_>,
+        after: Option<&str>,
+    ) -> Option<&Arc<Message>> {
+        let literal = literal_prefix(filter.as_str());
+        let mut from = match after {
+            Some(topic) if topic >= literal => Bound::Excluded(topic.to_owned()),
+            _ => Bound::Included(literal.to_owned()),
+        };
+        loop {
+            let range = (from.as_ref().map(String::as_str), Bound::Unbounded);
+            let found = &self.by_topic.range::<str, _>(range).next()?.0;
+            let topic = found.topic();
+            if !topic.starts_with(literal) {
+                return None;
+            }
+            if TopicName::parse(topic, u16::MAX, u16::MAX).is_ok_and(|name| filter.matches(name)) {
+                return Some(found);
+            }
+            from = skip_past(filter.as_str(), topic)?;
+        }
+    }
+}
+
+/// What every match begins with: the text before the first wildcard, without the slash before a
+/// final `#`, which matches the parent level as well.
+fn literal_prefix(filter: &str) -> &str {
+    let literal = &filter[..filter.find(['+', '#']).unwrap_or(filter.len())];
+    match filter[literal.len()..].starts_with('#') {
+        true => literal.strip_suffix('/').unwrap_or(literal),
+        false => literal,
+    }
+}
+
+/// The next place where a match can be, given that `topic` is none; `None`: nowhere.
+///
+/// Topics are ordered by their bytes, so those below one level are together, but `a-b` stands
+/// between `a` and `a/b`.
+fn skip_past(filter: &str, topic: &str) -> Option<Bound<String>> {
+    let mut start = 0;
+    let mut wanted = filter.split('/');
+    for level in topic.split('/') {
+        match wanted.next() {
+            Some(w) if w == "+" || w == level => {}
+            Some(w) => {
+                let exact = format!("{}{w}", &topic[..start]);
+                let below = format!("{exact}/");
+                return if *exact > *topic {
+                    Some(Bound::Included(exact))
+                } else if *below > *topic {
+                    Some(Bound::Included(below))
+                } else {
+                    past_all_below(&topic[..start])
+                };
+            }
+            None => return past_all_below(&topic[..start]),
+        }
+        start += level.len() + 1;
+    }
+    Some(Bound::Excluded(topic.to_owned()))
+}
+
+/// Past every topic that begins with `parent`, which ends with `/` or is empty.
+fn past_all_below(parent: &str) -> Option<Bound<String>> {
+    let parent = parent.strip_suffix('/')?;
+    Some(Bound::Included(format!("{parent}0"))) // `0` is the character after `/`
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::team::message::MessageView;
+    use crate::team::registry::SessionAddress;
+    use crate::time::Time;
+    use crate::wire::QoS;
+    use proptest::prelude::*;
+
+    fn message(topic: &str, payload: &[u8]) -> Arc<Message> {
+        let view = MessageView {
+            topic,
+            passed_on: &[],
+            response_topic: None,
+            payload,
+            qos: QoS::AtMostOnce,
+            retain: true,
+            expires: Time::NEVER,
+            publisher: SessionAddress::NOBODY,
+        };
+        Arc::new(view.keep())
+    }
+
+    fn walk(retained: &Retained, filter: &str) -> Vec<String> {
+        let filter = TopicFilter::parse(filter, u16::MAX, u16::MAX).expect("a valid filter");
+        let mut all: Vec<String> = Vec::new();
+        while let Some(next) = retained.next_match(filter, all.last().map(String::as_str)) {
+            all.push(next.topic().to_owned());
+        }
+        all
+    }
+
+    #[test]
+    fn a_limit_refuses_and_keeps_what_was_there() {
+        let mut retained = Retained::default();
+        assert_eq!(retained.set(message("a", b"12"), 1, 5), Ok(()));
+        assert_eq!(retained.set(message("b", b""), 1, 5), Err(RetainedFull));
+        assert_eq!(retained.set(message("a", b"12345"), 1, 5), Err(RetainedFull));
+        assert_eq!(retained.set(message("a", b"1234"), 1, 5), Ok(()));
+        assert_eq!((retained.len(), retained.bytes()), (1, 5));
+        assert!(retained.clear("a"));
+        assert!(!retained.clear("a"));
+        assert_eq!((retained.len(), retained.bytes()), (0, 0));
+    }
+
+    fn levels(last: Vec<&'static str>) -> impl Strategy<Value = String> {
+        prop::collection::vec(prop::sample::select(last), 1..5).prop_map(|levels| levels.join("/"))
+    }
+
+    proptest! {
+        #[test]
+        fn walking_a_filter_visits_every_match_once_and_in_order(
+            topics in prop::collection::btree_set(levels(vec!["a", "a-", "a0", "b", ""]), 0..60),
+            filter in levels(vec!["a", "a-", "b", "", "+", "+"]),
+            rest in any::<bool>(),
+        ) {
+            let filter = if rest { format!("{filter}/#") } else { filter };
+            prop_assume!(!filter.is_empty());
+            let mut retained = Retained::default();
+            for topic in topics.iter().filter(|topic| !topic.is_empty()) {
+                retained.set(message(topic, b""), u32::MAX, u64::MAX).expect("within limits");
+            }
+            let parsed = TopicFilter::parse(&filter, u16::MAX, u16::MAX).expect("a valid filter");
+            let scan: Vec<String> = topics
+                .iter()
+                .filter(|topic| {
+                    TopicName::parse(topic, u16::MAX, u16::MAX).is_ok_and(|name| parsed.matches(name))
+                })
+                .cloned()
+                .collect();
+            prop_assert_eq!(walk(&retained, &filter), scan);
+        }
+    }
+}

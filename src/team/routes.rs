@@ -1,0 +1,194 @@
+//! The subscriptions of one compartment, and what a topic matches among them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::registry::SessionAddress;
+use crate::topic::Trie;
+use crate::wire::QoS;
+
+/// One subscription, as a publisher sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Whose.
+    pub session: SessionAddress,
+    /// The most that is delivered.
+    pub qos: QoS,
+    /// Not to the session that published it.
+    pub no_local: bool,
+    /// The retain flag as published.
+    pub retain_as_published: bool,
+    /// Each delivery must be checked: a deny rule overlaps the filter, or a leading wildcard below
+    /// a mount must hide `$`-names.
+    pub checked: bool,
+    /// 0: none.
+    pub subscription_id: u32,
+}
+
+/// What the members of a share group need to know of each other's sessions, wherever they live.
+#[derive(Debug, Default)]
+pub struct Presence {
+    /// A connection is on the session.
+    pub connected: AtomicBool,
+    /// Messages in its queue and in flight.
+    pub waiting: AtomicU32,
+}
+
+/// A member of a share group.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its subscription.
+    pub route: Route,
+    /// Its session's state.
+    pub presence: Arc<Presence>,
+}
+
+/// A share group: each message goes to one member. A change of members makes a new one.
+#[derive(Debug)]
+pub struct Group {
+    name: Arc<str>,
+    members: Vec<Member>,
+    turn: AtomicU32,
+}
+
+/// Everything that one topic matches in one compartment.
+#[derive(Debug, Default)]
+pub struct Matched {
+    /// Each gets the message.
+    pub routes: Vec<Route>,
+    /// One member of each gets it.
+    pub groups: Vec<Arc<Group>>,
+}
+
+/// What stands under one filter.
+#[derive(Debug, Default)]
+struct Subscribers {
+    routes: Vec<Route>,
+    groups: Vec<Arc<Group>>,
+}
+
+/// The subscriptions of one compartment.
+#[derive(Debug)]
+pub struct Routes {
+    filters: Trie<Subscribers>,
+    count: usize,
+}
+
+impl Group {
+    /// The member that gets the next message: of those connected the one with the least waiting,
+    /// in turn among equals; where none is connected, the next in turn (its session keeps QoS 1
+    /// and 2 messages for it).
+    pub fn choose(&self) -> Option<&Member> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
+        let count = self.members.len();
+        let in_turn = (0..count).map(|step| &self.members[(turn + step) % count]);
+        in_turn
+            .clone()
+            .filter(|member| member.presence.connected.load(Ordering::Relaxed))
+            .min_by_key(|member| member.presence.waiting.load(Ordering::Relaxed))
+            .or_else(|| in_turn.clone().next())
+    }
+
+    /// The members.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+}
+
+impl Subscribers {
+    fn is_empty(&self) -> bool {
+        self.routes.is_empty() && self.groups.is_empty()
+    }
+
+    /// The group's members without `session`'s, and where the group stands.
+    fn members_without(&self, name: &str, session: SessionAddress) -> (Option<usize>, Vec<Member>) {
+        let place = self.groups.iter().position(|group| *group.name == *name);
+        let members = place.map(|place| &self.groups[place].members);
+        let others = members.into_iter().flatten().filter(|m| m.route.session != session);
+        (place, others.cloned().collect())
+    }
+}
+
+impl Routes {
+    /// No subscriptions yet; all filters and names will begin with `root`.
+    pub fn under(root: &str) -> Self {
+        Self { filters: Trie::under(root), count: 0 }
+    }
+
+    /// Number of subscriptions.
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Adds a subscription, or replaces the session's own under the same filter.
+    pub fn subscribe(&mut self, filter: &Arc<str>, route: Route) {
+        let subscribers = self.filters.entry(filter);
+        match subscribers.routes.iter_mut().find(|old| old.session == route.session) {
+            Some(old) => *old = route,
+            None => {
+                subscribers.routes.reserve_exact(usize::from(subscribers.routes.is_empty()));
+                subscribers.routes.push(route);
+                self.count += 1;
+            }
+        }
+    }
+
+    /// Adds a member to the group `name` under `filter`, or replaces it.
+    pub fn join(&mut self, filter: &Arc<str>, name: &Arc<str>, member: Member) {
+        let subscribers = self.filters.entry(filter);
+        let (place, mut members) = subscribers.members_without(name, member.route.session);
+        let before = place.map_or(0, |place| subscribers.groups[place].members.len());
+        members.push(member);
+        self.count += members.len() - before;
+        let group = Arc::new(Group { name: Arc::clone(name), members, turn: AtomicU32::new(0) });
+        match place {
+            Some(place) => subscribers.groups[place] = group,
+            None => subscribers.groups.push(group),
+        }
+    }
+
+    /// Removes the session's subscription under `filter`.
+    pub fn unsubscribe(&mut self, filter: &str, session: SessionAddress) {
+        let mut removed = 0;
+        self.filters.update(filter, |subscribers| {
+            let before = subscribers.routes.len();
+            subscribers.routes.retain(|route| route.session != session);
+            removed = before - subscribers.routes.len();
+            !subscribers.is_empty()
+        });
+        self.count -= removed;
+    }
+
+    /// Removes the session from the group `name` under `filter`.
+    pub fn leave(&mut self, filter: &str, name: &str, session: SessionAddress) {
+        let mut removed = 0;
+        self.filters.update(filter, |subscribers| {
+            let (place, members) = subscribers.members_without(name, session);
+            let Some(place) = place else { return !subscribers.is_empty() };
+            let old = &subscribers.groups[place];
+            removed = old.members.len() - members.len();
+            if members.is_empty() {
+                subscribers.groups.remove(place);
+            } else {
+                let turn = AtomicU32::new(old.turn.load(Ordering::Relaxed));
+                let group = Group { name: Arc::clone(&old.name), members, turn };
+                subscribers.groups[place] = Arc::new(group);
+            }
+            !subscribers.is_empty()
+        });
+        self.count -= removed;
+    }
+
+    /// Adds to `matched` what `topic` matches.
+    pub fn matches(&self, topic: &str, matched: &mut Matched) {
+        self.filters.for_each_match(topic, |subscribers| {
+            matched.routes.extend_from_slice(&subscribers.routes);
+            matched.groups.extend(subscribers.groups.iter().cloned());
+        });
+    }
+}

@@ -1,0 +1,182 @@
+//! All compartments: the teams, and the commons between them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use parking_lot::RwLock;
+
+use super::message::Message;
+use super::registry::Registry;
+use super::registry::SessionAddress;
+use super::retained::{Retained, RetainedFull};
+use super::routes::{Matched, Member, Route, Routes};
+use crate::limits::Limits;
+use crate::policy::TeamId;
+
+/// One compartment: a team, or the commons.
+#[derive(Debug)]
+pub struct Team {
+    id: Option<TeamId>,
+    root: Arc<str>,
+    routes: RwLock<Routes>,
+    /// Counts changes of `routes`; what was matched under an older count is matched anew.
+    generation: AtomicU64,
+    retained: RwLock<Retained>,
+    /// Who holds which session.
+    pub registry: Registry,
+    /// Connections that are logged in.
+    pub connections: AtomicI64,
+}
+
+/// All compartments of one broker, shared by its shards.
+#[derive(Debug)]
+pub struct World {
+    teams: DashMap<TeamId, Arc<Team>, foldhash::fast::RandomState>,
+    commons: Arc<Team>,
+    /// The limits in force.
+    pub limits: Limits,
+}
+
+/// The compartment that a topic belongs to, and the one where it is looked up besides.
+#[derive(Clone, Copy, Debug)]
+pub struct Compartment<'a> {
+    own: &'a Team,
+    commons: &'a Team,
+}
+
+/// State of the routes that a match was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation {
+    own: u64,
+    commons: u64,
+}
+
+impl Team {
+    fn new(id: Option<TeamId>, root: Arc<str>) -> Self {
+        Self {
+            id,
+            routes: RwLock::new(Routes::under(&root)),
+            root,
+            generation: AtomicU64::new(0),
+            retained: RwLock::default(),
+            registry: Registry::default(),
+            connections: AtomicI64::new(0),
+        }
+    }
+
+    /// `None` for the commons.
+    pub const fn id(&self) -> Option<&TeamId> {
+        self.id.as_ref()
+    }
+
+    /// What all its topics begin with; empty for the commons.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// Adds or replaces a subscription; `filter` begins with the root.
+    pub fn subscribe(&self, filter: &Arc<str>, route: Route) {
+        debug_assert!(filter.starts_with(&*self.root));
+        self.change_routes(|routes| routes.subscribe(filter, route));
+    }
+
+    /// Adds or replaces a member of a share group.
+    pub fn join(&self, filter: &Arc<str>, group: &Arc<str>, member: Member) {
+        debug_assert!(filter.starts_with(&*self.root));
+        self.change_routes(|routes| routes.join(filter, group, member));
+    }
+
+    /// Removes a subscription.
+    pub fn unsubscribe(&self, filter: &str, group: Option<&str>, session: SessionAddress) {
+        self.change_routes(|routes| match group {
+            Some(group) => routes.leave(filter, group, session),
+            None => routes.unsubscribe(filter, session),
+        });
+    }
+
+    fn change_routes(&self, change: impl FnOnce(&mut Routes)) {
+        let mut routes = self.routes.write();
+        change(&mut routes);
+        // Still under the lock: whoever reads the new count and then matches sees the change.
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Number of subscriptions.
+    pub fn subscriptions(&self) -> usize {
+        self.routes.read().len()
+    }
+
+    /// The retained messages, to read.
+    pub fn with_retained<T>(&self, read: impl FnOnce(&Retained) -> T) -> T {
+        read(&self.retained.read())
+    }
+
+    /// Retains a message; one without a payload clears the topic's `[MQTT-3.3.1-6]`.
+    ///
+    /// # Errors
+    /// [`RetainedFull`]: a limit of the team.
+    pub fn retain(&self, message: &Arc<Message>, limits: &Limits) -> Result<(), RetainedFull> {
+        let mut retained = self.retained.write();
+        if message.view().payload.is_empty() {
+            retained.clear(message.topic());
+            return Ok(());
+        }
+        let (max, max_bytes) = (limits.max_retained_messages, limits.max_retained_bytes);
+        retained.set(Arc::clone(message), max, max_bytes)
+    }
+}
+
+impl World {
+    /// No teams yet.
+    pub fn new(limits: Limits) -> Self {
+        let commons = Arc::new(Team::new(None, Arc::from("")));
+        Self { teams: DashMap::default(), commons, limits }
+    }
+
+    /// The team, made on first use. `root` is its subtree by the policy's namespace.
+    pub fn team(&self, id: &TeamId, root: &str) -> Arc<Team> {
+        if let Some(team) = self.teams.get(id) {
+            return Arc::clone(&team);
+        }
+        let new = || Arc::new(Team::new(Some(id.clone()), Arc::from(root)));
+        Arc::clone(&self.teams.entry(id.clone()).or_insert_with(new))
+    }
+
+    /// The compartment of principals that span teams and of topics that belong to none.
+    pub const fn commons(&self) -> &Arc<Team> {
+        &self.commons
+    }
+
+    /// All teams there are now, the commons not among them.
+    pub fn teams(&self) -> Vec<Arc<Team>> {
+        self.teams.iter().map(|team| Arc::clone(&team)).collect()
+    }
+
+    /// Where a topic of `team` is routed: in the team, and among those who span teams.
+    pub fn compartment<'a>(&'a self, team: &'a Team) -> Compartment<'a> {
+        Compartment { own: team, commons: &self.commons }
+    }
+}
+
+impl Compartment<'_> {
+    /// The state of the routes now.
+    pub fn generation(self) -> Generation {
+        Generation {
+            own: self.own.generation.load(Ordering::Acquire),
+            commons: self.commons.generation.load(Ordering::Acquire),
+        }
+    }
+
+    /// What `topic` matches. The generation is read first: a change in between makes the result
+    /// look old, never new.
+    pub fn matches(self, topic: &str) -> (Generation, Matched) {
+        let generation = self.generation();
+        let mut matched = Matched::default();
+        self.own.routes.read().matches(topic, &mut matched);
+        if self.own.id.is_some() {
+            self.commons.routes.read().matches(topic, &mut matched);
+        }
+        (generation, matched)
+    }
+}
