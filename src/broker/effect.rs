@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::connect::Migrant;
 use super::event::{Event, Refusal};
 use crate::policy::Grant;
 use crate::wire::Version;
@@ -32,6 +33,16 @@ pub enum Effect {
     Judge(Box<Login>),
     /// Write what the outbox holds, then close the socket.
     Close(ConnId),
+    /// Hand the socket to another shard, which takes the rest with `Shard::adopt`: the session
+    /// that this client comes back to lives there. The connection is gone here.
+    Move {
+        /// Whose socket.
+        conn: ConnId,
+        /// The other shard.
+        to: u16,
+        /// What the core knows of the connection.
+        migrant: Box<Migrant>,
+    },
     /// Put an event on record.
     Record(Box<Event>),
 }
@@ -57,7 +68,7 @@ pub struct Login {
 pub enum Verdict {
     /// Comes in, with this grant.
     Admit(Arc<Grant>),
-    /// Judged and refused. The client is told 0x86 (5.0) or return code 5 (3.x) whatever the
+    /// Judged and refused. The client is told 0x86 (5.0) or return code 4 (3.x) whatever the
     /// reason; the true one goes on record.
     Refuse(Refusal),
     /// Nothing could be judged (database away, queue full): closed without CONNACK, so that the

@@ -1,10 +1,33 @@
 //! The core's face: a shard, which ties connections, sessions and teams together.
 //!
-//! The shell hands a [`Shard`](shard::Shard) bytes, verdicts, batches and the time; the shard hands
-//! back bytes in outboxes and [`Effect`]s. No I/O happens here and nothing waits.
+//! The shell hands a [`Shard`] bytes, verdicts, batches and the time; the shard hands back bytes in
+//! outboxes and [`Effect`]s. No I/O happens here and nothing waits. A shard belongs to one thread;
+//! what shards share is the [`World`](crate::team::World).
+//!
+//! One file a concern: `connect` (from CONNECT to CONNACK, takeover), `publish` (a message in),
+//! `deliver` (a message out), `subscribe`, `depart` (the end of connections and sessions, wills),
+//! `timers`; the tables, outboxes and counters that they work on.
 
+mod batch;
+mod connect;
+mod connection;
+mod counters;
+mod deliver;
+mod depart;
 mod effect;
 mod event;
+mod outbox;
+mod publish;
+mod recent;
+mod shard;
+mod subscribe;
+mod table;
+mod timers;
 
+pub use batch::Batch;
+pub use connect::Migrant;
+pub use counters::{Counters, Drop};
 pub use effect::{ConnId, Effect, Login, Peer, Verdict};
 pub use event::{DisconnectCause, Event, EventKind, Refusal, Who};
+pub use outbox::Outbox;
+pub use shard::Shard;

@@ -32,6 +32,8 @@ pub struct Session {
     pub grant: Arc<Grant>,
     /// Index of its connection.
     pub conn: Option<u32>,
+    /// QoS 1 and 2 messages in flight towards the client at a time.
+    pub window: u16,
     /// How long it outlives a connection.
     pub expiry: Span,
     /// When it ends, while it has no connection.
@@ -90,6 +92,7 @@ impl Session {
             team,
             grant,
             conn: None,
+            window: 0,
             expiry: Span::ZERO,
             expires: Time::NEVER,
             will: None,

@@ -184,6 +184,11 @@ impl Outgoing {
         self.finish(id, |state| matches!(state, State::Released))
     }
 
+    /// Lets a message go as if the client had acknowledged it.
+    pub fn let_go(&mut self, id: PacketId) {
+        self.finish(id, |_| true);
+    }
+
     /// What goes out again on a new connection, in the order first sent.
     pub fn resend(&self) -> impl Iterator<Item = Resend<'_>> {
         self.inflight.iter().filter_map(|entry| match &entry.state {

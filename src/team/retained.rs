@@ -102,6 +102,13 @@ impl Retained {
         }
     }
 
+    /// Forgets `message`, unless another has taken its topic's place.
+    pub fn clear_if(&mut self, message: &Arc<Message>) {
+        if self.by_topic.get(message.topic()).is_some_and(|kept| Arc::ptr_eq(&kept.0, message)) {
+            self.clear(message.topic());
+        }
+    }
+
     /// The first match of `filter` after the topic `after` (from the beginning: `None`).
     pub fn next_match(
         &self,

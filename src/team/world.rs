@@ -12,7 +12,7 @@ use super::registry::SessionAddress;
 use super::retained::{Retained, RetainedFull};
 use super::routes::{Matched, Member, Route, Routes};
 use crate::limits::Limits;
-use crate::policy::TeamId;
+use crate::policy::{Namespace, TeamId};
 
 /// One compartment: a team, or the commons.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct World {
     commons: Arc<Team>,
     /// The limits in force.
     pub limits: Limits,
+    /// Whose topic is whose.
+    pub namespace: Namespace,
 }
 
 /// The compartment that a topic belongs to, and the one where it is looked up besides.
@@ -95,6 +97,22 @@ impl Team {
         });
     }
 
+    /// Removes all subscriptions of a session that ends, in one change.
+    pub fn unsubscribe_all<'f>(
+        &self,
+        filters: impl Iterator<Item = (&'f str, Option<&'f str>)>,
+        session: SessionAddress,
+    ) {
+        self.change_routes(|routes| {
+            for (filter, group) in filters {
+                match group {
+                    Some(group) => routes.leave(filter, group, session),
+                    None => routes.unsubscribe(filter, session),
+                }
+            }
+        });
+    }
+
     fn change_routes(&self, change: impl FnOnce(&mut Routes)) {
         let mut routes = self.routes.write();
         change(&mut routes);
@@ -110,6 +128,11 @@ impl Team {
     /// The retained messages, to read.
     pub fn with_retained<T>(&self, read: impl FnOnce(&Retained) -> T) -> T {
         read(&self.retained.read())
+    }
+
+    /// Clears a retained message that has expired, unless another has taken its place.
+    pub fn forget_expired(&self, message: &Arc<Message>) {
+        self.retained.write().clear_if(message);
     }
 
     /// Retains a message; one without a payload clears the topic's `[MQTT-3.3.1-6]`.
@@ -129,9 +152,9 @@ impl Team {
 
 impl World {
     /// No teams yet.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, namespace: Namespace) -> Self {
         let commons = Arc::new(Team::new(None, Arc::from("")));
-        Self { teams: DashMap::default(), commons, limits }
+        Self { teams: DashMap::default(), commons, limits, namespace }
     }
 
     /// The team, made on first use. `root` is its subtree by the policy's namespace.

@@ -248,6 +248,9 @@ impl QoS {
 }
 
 impl PacketId {
+    /// 1.
+    pub const MIN: Self = Self(NonZeroU16::MIN);
+
     /// `None` for 0.
     pub const fn new(id: u16) -> Option<Self> {
         match NonZeroU16::new(id) {

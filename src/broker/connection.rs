@@ -1,0 +1,88 @@
+//! One connection, as the core sees it.
+
+use std::rc::Rc;
+
+use super::connect::Pending;
+use super::effect::Peer;
+use super::outbox::Outbox;
+use super::recent::Recent;
+use crate::time::{Span, Time};
+use crate::wire::Version;
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) peer: Peer,
+    pub(super) phase: Phase,
+    /// Settled by CONNECT.
+    pub(super) version: Version,
+    pub(super) outbox: Outbox,
+    /// It stands in the shard's list of outboxes to flush.
+    pub(super) touched: bool,
+    /// The front of a packet whose rest has not come, or what came while the login is judged.
+    pub(super) held: Vec<u8>,
+    pub(super) opened: Time,
+    /// When something last came.
+    pub(super) heard: Time,
+    /// One and a half times the keep alive `[MQTT-3.1.2-22]`; zero: off.
+    pub(super) patience: Span,
+    /// The earliest timer set for it.
+    pub(super) timer: Time,
+    /// Largest packet that the client takes.
+    pub(super) max_packet: u32,
+    /// Topics that the client has given an alias, by alias less one.
+    pub(super) aliases: Vec<Option<Rc<str>>>,
+    pub(super) recent: Recent,
+    pub(super) traffic: Traffic,
+}
+
+/// How far a connection has come.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// No CONNECT yet.
+    Opening,
+    /// CONNECT came and is being judged elsewhere.
+    Judging(Box<Pending>),
+    /// Logged in; the index of its session.
+    Active(u32),
+    /// Over; what the outbox holds is still to be written.
+    Closing,
+}
+
+/// What went through, for the record of its end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Traffic {
+    pub(super) messages_in: u64,
+    pub(super) messages_out: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+impl Conn {
+    pub(super) fn new(peer: Peer, now: Time) -> Self {
+        Self {
+            peer,
+            phase: Phase::Opening,
+            version: Version::V311,
+            outbox: Outbox::default(),
+            touched: false,
+            held: Vec::new(),
+            opened: now,
+            heard: now,
+            patience: Span::ZERO,
+            timer: Time::NEVER,
+            max_packet: u32::MAX,
+            aliases: Vec::new(),
+            recent: Recent::default(),
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// The session's index, while logged in.
+    pub(super) const fn session(&self) -> Option<u32> {
+        match self.phase {
+            Phase::Active(session) => Some(session),
+            _ => None,
+        }
+    }
+}

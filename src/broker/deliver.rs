@@ -1,0 +1,424 @@
+//! A message out: from the routes into sessions, and from sessions into outboxes.
+
+use std::sync::Arc;
+
+use super::batch::Batch;
+use super::connection::Conn;
+use super::counters::{Counters, Drop};
+use super::outbox::{BufferPool, SHARE_FROM};
+use super::publish::Passing;
+use super::shard::Shard;
+use crate::session::{PubRecOutcome, Queued, Resend, Session};
+use crate::team::{Matched, MessageView, Route};
+use crate::time::Time;
+use crate::topic::TopicName;
+use crate::wire::encode::{self, PublishHead};
+use crate::wire::{Ack, PacketId, QoS, ReasonCode, Version};
+
+/// A message as encoded last. Receivers that see it in the same form get the same bytes, but for
+/// the packet identifier.
+#[derive(Debug, Default)]
+pub(super) struct Form {
+    of: Option<FormKey>,
+    bytes: Vec<u8>,
+    /// Where the packet identifier lies.
+    id_at: Option<usize>,
+    /// The payload is not in `bytes` but follows them.
+    shares_payload: bool,
+}
+
+/// What makes two receivers' bytes differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FormKey {
+    version: Version,
+    qos: QoS,
+    retain: bool,
+    subscription_id: u32,
+    mount_length: usize,
+}
+
+/// How one receiver gets a message.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    qos: QoS,
+    retain: bool,
+    subscription_id: u32,
+}
+
+/// A packet identifier to encode before the true one is known.
+const ANY_ID: PacketId = PacketId::MIN;
+
+/// Retained messages are encoded ahead up to here; the rest waits until the client has taken them.
+const REPLAY_AHEAD: usize = 64 << 10;
+
+impl Shard {
+    /// Gives a message to everyone who matched. Says whether anyone did.
+    pub(super) fn route(&mut self, matched: &Matched, passing: &Passing<'_>, now: Time) -> bool {
+        self.form.of = None;
+        for route in &matched.routes {
+            self.hand_over(*route, passing, now);
+        }
+        for group in &matched.groups {
+            if let Some(member) = group.choose() {
+                self.hand_over(member.route, passing, now);
+            }
+        }
+        !matched.routes.is_empty() || !matched.groups.is_empty()
+    }
+
+    fn hand_over(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
+        if route.session.shard == self.id {
+            self.deliver(route, passing, now);
+        } else if let Some(batch) = self.batches.get_mut(usize::from(route.session.shard)) {
+            batch.push(passing.kept(), route);
+        }
+    }
+
+    /// What another shard has for sessions here.
+    pub fn deliver_batch(&mut self, batch: &Batch, now: Time) {
+        let mut last: Option<&Arc<_>> = None;
+        for (message, route) in batch.deliveries() {
+            if !last.is_some_and(|last| Arc::ptr_eq(last, message)) {
+                self.form.of = None;
+                last = Some(message);
+            }
+            self.deliver(route, &Passing::of(message), now);
+        }
+    }
+
+    /// One message for one session.
+    fn deliver(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
+        let address = route.session;
+        let Some(session) = self.sessions.get_mut(address.index, address.generation) else {
+            return self.counters.drop(Drop::Gone);
+        };
+        let view = &passing.view;
+        if route.no_local && view.publisher == address {
+            return; // [MQTT-3.8.3-3]
+        }
+        if route.checked && !may_receive(session, view.topic) {
+            return self.counters.drop(Drop::Denied);
+        }
+        let terms = Terms {
+            qos: view.qos.min(route.qos),
+            retain: view.retain && route.retain_as_published,
+            subscription_id: route.subscription_id,
+        };
+        let conn = session.conn.and_then(|conn| self.conns.entry_mut(conn));
+        let Some((generation, conn)) = conn else {
+            if terms.qos > QoS::AtMostOnce {
+                enqueue(session, passing, terms, &self.world.limits, &mut self.counters);
+                session.publish_waiting();
+            }
+            return;
+        };
+        let has_room = conn.outbox.len() <= self.world.limits.max_outbox_bytes as usize;
+        if terms.qos > QoS::AtMostOnce && !(has_room && session.outgoing.is_open(session.window)) {
+            enqueue(session, passing, terms, &self.world.limits, &mut self.counters);
+            session.publish_waiting();
+            return;
+        }
+        if !has_room {
+            return self.counters.drop(Drop::SlowConsumer);
+        }
+        if !self.form.fit(session, conn, view, terms, now) {
+            return self.counters.drop(Drop::TooLarge);
+        }
+        let id = (terms.qos > QoS::AtMostOnce).then(|| {
+            let message = Arc::clone(passing.kept());
+            let id = session.outgoing.start(terms.queued(message));
+            session.publish_waiting();
+            id
+        });
+        self.form.push(conn, &mut self.pool, passing, id, false);
+        conn.traffic.messages_out += 1;
+        self.counters.message_out(terms.qos, view.payload.len());
+        if !conn.touched {
+            conn.touched = true;
+            let index = session.conn.unwrap_or_default();
+            self.touched.push(super::ConnId { index, generation });
+        }
+    }
+
+    /// Sends what waits, as far as the window and the outbox allow.
+    pub(super) fn pump(&mut self, index: u32, now: Time) {
+        let Some(session) = self.sessions.at_mut(index) else { return };
+        if session.outgoing.queued() == 0 && session.replays.is_empty() {
+            return;
+        }
+        let Some(conn_index) = session.conn else { return };
+        let Some(conn) = self.conns.at_mut(conn_index) else { return };
+        let mut expired = 0;
+        let limit = self.world.limits.max_outbox_bytes as usize;
+        let before = conn.outbox.len();
+        while conn.outbox.len() <= limit
+            && let Some((id, item)) = session.outgoing.next(session.window, now, &mut expired)
+        {
+            let item = item.clone();
+            send(
+                &mut self.form, &mut self.pool, &mut self.counters, session, conn, &item, id, false, now,
+            );
+        }
+        self.counters.dropped[Drop::Expired as usize] += expired;
+        session.publish_waiting();
+        if conn.outbox.len() > before {
+            self.touch(conn_index);
+        }
+        self.replay(index, now);
+    }
+
+    /// Sends what was in flight when the last connection ended `[MQTT-4.4.0-1]`.
+    pub(super) fn resend(&mut self, index: u32, now: Time) {
+        let Some(session) = self.sessions.at_mut(index) else { return };
+        let Some(conn_index) = session.conn else { return };
+        let Some(conn) = self.conns.at_mut(conn_index) else { return };
+        let mut again = Vec::new();
+        for resend in session.outgoing.resend() {
+            again.push(match resend {
+                Resend::Publish(id, item) => (id, Some(item.clone())),
+                Resend::Release(id) => (id, None),
+            });
+        }
+        for (id, item) in again {
+            match item {
+                Some(item) => send(
+                    &mut self.form, &mut self.pool, &mut self.counters, session, conn, &item, id, true, now,
+                ),
+                None => {
+                    let out = conn.outbox.buffer(&mut self.pool);
+                    encode::pubrel(out, conn.version, id, ReasonCode::Success);
+                }
+            }
+        }
+        self.touch(conn_index);
+    }
+
+    /// Goes on handing retained messages to new subscriptions.
+    fn replay(&mut self, index: u32, now: Time) {
+        loop {
+            let Some(session) = self.sessions.at_mut(index) else { return };
+            let Some(conn) = session.conn.and_then(|conn| self.conns.at(conn)) else { return };
+            if conn.outbox.len() > REPLAY_AHEAD || !session.outgoing.is_open(session.window) {
+                return;
+            }
+            let Some(replay) = session.replays.front_mut() else { return };
+            let Some(subscription) = session.subscriptions.get(&replay.subscription) else {
+                session.replays.pop_front();
+                continue;
+            };
+            let filter = crate::topic::TopicFilter::parse(
+                subscription.filter(&replay.subscription), u16::MAX, u16::MAX,
+            );
+            let next = filter.ok().and_then(|filter| {
+                replay.team.with_retained(|kept| kept.next_match(filter, replay.after.as_deref()).cloned())
+            });
+            let Some(message) = next else {
+                session.replays.pop_front();
+                continue;
+            };
+            replay.after = Some(message.topic().into());
+            if message.expires <= now {
+                replay.team.forget_expired(&message);
+                continue;
+            }
+            let route = Route {
+                session: session.address,
+                qos: subscription.options.qos,
+                no_local: false,
+                retain_as_published: true, // retained messages are sent as such [MQTT-3.3.1-8]
+                checked: subscription.checked,
+                subscription_id: subscription.id,
+            };
+            self.form.of = None;
+            self.deliver(route, &Passing::of(&message), now);
+        }
+    }
+
+    /// PUBACK.
+    pub(super) fn puback(&mut self, session: u32, ack: Ack, now: Time) -> Result<(), ReasonCode> {
+        let Some(state) = self.sessions.at_mut(session) else { return Ok(()) };
+        if state.outgoing.puback(ack.packet_id) {
+            state.publish_waiting();
+            self.pump(session, now);
+        }
+        Ok(())
+    }
+
+    /// PUBREC.
+    pub(super) fn pubrec(
+        &mut self,
+        index: u32,
+        session: u32,
+        ack: Ack,
+        now: Time,
+    ) -> Result<(), ReasonCode> {
+        let Some(state) = self.sessions.at_mut(session) else { return Ok(()) };
+        let code = match state.outgoing.pubrec(ack.packet_id, !ack.reason.is_error()) {
+            PubRecOutcome::Release => ReasonCode::Success,
+            PubRecOutcome::Unknown if ack.reason.is_error() => return Ok(()),
+            PubRecOutcome::Unknown => ReasonCode::PacketIdentifierNotFound,
+            PubRecOutcome::Over => {
+                state.publish_waiting();
+                self.pump(session, now);
+                return Ok(());
+            }
+        };
+        self.write(index, |out, version| encode::pubrel(out, version, ack.packet_id, code));
+        Ok(())
+    }
+
+    /// PUBCOMP.
+    pub(super) fn pubcomp(&mut self, session: u32, ack: Ack, now: Time) -> Result<(), ReasonCode> {
+        let Some(state) = self.sessions.at_mut(session) else { return Ok(()) };
+        if state.outgoing.pubcomp(ack.packet_id) {
+            state.publish_waiting();
+            self.pump(session, now);
+        }
+        Ok(())
+    }
+}
+
+impl Terms {
+    const fn queued(self, message: Arc<crate::team::Message>) -> Queued {
+        Queued {
+            message,
+            qos: self.qos,
+            retain: self.retain,
+            subscription_id: self.subscription_id,
+        }
+    }
+}
+
+/// A subscription that must be checked: the receiver's deny rules, and names with a leading `$`
+/// below its mount, which its leading wildcard does not see `[MQTT-4.7.2-1]`.
+fn may_receive(session: &Session, topic: &str) -> bool {
+    let hidden = !session.grant.mount().is_empty()
+        && session.unmount(topic).is_none_or(|topic| topic.starts_with('$'));
+    !hidden
+        && TopicName::parse(topic, u16::MAX, u16::MAX)
+            .is_ok_and(|name| session.grant.may_receive(name))
+}
+
+fn enqueue(
+    session: &mut Session,
+    passing: &Passing<'_>,
+    terms: Terms,
+    limits: &crate::limits::Limits,
+    counters: &mut Counters,
+) {
+    let item = terms.queued(Arc::clone(passing.kept()));
+    if session.outgoing.enqueue(item, limits).is_err() {
+        counters.drop(Drop::QueueFull);
+    }
+}
+
+/// Encodes a queued or inflight message under its identifier. One that is larger than the client
+/// takes is let go as if it had been delivered `[MQTT-3.1.2-25]`.
+#[allow(clippy::too_many_arguments)] // the parts of a shard, borrowed one by one
+fn send(
+    form: &mut Form,
+    pool: &mut BufferPool,
+    counters: &mut Counters,
+    session: &mut Session,
+    conn: &mut Conn,
+    item: &Queued,
+    id: PacketId,
+    dup: bool,
+    now: Time,
+) {
+    let terms = Terms { qos: item.qos, retain: item.retain, subscription_id: item.subscription_id };
+    let passing = Passing::of(&item.message);
+    form.of = None;
+    if form.fit(session, conn, &passing.view, terms, now) {
+        form.push(conn, pool, &passing, Some(id), dup);
+        conn.traffic.messages_out += 1;
+        counters.message_out(terms.qos, passing.view.payload.len());
+    } else {
+        session.outgoing.let_go(id);
+        counters.drop(Drop::TooLarge);
+    }
+}
+
+impl Form {
+    /// Encodes the message as this receiver sees it, unless it already is. `false`: the packet is
+    /// larger than the client takes.
+    fn fit(
+        &mut self,
+        session: &Session,
+        conn: &Conn,
+        view: &MessageView<'_>,
+        terms: Terms,
+        now: Time,
+    ) -> bool {
+        let key = FormKey {
+            version: conn.version,
+            qos: terms.qos,
+            retain: terms.retain,
+            subscription_id: terms.subscription_id,
+            mount_length: session.grant.mount().len(),
+        };
+        if self.of != Some(key) {
+            self.encode(session, view, key, now);
+        }
+        let payload = if self.shares_payload { view.payload.len() } else { 0 };
+        self.bytes.len() + payload <= conn.max_packet as usize
+    }
+
+    fn encode(&mut self, session: &Session, view: &MessageView<'_>, key: FormKey, now: Time) {
+        let head = PublishHead {
+            version: key.version,
+            dup: false,
+            qos: key.qos,
+            retain: key.retain,
+            // Routes of a mounted session lie below its mount.
+            topic: session.unmount(view.topic).unwrap_or(view.topic),
+            packet_id: (key.qos > QoS::AtMostOnce).then_some(ANY_ID),
+            topic_alias: None,
+            message_expiry: seconds_left(view.expires, now),
+            response_topic: view.response_topic.and_then(|topic| session.unmount(topic)),
+            subscription_id: (key.subscription_id != 0).then_some(key.subscription_id),
+            passed_on: view.passed_on,
+            payload_length: view.payload.len(),
+        };
+        self.bytes.clear();
+        self.id_at = encode::publish_head(&mut self.bytes, &head);
+        self.shares_payload = view.payload.len() >= SHARE_FROM;
+        if !self.shares_payload {
+            self.bytes.extend_from_slice(view.payload);
+        }
+        self.of = Some(key);
+    }
+
+    /// Adds the encoded message to an outbox, under the receiver's packet identifier.
+    fn push(
+        &self,
+        conn: &mut Conn,
+        pool: &mut BufferPool,
+        passing: &Passing<'_>,
+        id: Option<PacketId>,
+        dup: bool,
+    ) {
+        let out = conn.outbox.buffer(pool);
+        let start = out.len();
+        out.extend_from_slice(&self.bytes);
+        if let (Some(at), Some(id)) = (self.id_at, id) {
+            out[start + at..start + at + 2].copy_from_slice(&id.get().to_be_bytes());
+        }
+        if dup {
+            out[start] |= 0x08;
+        }
+        if self.shares_payload {
+            conn.outbox.share(passing.kept().payload());
+        }
+    }
+}
+
+/// Message expiry as the receiver is told it `[MQTT-3.3.2-6]`: what is left, in seconds, begun
+/// ones counted whole so that a message passed on at once keeps its number.
+fn seconds_left(expires: Time, now: Time) -> Option<u32> {
+    if expires == Time::NEVER {
+        return None;
+    }
+    let left = (expires - now).as_micros().div_ceil(1_000_000);
+    Some(u32::try_from(left).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,147 @@
+//! Bytes on their way to one client.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+/// What was encoded for a connection and its socket has not taken yet: small packets one after the
+/// other in one buffer, large payloads shared with everyone else who gets them.
+///
+/// An empty outbox owns no memory: its buffer is lent by the shard while there is something in it.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Encoded bytes; those before `taken` have left.
+    buffer: Vec<u8>,
+    taken: usize,
+    /// Shared payloads, each after the byte of `buffer` at which it belongs.
+    shared: VecDeque<(usize, Bytes)>,
+    shared_length: usize,
+}
+
+/// Payloads from this length on are shared rather than copied: below it the copy is cheaper than
+/// the reference count and the extra piece of a vectored write.
+pub(super) const SHARE_FROM: usize = 4096;
+
+/// A buffer above this capacity is not kept for the next outbox.
+const KEEP_CAPACITY: usize = 64 << 10;
+
+/// Empty buffers that wait for an outbox with something in it.
+#[derive(Debug, Default)]
+pub(super) struct BufferPool {
+    free: Vec<Vec<u8>>,
+}
+
+impl Outbox {
+    /// Bytes that wait.
+    pub fn len(&self) -> usize {
+        self.buffer.len() - self.taken + self.shared_length
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What waits, in pieces, in order; none of them is empty.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.shared.iter().map(|(end, _)| *end).chain([self.buffer.len()]);
+        let payloads = self.shared.iter().map(|(_, bytes)| &bytes[..]).chain([&[][..]]);
+        let mut start = self.taken;
+        ends.zip(payloads)
+            .flat_map(move |(end, payload)| {
+                let packed = &self.buffer[start..end];
+                start = end;
+                [packed, payload]
+            })
+            .filter(|piece| !piece.is_empty())
+    }
+
+    /// `count` bytes have left; at most as many as wait.
+    pub fn advance(&mut self, mut count: usize) {
+        while count > 0 {
+            let end = self.shared.front().map_or(self.buffer.len(), |(end, _)| *end);
+            let packed = count.min(end - self.taken);
+            self.taken += packed;
+            count -= packed;
+            let Some((_, payload)) = self.shared.front_mut() else { break };
+            if self.taken == end {
+                let part = count.min(payload.len());
+                bytes::Buf::advance(payload, part);
+                count -= part;
+                self.shared_length -= part;
+                if payload.is_empty() {
+                    self.shared.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Where packets are encoded.
+    pub(super) fn buffer(&mut self, pool: &mut BufferPool) -> &mut Vec<u8> {
+        if self.buffer.capacity() == 0 {
+            self.buffer = pool.free.pop().unwrap_or_default();
+        }
+        &mut self.buffer
+    }
+
+    /// Adds a payload without copying it, after all that is there.
+    pub(super) fn share(&mut self, payload: Bytes) {
+        self.shared_length += payload.len();
+        self.shared.push_back((self.buffer.len(), payload));
+    }
+
+    /// Gives the buffer back when nothing waits.
+    pub(super) fn settle(&mut self, pool: &mut BufferPool) {
+        if self.is_empty() {
+            self.taken = 0;
+            self.shared = VecDeque::new();
+            let mut buffer = std::mem::take(&mut self.buffer);
+            if (1..=KEEP_CAPACITY).contains(&buffer.capacity()) && pool.free.len() < 256 {
+                buffer.clear();
+                pool.free.push(buffer);
+            }
+        } else if self.shared.is_empty() && self.taken > self.buffer.len() / 2 {
+            // A slow reader's buffer must not grow by what has long left.
+            self.buffer.drain(..self.taken);
+            self.taken = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_byte_leaves_once_and_in_order(
+            pieces in prop::collection::vec((any::<bool>(), 0usize..40), 0..30),
+            steps in prop::collection::vec(0usize..25, 0..200),
+        ) {
+            let mut pool = BufferPool::default();
+            let mut outbox = Outbox::default();
+            let mut expected = Vec::new();
+            let mut left = Vec::new();
+            let mut pieces = pieces.into_iter();
+            for step in steps.into_iter().chain([usize::MAX]) {
+                if let Some((shared, length)) = pieces.next() {
+                    let bytes: Vec<u8> = (0..length).map(|i| (expected.len() + i) as u8).collect();
+                    expected.extend_from_slice(&bytes);
+                    match shared {
+                        true => outbox.share(Bytes::from(bytes)),
+                        false => outbox.buffer(&mut pool).extend_from_slice(&bytes),
+                    }
+                }
+                let count = step.min(outbox.len());
+                let all: Vec<u8> = outbox.pieces().flatten().copied().collect();
+                prop_assert_eq!(all.len(), outbox.len());
+                left.extend_from_slice(&all[..count]);
+                outbox.advance(count);
+                outbox.settle(&mut pool);
+            }
+            prop_assert_eq!(left, expected);
+            prop_assert!(outbox.is_empty() && outbox.buffer.capacity() == 0);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! A message in: from PUBLISH to the routes, and the answers that its QoS asks for.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::connection::Conn;
+use super::counters::Drop;
+use super::event::EventKind;
+use super::recent::Known;
+use super::shard::Shard;
+use crate::policy::{Owner, Ruling};
+use crate::session::Receipt;
+use crate::team::{Message, MessageView, Team};
+use crate::time::{Span, Time};
+use crate::topic::TopicName;
+use crate::wire::{Ack, PacketId, Publish, QoS, ReasonCode, Version, encode};
+
+/// A message that passes through: borrowed from the publisher's bytes, and kept at most once,
+/// when the first who must keep it asks.
+pub(super) struct Passing<'a> {
+    pub(super) view: MessageView<'a>,
+    kept: OnceCell<Arc<Message>>,
+}
+
+/// Why a publish is not accepted: what the client is told, and in plain words.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PublishError {
+    pub(super) code: ReasonCode,
+    pub(super) why: &'static str,
+}
+
+impl<'a> Passing<'a> {
+    pub(super) const fn new(view: MessageView<'a>) -> Self {
+        Self { view, kept: OnceCell::new() }
+    }
+
+    /// One that is kept already.
+    pub(super) fn of(message: &'a Arc<Message>) -> Self {
+        Self { view: message.view(), kept: OnceCell::from(Arc::clone(message)) }
+    }
+
+    pub(super) fn kept(&self) -> &Arc<Message> {
+        self.kept.get_or_init(|| Arc::new(self.view.keep()))
+    }
+}
+
+impl Shard {
+    /// PUBLISH. A message that is not accepted never ends the connection; bad packets do.
+    pub(super) fn publish(
+        &mut self,
+        index: u32,
+        session: u32,
+        publish: &Publish<'_>,
+        now: Time,
+    ) -> Result<(), ReasonCode> {
+        self.counters.message_in(publish.qos, publish.payload.len());
+        let Some(conn) = self.conns.at_mut(index) else { return Ok(()) };
+        conn.traffic.messages_in += 1;
+        let alias = resolve_alias(conn, publish, self.world.limits.topic_alias_maximum)?;
+        let topic = alias.as_deref().unwrap_or(publish.topic);
+
+        if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {
+            let Some(session) = self.sessions.at_mut(session) else { return Ok(()) };
+            match session.incoming.judge(id, self.world.limits.receive_maximum) {
+                Receipt::New => {}
+                Receipt::TooMany => return Err(ReasonCode::ReceiveMaximumExceeded),
+                Receipt::Again => {
+                    self.write(index, |out, version| {
+                        encode::pubrec(out, version, id, ReasonCode::Success);
+                    });
+                    return Ok(());
+                }
+            }
+        }
+        let answer = match self.accept(index, session, topic, publish, now) {
+            Ok(true) => ReasonCode::Success,
+            Ok(false) => ReasonCode::NoMatchingSubscribers,
+            Err(refused) => {
+                self.record_refused_publish(session, topic, refused, now);
+                refused.code
+            }
+        };
+        if let Some(id) = publish.packet_id {
+            self.acknowledge(index, session, publish.qos, id, answer);
+        }
+        Ok(())
+    }
+
+    /// PUBACK or PUBREC. 3.x has no way to say no: a message that was not accepted is acknowledged
+    /// and gone `[MQTT-3.3.5-2]` (3.1.1).
+    fn acknowledge(&mut self, index: u32, session: u32, qos: QoS, id: PacketId, answer: ReasonCode) {
+        let Some(conn) = self.conns.at(index) else { return };
+        if qos == QoS::AtLeastOnce {
+            return self.write(index, |out, version| encode::puback(out, version, id, answer));
+        }
+        // In 5.0 a refusing PUBREC ends the flow [MQTT-4.3.3-9]; otherwise PUBREL is to come.
+        if (conn.version != Version::V5 || !answer.is_error())
+            && let Some(session) = self.sessions.at_mut(session)
+        {
+            session.incoming.hold(id);
+        }
+        self.write(index, |out, version| encode::pubrec(out, version, id, answer));
+    }
+
+    /// Checks, retains and routes a client's message. Says whether it matched anyone.
+    fn accept(
+        &mut self,
+        index: u32,
+        session_index: u32,
+        written: &str,
+        publish: &Publish<'_>,
+        now: Time,
+    ) -> Result<bool, PublishError> {
+        let known = self.know(index, session_index, written)?;
+        let Some(session) = self.sessions.at(session_index) else { return Ok(false) };
+        let properties = &publish.properties;
+        let mount = session.grant.mount();
+        let mounted;
+        let response_topic = match properties.response_topic {
+            Some(topic) if !mount.is_empty() => {
+                mounted = format!("{mount}{topic}");
+                Some(&*mounted).filter(|topic| topic.len() <= usize::from(u16::MAX))
+            }
+            other => other,
+        };
+        let expires = match properties.message_expiry {
+            Some(secs) => now + Span::from_secs(u64::from(secs)),
+            None => Time::NEVER,
+        };
+        let passed_on = properties.passed_on();
+        let passing = Passing::new(MessageView {
+            topic: &known.topic,
+            passed_on: &passed_on,
+            response_topic,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            expires,
+            publisher: session.address,
+        });
+        if publish.retain {
+            self.retain(&known.team, &passing)?;
+        }
+        Ok(self.route(&known.matched, &passing, now))
+    }
+
+    /// What publishing to a topic needs, from the connection's memory where that still holds.
+    fn know(&mut self, index: u32, session: u32, written: &str) -> Result<Rc<Known>, PublishError> {
+        let Some(conn) = self.conns.at(index) else { return Err(PublishError::GONE) };
+        if let Some(known) = conn.recent.get(written)
+            && self.world.compartment(&known.team).generation() == known.generation
+        {
+            return Ok(Rc::clone(known));
+        }
+        let known = Rc::new(self.decide(session, written)?);
+        if let Some(conn) = self.conns.at_mut(index) {
+            conn.recent.put(&known);
+        }
+        Ok(known)
+    }
+
+    /// Mount, form, team, policy, routes; in this order.
+    fn decide(&self, session: u32, written: &str) -> Result<Known, PublishError> {
+        let Some(session) = self.sessions.at(session) else { return Err(PublishError::GONE) };
+        let topic: Arc<str> = match session.grant.mount() {
+            "" => Arc::from(written),
+            mount => Arc::from(format!("{mount}{written}")),
+        };
+        let team = self.may_publish(session, &topic)?;
+        let (generation, matched) = self.world.compartment(&team).matches(&topic);
+        Ok(Known { written: written.into(), topic, team, generation, matched })
+    }
+
+    /// Whether a session may publish to a full topic; the compartment that it belongs to.
+    pub(super) fn may_publish(
+        &self,
+        session: &crate::session::Session,
+        topic: &str,
+    ) -> Result<Arc<Team>, PublishError> {
+        let limits = &self.world.limits;
+        let name = TopicName::parse(topic, limits.max_topic_length, limits.max_topic_levels)
+            .map_err(|_| PublishError::TOPIC)?;
+        let grant = &session.grant;
+        // The structural check: before any rule is asked, so that no rule can be wrong about it.
+        if !grant.reaches(name) {
+            return Err(PublishError::OUTSIDE);
+        }
+        if grant.publish(name).ruling == Ruling::Deny {
+            return Err(PublishError::POLICY);
+        }
+        if grant.team().is_some() && topic.starts_with(grant.root()) {
+            return Ok(Arc::clone(&session.team));
+        }
+        Ok(match self.world.namespace.owner_of(topic) {
+            Owner::Team { id, root } => self.world.team(&id, root),
+            Owner::Commons => Arc::clone(self.world.commons()),
+        })
+    }
+
+    /// Keeps or clears the topic's retained message.
+    pub(super) fn retain(&mut self, team: &Team, passing: &Passing<'_>) -> Result<(), PublishError> {
+        team.retain(passing.kept(), &self.world.limits).map_err(|_| {
+            self.counters.drop(Drop::RetainedFull);
+            PublishError::RETAINED_FULL
+        })
+    }
+
+    pub(super) fn record_refused_publish(
+        &mut self,
+        session: u32,
+        written: &str,
+        refused: PublishError,
+        now: Time,
+    ) {
+        self.counters.publishes_refused += 1;
+        let Some(session) = self.sessions.at(session) else { return };
+        let topic = format!("{}{written}", session.grant.mount()).into_boxed_str();
+        if let Some(who) = self.who(session) {
+            let PublishError { code: reason, why } = refused;
+            self.record(now, who, EventKind::PublishRefused { topic, reason, why, will: false });
+        }
+    }
+
+    /// PUBREL: the identifier is free again.
+    pub(super) fn pubrel(&mut self, index: u32, session: u32, ack: Ack) -> Result<(), ReasonCode> {
+        let Some(session) = self.sessions.at_mut(session) else { return Ok(()) };
+        let code = match session.incoming.release(ack.packet_id) {
+            true => ReasonCode::Success,
+            false => ReasonCode::PacketIdentifierNotFound,
+        };
+        self.write(index, |out, version| encode::pubcomp(out, version, ack.packet_id, code));
+        Ok(())
+    }
+}
+
+impl PublishError {
+    const GONE: Self = Self { code: ReasonCode::UnspecifiedError, why: "the session has ended" };
+    const TOPIC: Self = Self {
+        code: ReasonCode::TopicNameInvalid,
+        why: "not a topic name within the limits",
+    };
+    const OUTSIDE: Self = Self { code: ReasonCode::NotAuthorized, why: "outside the team" };
+    const POLICY: Self = Self { code: ReasonCode::NotAuthorized, why: "policy" };
+    const RETAINED_FULL: Self = Self {
+        code: ReasonCode::QuotaExceeded,
+        why: "the team's retained messages are at their limit",
+    };
+}
+
+/// The topic that an alias stands for, after setting it where the packet does `[MQTT-3.3.2-12]`.
+fn resolve_alias(
+    conn: &mut Conn,
+    publish: &Publish<'_>,
+    maximum: u16,
+) -> Result<Option<Rc<str>>, ReasonCode> {
+    let Some(alias) = publish.properties.topic_alias else { return Ok(None) };
+    if alias > maximum {
+        return Err(ReasonCode::TopicAliasInvalid);
+    }
+    let place = usize::from(alias) - 1;
+    if publish.topic.is_empty() {
+        let known = conn.aliases.get(place).and_then(Option::as_ref);
+        return known.map(|topic| Some(Rc::clone(topic))).ok_or(ReasonCode::ProtocolError);
+    }
+    if conn.aliases.len() <= place {
+        conn.aliases.resize(place + 1, None);
+    }
+    let same = conn.aliases[place].as_deref() == Some(publish.topic);
+    if !same {
+        conn.aliases[place] = Some(Rc::from(publish.topic));
+    }
+    Ok(None)
+}
+

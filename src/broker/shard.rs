@@ -1,0 +1,367 @@
+//! A shard: its tables, and the bytes that come in.
+
+use std::sync::Arc;
+
+use super::batch::Batch;
+use super::connection::{Conn, Phase};
+use super::counters::Counters;
+use super::deliver::Form;
+use super::effect::{ConnId, Effect, Peer};
+use super::event::{DisconnectCause, Event, EventKind, Refusal, Who};
+use super::outbox::{BufferPool, Outbox};
+use super::table::Table;
+use super::timers::{Timer, Timers};
+use crate::session::Session;
+use crate::team::World;
+use crate::time::Time;
+use crate::wire::decode::{self, Framing};
+use crate::wire::{Packet, ReasonCode, Version, encode};
+
+/// One thread's part of the broker: the connections that it accepted and the sessions that live
+/// here.
+#[derive(Debug)]
+pub struct Shard {
+    pub(super) id: u16,
+    pub(super) world: Arc<World>,
+    pub(super) conns: Table<Conn>,
+    pub(super) sessions: Table<Session>,
+    pub(super) timers: Timers,
+    pub(super) effects: Vec<Effect>,
+    pub(super) touched: Vec<ConnId>,
+    pub(super) batches: Vec<Batch>,
+    pub(super) pool: BufferPool,
+    pub(super) form: Form,
+    pub(super) counters: Counters,
+    pub(super) seed: [u8; 32],
+    pub(super) assigned_ids: u64,
+}
+
+impl Shard {
+    /// Shard `id` of `count`. `seed` makes the client ids that it assigns; no two shards have the
+    /// same, and nobody else knows it.
+    pub fn new(id: u16, count: u16, world: Arc<World>, seed: [u8; 32]) -> Self {
+        Self {
+            id,
+            world,
+            conns: Table::new(),
+            sessions: Table::new(),
+            timers: Timers::default(),
+            effects: Vec::new(),
+            touched: Vec::new(),
+            batches: (0..count).map(|_| Batch::default()).collect(),
+            pool: BufferPool::default(),
+            form: Form::default(),
+            counters: Counters::default(),
+            seed,
+            assigned_ids: 0,
+        }
+    }
+
+    /// A connection was accepted. `None`: there are as many as there may be; close it.
+    pub fn open(&mut self, peer: Peer, now: Time) -> Option<ConnId> {
+        if self.conns.len() >= self.world.limits.max_connections as usize {
+            self.counters.refused[Refusal::Quota.index()] += 1;
+            return None;
+        }
+        let (index, generation) = self.conns.insert(Conn::new(peer, now));
+        self.set_conn_timer(index, now + self.world.limits.connect_timeout);
+        Some(ConnId { index, generation })
+    }
+
+    /// How many bytes the shell may read and hand over now; 0: stop reading. Bounds what a client
+    /// can make the broker hold before it is logged in, and stops a client that does not take its
+    /// answers from asking for more.
+    pub fn appetite(&self, id: ConnId) -> usize {
+        let Some(conn) = self.conns.get(id.index, id.generation) else { return 0 };
+        let limits = &self.world.limits;
+        match conn.phase {
+            Phase::Opening | Phase::Judging(_) => {
+                (limits.max_unauthenticated_bytes as usize).saturating_sub(conn.held.len())
+            }
+            Phase::Active(_) if conn.outbox.len() > limits.max_outbox_bytes as usize => 0,
+            Phase::Active(_) => usize::MAX,
+            Phase::Closing => 0,
+        }
+    }
+
+    /// Bytes came from a client: at most as many as its [`appetite`](Self::appetite).
+    pub fn received(&mut self, id: ConnId, bytes: &[u8], now: Time) {
+        let Some(conn) = self.conns.get_mut(id.index, id.generation) else { return };
+        conn.heard = now;
+        conn.traffic.bytes_in += bytes.len() as u64;
+        if conn.held.is_empty() {
+            let (used, needed) = self.consume(id, bytes, now);
+            self.hold(id, &bytes[used..], needed);
+        } else {
+            let mut held = std::mem::take(&mut conn.held);
+            held.extend_from_slice(bytes);
+            self.consume_held(id, held, now);
+        }
+    }
+
+    /// Goes on with what was held back.
+    pub(super) fn consume_held(&mut self, id: ConnId, mut held: Vec<u8>, now: Time) {
+        let (used, needed) = self.consume(id, &held, now);
+        if used == held.len() {
+            return;
+        }
+        if used == 0 && needed <= held.capacity() {
+            if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
+                conn.held = held;
+            }
+        } else if used == 0 {
+            held.reserve_exact(needed - held.len());
+            if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
+                conn.held = held;
+            }
+        } else {
+            self.hold(id, &held[used..], needed);
+        }
+    }
+
+    /// Keeps the rest of what came, with room for the packet that it begins.
+    fn hold(&mut self, id: ConnId, rest: &[u8], needed: usize) {
+        if rest.is_empty() {
+            return;
+        }
+        if let Some(conn) = self.conns.get_mut(id.index, id.generation)
+            && !matches!(conn.phase, Phase::Closing)
+        {
+            conn.held = Vec::with_capacity(needed.max(rest.len()));
+            conn.held.extend_from_slice(rest);
+        }
+    }
+
+    /// Handles the whole packets at the front of `bytes`. Returns how many bytes they took, and the
+    /// length of the packet that comes next where that is known.
+    fn consume(&mut self, id: ConnId, bytes: &[u8], now: Time) -> (usize, usize) {
+        let mut used = 0;
+        while used < bytes.len() {
+            let Some(conn) = self.conns.get(id.index, id.generation) else { break };
+            let (max, version) = match conn.phase {
+                Phase::Opening => (self.world.limits.max_unauthenticated_bytes, None),
+                Phase::Active(_) => (u32::MAX, Some(conn.version)),
+                Phase::Judging(_) | Phase::Closing => return (used, 0),
+            };
+            let max = max.min(self.world.limits.max_packet_size);
+            let handled = match decode::frame(&bytes[used..], max) {
+                Ok(Framing::Partial(needed)) => return (used, needed.unwrap_or(0)),
+                Ok(Framing::Whole(frame)) => {
+                    used += frame.length;
+                    decode::packet(frame, version)
+                        .map_err(|error| error.code)
+                        .and_then(|packet| self.handle(id.index, packet, now))
+                }
+                Err(error) => Err(error.code),
+            };
+            if let Err(code) = handled {
+                self.fail(id.index, code, now);
+                return (bytes.len(), 0);
+            }
+        }
+        (used, 0)
+    }
+
+    /// One packet. An error ends the connection with that reason code.
+    fn handle(&mut self, index: u32, packet: Packet<'_>, now: Time) -> Result<(), ReasonCode> {
+        let Some(session) = self.conns.at(index).and_then(Conn::session) else {
+            return match packet {
+                Packet::Connect(connect) => {
+                    self.connect(index, &connect, now);
+                    Ok(())
+                }
+                _ => Err(ReasonCode::ProtocolError), // [MQTT-3.1.0-1]
+            };
+        };
+        match packet {
+            Packet::Publish(publish) => self.publish(index, session, &publish, now),
+            Packet::PubAck(ack) => self.puback(session, ack, now),
+            Packet::PubRec(ack) => self.pubrec(index, session, ack, now),
+            Packet::PubRel(ack) => self.pubrel(index, session, ack),
+            Packet::PubComp(ack) => self.pubcomp(session, ack, now),
+            Packet::Subscribe(subscribe) => self.subscribe(index, session, &subscribe, now),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(index, session, &unsubscribe),
+            Packet::PingReq => {
+                self.write(index, |out, _| encode::pingresp(out));
+                Ok(())
+            }
+            Packet::Disconnect(disconnect) => self.disconnect(index, session, &disconnect, now),
+            // Enhanced authentication was not agreed on in CONNECT [MQTT-4.12.0-7].
+            Packet::Auth(_) => Err(ReasonCode::ProtocolError),
+            Packet::Connect(_) => Err(ReasonCode::ProtocolError), // [MQTT-3.1.0-2]
+        }
+    }
+
+    /// Ends a connection that broke the protocol. Before login it is closed without a word, but for
+    /// a version that is not served, which has its own answer `[MQTT-3.1.2-2]`.
+    fn fail(&mut self, index: u32, code: ReasonCode, now: Time) {
+        match self.conns.at(index).map(|conn| &conn.phase) {
+            Some(Phase::Active(session)) => {
+                let session = *session;
+                self.say_goodbye(index, code);
+                self.detach(session, DisconnectCause::Protocol(code), now);
+                self.close(index);
+            }
+            Some(Phase::Opening) => {
+                let told = (code == ReasonCode::UnsupportedProtocolVersion).then_some(code);
+                self.refuse(index, None, Refusal::Malformed(code), told, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Encodes into a connection's outbox.
+    pub(super) fn write(&mut self, index: u32, encode: impl FnOnce(&mut Vec<u8>, Version)) {
+        if let Some(conn) = self.conns.at_mut(index) {
+            let version = conn.version;
+            encode(conn.outbox.buffer(&mut self.pool), version);
+            self.touch(index);
+        }
+    }
+
+    /// Notes that a connection has something to flush.
+    pub(super) fn touch(&mut self, index: u32) {
+        let Some((generation, conn)) = self.conns.entry_mut(index) else { return };
+        if !conn.touched {
+            conn.touched = true;
+            self.touched.push(ConnId { index, generation });
+        }
+    }
+
+    /// DISCONNECT from the server, where the version has one.
+    pub(super) fn say_goodbye(&mut self, index: u32, code: ReasonCode) {
+        self.write(index, |out, version| encode::disconnect(out, version, code, None));
+    }
+
+    /// Nothing more comes from or goes to this connection but what its outbox holds.
+    pub(super) fn close(&mut self, index: u32) {
+        let Some((generation, conn)) = self.conns.entry_mut(index) else { return };
+        if !matches!(conn.phase, Phase::Closing) {
+            conn.phase = Phase::Closing;
+            conn.held = Vec::new();
+            self.effects.push(Effect::Close(ConnId { index, generation }));
+        }
+    }
+
+    /// Connections with something in their outbox since the last call, each once.
+    pub fn take_touched(&mut self, into: &mut Vec<ConnId>) {
+        into.append(&mut self.touched);
+        for id in into {
+            if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
+                conn.touched = false;
+            }
+        }
+    }
+
+    /// Whether there is something for the shell to do.
+    pub fn has_output(&self) -> bool {
+        !self.touched.is_empty() || !self.effects.is_empty()
+    }
+
+    /// What is to be done since the last call.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// What is for other shards since the last call, by shard.
+    pub fn take_batches(&mut self) -> impl Iterator<Item = (u16, Batch)> + '_ {
+        let batches = self.batches.iter_mut().enumerate();
+        batches
+            .filter(|(_, batch)| !batch.is_empty())
+            .map(|(shard, batch)| (shard as u16, std::mem::take(batch)))
+    }
+
+    /// A connection's outbox, to write from.
+    pub fn outbox(&mut self, id: ConnId) -> Option<&mut Outbox> {
+        self.conns.get_mut(id.index, id.generation).map(|conn| &mut conn.outbox)
+    }
+
+    /// The shell wrote `count` bytes of the outbox: there may be room for what waits.
+    pub fn flushed(&mut self, id: ConnId, count: usize, now: Time) {
+        let Some(conn) = self.conns.get_mut(id.index, id.generation) else { return };
+        conn.traffic.bytes_out += count as u64;
+        conn.outbox.advance(count);
+        conn.outbox.settle(&mut self.pool);
+        if let Some(session) = conn.session() {
+            self.pump(session, now);
+        }
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            sessions: self.sessions.len() as u64,
+            connections: self.conns.len() as u64,
+            ..self.counters.clone()
+        }
+    }
+
+    /// What all shards share.
+    pub fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    /// When [`tick`](Self::tick) is due.
+    pub fn next_timer(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Time) {
+        while let Some(timer) = self.timers.pop(now) {
+            match timer {
+                Timer::Conn { index, generation } => self.conn_timer(index, generation, now),
+                Timer::Session { index, generation } => self.session_timer(index, generation, now),
+            }
+        }
+    }
+
+    pub(super) fn set_conn_timer(&mut self, index: u32, at: Time) {
+        if let Some((generation, conn)) = self.conns.entry_mut(index) {
+            self.timers.set(Timer::Conn { index, generation }, at, &mut conn.timer);
+        }
+    }
+
+    /// A connection's timer fired: for CONNECT, for the login, or for the keep alive.
+    fn conn_timer(&mut self, index: u32, generation: u32, now: Time) {
+        let limits = &self.world.limits;
+        let Some(conn) = self.conns.get_mut(index, generation) else { return };
+        conn.timer = Time::NEVER;
+        let due = match &conn.phase {
+            Phase::Opening => conn.opened + limits.connect_timeout,
+            Phase::Judging(pending) => pending.since + limits.login_timeout,
+            Phase::Active(_) if conn.patience.as_micros() == 0 => return,
+            Phase::Active(_) => conn.heard + conn.patience,
+            Phase::Closing => return,
+        };
+        if now < due {
+            return self.set_conn_timer(index, due);
+        }
+        match conn.phase {
+            Phase::Opening => self.refuse(index, None, Refusal::ConnectTimeout, None, now),
+            Phase::Judging(_) => self.give_up_judging(index, Refusal::Unavailable, now),
+            Phase::Active(session) => {
+                self.say_goodbye(index, ReasonCode::KeepAliveTimeout);
+                self.detach(session, DisconnectCause::KeepAlive, now);
+                self.close(index);
+            }
+            Phase::Closing => {}
+        }
+    }
+
+    /// Puts an event on record.
+    pub(super) fn record(&mut self, at: Time, who: Who, kind: EventKind) {
+        self.effects.push(Effect::Record(Box::new(Event { at, who, kind })));
+    }
+
+    /// Whose events those of this session are; the address is its connection's.
+    pub(super) fn who(&self, session: &Session) -> Option<Who> {
+        let conn = self.conns.at(session.conn?)?;
+        Some(Who {
+            team: session.grant.team().cloned(),
+            username: Some(Arc::clone(&session.key.username)),
+            client_id: Some(Arc::clone(&session.key.client_id)),
+            peer: conn.peer.clone(),
+        })
+    }
+}
