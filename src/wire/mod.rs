@@ -11,7 +11,11 @@ pub mod decode;
 pub mod encode;
 mod packet;
 mod property;
+mod reader;
 mod reason;
+mod rule;
+mod section;
+mod writer;
 
 pub use packet::*;
 pub use property::{PublishProperties, UserProperties};
