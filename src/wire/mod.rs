@@ -7,11 +7,16 @@
 //! Sources: MQTT 3.1 (IBM/Eurotech 2010), MQTT 3.1.1 and 5.0 (OASIS); statements are cited as
 //! `[MQTT-x.y.z-n]`, of 5.0 unless said otherwise.
 
+pub mod client;
 pub mod decode;
 pub mod encode;
 mod packet;
 mod property;
+mod reader;
 mod reason;
+mod rule;
+mod section;
+mod writer;
 
 pub use packet::*;
 pub use property::{PublishProperties, UserProperties};

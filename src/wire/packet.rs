@@ -120,8 +120,8 @@ pub struct Will<'a> {
     pub retain: bool,
     /// Seconds between the connection's end and the will (5.0). Absent: 0.
     pub delay: u32,
-    /// The properties that travel with it. A topic alias or a subscription identifier is a
-    /// protocol error here.
+    /// The properties that travel with it. A topic alias or a subscription identifier does not
+    /// belong here: malformed (section 2.2.2.2).
     pub properties: PublishProperties<'a>,
 }
 
@@ -225,9 +225,9 @@ pub struct Disconnect<'a> {
 /// AUTH (5.0).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Auth<'a> {
-    /// 0x00, 0x18 or 0x19.
+    /// 0x18 or 0x19; 0x00 is for servers.
     pub reason: ReasonCode,
-    /// The method.
+    /// The method; always there, for AUTH without one is refused.
     pub method: Option<&'a str>,
     /// Its data.
     pub data: Option<&'a [u8]>,
