@@ -1,0 +1,211 @@
+//! The end of connections and of sessions, and the wills that follow.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::connection::Phase;
+use super::effect::{ConnId, Peer};
+use super::event::{DisconnectCause, EventKind, Refusal, Who};
+use super::publish::Passing;
+use super::shard::Shard;
+use super::timers::Timer;
+use crate::session::{Session, Will};
+use crate::team::MessageView;
+use crate::time::{Span, Time};
+use crate::wire::{Disconnect, ReasonCode};
+
+impl Shard {
+    /// DISCONNECT from the client.
+    pub(super) fn disconnect(
+        &mut self,
+        index: u32,
+        session_index: u32,
+        disconnect: &Disconnect<'_>,
+        now: Time,
+    ) -> Result<(), ReasonCode> {
+        let Some(session) = self.sessions.at_mut(session_index) else { return Ok(()) };
+        if let Some(secs) = disconnect.session_expiry {
+            if session.expiry == Span::ZERO && secs > 0 {
+                return Err(ReasonCode::ProtocolError); // [MQTT-3.14.2-2]
+            }
+            let wanted = Span::from_secs(u64::from(secs));
+            session.expiry = wanted.min(self.world.limits.max_session_expiry);
+        }
+        if disconnect.reason == ReasonCode::Success {
+            session.will = None; // [MQTT-3.14.4-3]
+        }
+        self.detach(session_index, DisconnectCause::Client(disconnect.reason), now);
+        self.close(index);
+        Ok(())
+    }
+
+    /// The socket is gone, whoever closed it. Forgets the connection.
+    pub fn closed(&mut self, id: ConnId, now: Time) {
+        let Some(conn) = self.conns.get(id.index, id.generation) else { return };
+        match &conn.phase {
+            Phase::Active(session) => {
+                let session = *session;
+                self.detach(session, DisconnectCause::Lost, now);
+            }
+            // A probe that says nothing is nobody's login.
+            Phase::Opening if conn.traffic.bytes_in == 0 => {}
+            Phase::Opening => self.record_refusal(id.index, None, Refusal::Gone, None, now),
+            Phase::Judging(_) => self.give_up_judging(id.index, Refusal::Gone, now),
+            Phase::Closing => {}
+        }
+        self.conns.remove(id.index);
+    }
+
+    /// Everyone goes: the broker is stopping. Wills stay unsent and what is kept stays kept, for
+    /// this is not the end of the clients' sessions.
+    pub fn stop(&mut self, now: Time) {
+        for (index, _) in self.conns.places() {
+            match self.conns.at(index).map(|conn| &conn.phase) {
+                Some(Phase::Active(session)) => {
+                    let session = *session;
+                    self.say_goodbye(index, ReasonCode::ServerShuttingDown);
+                    if let Some(session) = self.sessions.at_mut(session) {
+                        session.will = None;
+                    }
+                    let cause = DisconnectCause::Server(ReasonCode::ServerShuttingDown);
+                    self.detach(session, cause, now);
+                    self.close(index);
+                }
+                Some(Phase::Judging(_)) => self.give_up_judging(index, Refusal::Stopping, now),
+                Some(Phase::Opening) => self.close(index),
+                Some(Phase::Closing) | None => {}
+            }
+        }
+    }
+
+    /// Parts a session from its connection, whose socket the caller closes. A will that the client
+    /// did not take back goes out, now or after its delay; a session without expiry ends.
+    pub(super) fn detach(&mut self, index: u32, cause: DisconnectCause, now: Time) {
+        let Some(session) = self.sessions.at(index) else { return };
+        let Some(conn_index) = session.conn else { return };
+        self.record_departure(index, conn_index, cause, now);
+
+        let Some(session) = self.sessions.at_mut(index) else { return };
+        session.team.connections.fetch_sub(1, Ordering::Relaxed);
+        let peer = self.conns.at(conn_index).map(|conn| conn.peer.clone());
+        session.attach(None);
+        session.last_peer = peer;
+        session.expires = match session.expiry {
+            Span::ZERO => now,
+            expiry => now + expiry,
+        };
+        if let Some(will) = &session.will {
+            session.will_due = (now + will.delay).min(session.expires);
+        }
+        self.settle_session(index, now);
+    }
+
+    /// Does what is due for a session without a connection and sets a timer for the rest.
+    fn settle_session(&mut self, index: u32, now: Time) {
+        let Some(session) = self.sessions.at_mut(index) else { return };
+        if session.conn.is_some() {
+            return;
+        }
+        if session.will_due <= now {
+            session.will_due = Time::NEVER;
+            if let Some(will) = session.will.take() {
+                self.publish_will(index, &will, now);
+            }
+        }
+        let Some(session) = self.sessions.at(index) else { return };
+        if session.expires <= now {
+            if session.expiry > Span::ZERO {
+                self.counters.sessions_expired += 1;
+            }
+            return self.end_session(index, now);
+        }
+        let (due, generation) = (session.due(), session.address.generation);
+        if let Some(session) = self.sessions.at_mut(index) {
+            self.timers.set(Timer::Session { index, generation }, due, &mut session.timer);
+        }
+    }
+
+    pub(super) fn session_timer(&mut self, index: u32, generation: u32, now: Time) {
+        if let Some(session) = self.sessions.get_mut(index, generation) {
+            session.timer = Time::NEVER;
+            self.settle_session(index, now);
+        }
+    }
+
+    /// Ends a session that has no connection: its will does not outlive it `[MQTT-3.1.2-8]`, its
+    /// subscriptions and its place in the registry go.
+    pub(super) fn end_session(&mut self, index: u32, now: Time) {
+        let Some(session) = self.sessions.at_mut(index) else { return };
+        debug_assert!(session.conn.is_none(), "a session ends without a connection");
+        if let Some(will) = session.will.take() {
+            self.publish_will(index, &will, now);
+        }
+        let Some(session) = self.sessions.remove(index) else { return };
+        let in_commons = |wanted: bool| {
+            let all = session.subscriptions.iter();
+            all.filter(move |(_, subscription)| subscription.in_commons == wanted)
+                .map(|(key, subscription)| (subscription.filter(key), subscription.group.as_deref()))
+        };
+        if in_commons(false).next().is_some() {
+            session.team.unsubscribe_all(in_commons(false), session.address);
+        }
+        if in_commons(true).next().is_some() {
+            self.world.commons().unsubscribe_all(in_commons(true), session.address);
+        }
+        session.team.registry.release(&session.key, session.address);
+    }
+
+    /// Publishes a will. It is checked like any publish, at the time that it goes out.
+    fn publish_will(&mut self, index: u32, will: &Will, now: Time) {
+        let Some(session) = self.sessions.at(index) else { return };
+        let view = MessageView {
+            expires: will.expiry.map_or(Time::NEVER, |expiry| now + expiry),
+            publisher: session.address,
+            ..will.message.view()
+        };
+        let passing = Passing::new(view);
+        let sent = self.may_publish(session, view.topic).and_then(|team| {
+            let (_, matched) = self.world.compartment(&team).matches(view.topic);
+            if view.retain {
+                self.retain(&team, &passing)?;
+            }
+            self.route(&matched, &passing, now);
+            Ok(())
+        });
+        if let Err(refused) = sent {
+            self.counters.publishes_refused += 1;
+            let Some(session) = self.sessions.at(index) else { return };
+            let Some(who) = who_was(session) else { return };
+            let topic = view.topic.into();
+            let (reason, why) = (refused.code, refused.why);
+            self.record(now, who, EventKind::PublishRefused { topic, reason, why, will: true });
+        }
+    }
+
+    fn record_departure(&mut self, session: u32, conn: u32, cause: DisconnectCause, now: Time) {
+        self.counters.disconnects[cause.index()] += 1;
+        let Some(who) = self.sessions.at(session).and_then(|session| self.who(session)) else { return };
+        let Some(conn) = self.conns.at(conn) else { return };
+        let kind = EventKind::Disconnected {
+            cause,
+            duration: now - conn.opened,
+            messages_in: conn.traffic.messages_in,
+            messages_out: conn.traffic.messages_out,
+            bytes_in: conn.traffic.bytes_in,
+            // What is in the outbox was sent as far as the session is concerned.
+            bytes_out: conn.traffic.bytes_out + conn.outbox.len() as u64,
+        };
+        self.record(now, who, kind);
+    }
+}
+
+/// Whose events a session's are when its connection has gone.
+fn who_was(session: &Session) -> Option<Who> {
+    let peer: Peer = session.last_peer.clone()?;
+    Some(Who {
+        team: session.grant.team().cloned(),
+        username: Some(Arc::clone(&session.key.username)),
+        client_id: Some(Arc::clone(&session.key.client_id)),
+        peer,
+    })
+}

@@ -1,0 +1,296 @@
+//! SUBSCRIBE and UNSUBSCRIBE.
+
+use std::sync::Arc;
+
+use super::event::EventKind;
+use super::shard::Shard;
+use crate::policy::{Grant, Ruling};
+use crate::session::{Replay, Subscription};
+use crate::team::{Member, Route, Team};
+use crate::time::Time;
+use crate::topic::{SharedFilter, TopicFilter};
+use crate::wire::{
+    QoS, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Unsubscribe, encode,
+};
+
+/// A filter that is granted.
+struct Granted {
+    key: Arc<str>,
+    filter: Arc<str>,
+    subscription: Subscription,
+}
+
+/// Why a filter is not granted.
+struct SubscribeError {
+    code: ReasonCode,
+    why: &'static str,
+}
+
+impl Shard {
+    /// SUBSCRIBE: each filter is decided for itself, and none ends the connection.
+    pub(super) fn subscribe(
+        &mut self,
+        index: u32,
+        session: u32,
+        subscribe: &Subscribe<'_>,
+        now: Time,
+    ) -> Result<(), ReasonCode> {
+        let mut codes = Vec::with_capacity(subscribe.filters.len());
+        for asked in &subscribe.filters {
+            let id = subscribe.subscription_id.unwrap_or(0);
+            codes.push(match self.grant_filter(session, asked, id) {
+                Ok(granted) => self.add_subscription(session, granted),
+                Err(refused) => {
+                    self.record_refused_subscribe(session, asked.filter, &refused, now);
+                    refused.code
+                }
+            });
+        }
+        self.write(index, |out, version| {
+            encode::suback(out, version, subscribe.packet_id, &codes);
+        });
+        self.pump(session, now);
+        Ok(())
+    }
+
+    /// Form, mount, team, policy, limit; in this order.
+    fn grant_filter(
+        &self,
+        session: u32,
+        asked: &SubscribeFilter<'_>,
+        id: u32,
+    ) -> Result<Granted, SubscribeError> {
+        let limits = &self.world.limits;
+        let Some(session) = self.sessions.at(session) else { return Err(SubscribeError::GONE) };
+        let parse = |text| SharedFilter::parse(text, limits.max_topic_length, limits.max_topic_levels);
+        let written = parse(asked.filter).map_err(|_| SubscribeError::FILTER)?;
+        let key = session_key(&session.grant, written);
+        let full = parse(&key).map_err(|_| SubscribeError::FILTER)?;
+        let checked = judge(&session.grant, full.filter, full.group)?;
+        // A leading wildcard below a mount must not see names that begin with `$` there.
+        let hides = !session.grant.mount().is_empty() && written.filter.as_str().starts_with(['+', '#']);
+        if !session.subscriptions.contains_key(&key)
+            && session.subscriptions.len() >= limits.max_subscriptions as usize
+        {
+            return Err(SubscribeError::QUOTA);
+        }
+        let filter = match full.group {
+            Some(_) => Arc::from(full.filter.as_str()),
+            None => Arc::clone(&key),
+        };
+        let subscription = Subscription {
+            group: full.group.map(Arc::from),
+            options: asked.options,
+            id,
+            checked: checked || hides,
+            in_commons: !filter.starts_with(session.team.root()),
+        };
+        Ok(Granted { key, filter, subscription })
+    }
+
+    /// Puts a granted subscription in force, in place of the session's own of the same name.
+    fn add_subscription(&mut self, index: u32, granted: Granted) -> ReasonCode {
+        let Granted { key, filter, subscription } = granted;
+        let commons = Arc::clone(self.world.commons());
+        let Some(session) = self.sessions.at_mut(index) else { return ReasonCode::UnspecifiedError };
+        let options = subscription.options;
+        let route = Route {
+            session: session.address,
+            qos: options.qos,
+            no_local: options.no_local,
+            retain_as_published: options.retain_as_published,
+            checked: subscription.checked,
+            subscription_id: subscription.id,
+        };
+        let team = if subscription.in_commons { &commons } else { &session.team };
+        match &subscription.group {
+            Some(group) => {
+                let member = Member { route, presence: Arc::clone(&session.presence) };
+                team.join(&filter, group, member);
+            }
+            None => team.subscribe(&filter, route),
+        }
+        let shared = subscription.group.is_some();
+        let is_new = session.subscriptions.insert(Arc::clone(&key), subscription).is_none();
+        let wanted = match options.retain_handling {
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        // A shared subscription gets no retained messages [MQTT-3.8.3.1].
+        if wanted && !shared {
+            self.begin_replay(index, &key);
+        }
+        match options.qos {
+            QoS::AtMostOnce => ReasonCode::Success,
+            QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+            QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+        }
+    }
+
+    /// Starts to hand the matching retained messages to a subscription: those of its own team, or,
+    /// of a principal that spans teams, those of every team that it reaches.
+    fn begin_replay(&mut self, index: u32, key: &Arc<str>) {
+        let Some(session) = self.sessions.at(index) else { return };
+        let Some(subscription) = session.subscriptions.get(key) else { return };
+        let teams = match (session.grant.team(), subscription.in_commons) {
+            (Some(_), false) => vec![Arc::clone(&session.team)],
+            (Some(_), true) => vec![Arc::clone(self.world.commons())],
+            (None, _) => {
+                let mut teams = self.world.teams();
+                teams.push(Arc::clone(self.world.commons()));
+                teams
+            }
+        };
+        let Ok(filter) = TopicFilter::parse(subscription.filter(key), u16::MAX, u16::MAX) else { return };
+        let has_match = |team: &Arc<Team>| team.with_retained(|kept| kept.next_match(filter, None).is_some());
+        let replays: Vec<Replay> = teams
+            .into_iter()
+            .filter(has_match)
+            .map(|team| Replay { team, subscription: Arc::clone(key), after: None })
+            .collect();
+        if let Some(session) = self.sessions.at_mut(index) {
+            session.replays.retain(|replay| replay.subscription != *key);
+            session.replays.extend(replays);
+        }
+    }
+
+    /// UNSUBSCRIBE.
+    pub(super) fn unsubscribe(
+        &mut self,
+        index: u32,
+        session: u32,
+        unsubscribe: &Unsubscribe<'_>,
+    ) -> Result<(), ReasonCode> {
+        let mut codes = Vec::with_capacity(unsubscribe.filters.len());
+        for written in &unsubscribe.filters {
+            codes.push(self.remove_written(session, written));
+        }
+        self.write(index, |out, version| {
+            encode::unsuback(out, version, unsubscribe.packet_id, &codes);
+        });
+        Ok(())
+    }
+
+    fn remove_written(&mut self, index: u32, written: &str) -> ReasonCode {
+        let Some(session) = self.sessions.at(index) else { return ReasonCode::UnspecifiedError };
+        let Ok(written) = SharedFilter::parse(written, u16::MAX, u16::MAX) else {
+            return ReasonCode::TopicFilterInvalid;
+        };
+        let key = session_key(&session.grant, written);
+        match self.remove_subscription(index, &key) {
+            true => ReasonCode::Success,
+            false => ReasonCode::NoSubscriptionExisted,
+        }
+    }
+
+    /// Ends one subscription. Says whether there was one.
+    fn remove_subscription(&mut self, index: u32, key: &str) -> bool {
+        let commons = Arc::clone(self.world.commons());
+        let Some(session) = self.sessions.at_mut(index) else { return false };
+        let Some(subscription) = session.subscriptions.remove(key) else { return false };
+        let team = if subscription.in_commons { &commons } else { &session.team };
+        team.unsubscribe(subscription.filter(key), subscription.group.as_deref(), session.address);
+        true
+    }
+
+    /// A session is resumed under another grant: what that one does not grant ends, and what it
+    /// grants is in force on its terms.
+    pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>) {
+        let Some(session) = self.sessions.at_mut(index) else { return };
+        if Arc::ptr_eq(&session.grant, grant) {
+            return;
+        }
+        session.grant = Arc::clone(grant);
+        let keys: Vec<Arc<str>> = session.subscriptions.keys().cloned().collect();
+        for key in keys {
+            self.rejudge_subscription(index, &key);
+        }
+    }
+
+    fn rejudge_subscription(&mut self, index: u32, key: &Arc<str>) {
+        let Some(session) = self.sessions.at(index) else { return };
+        let Some(subscription) = session.subscriptions.get(key) else { return };
+        let filter = subscription.filter(key);
+        let group = subscription.group.as_deref();
+        let verdict = TopicFilter::parse(filter, u16::MAX, u16::MAX)
+            .map_err(|_| SubscribeError::FILTER)
+            .and_then(|filter| judge(&session.grant, filter, group));
+        let mount = session.grant.mount();
+        match verdict {
+            Ok(_) if !filter.starts_with(mount) => {
+                self.remove_subscription(index, key);
+            }
+            Err(_) => {
+                self.remove_subscription(index, key);
+            }
+            Ok(checked) => {
+                let hides = !mount.is_empty() && filter[mount.len()..].starts_with(['+', '#']);
+                if subscription.checked != (checked || hides) {
+                    let filter = Arc::from(filter);
+                    let mut subscription = subscription.clone();
+                    subscription.checked = checked || hides;
+                    subscription.options.retain_handling = RetainHandling::DoNotSend;
+                    self.add_subscription(index, Granted { key: Arc::clone(key), filter, subscription });
+                }
+            }
+        }
+    }
+
+    fn record_refused_subscribe(
+        &mut self,
+        session: u32,
+        written: &str,
+        refused: &SubscribeError,
+        now: Time,
+    ) {
+        self.counters.subscribes_refused += 1;
+        let Some(session) = self.sessions.at(session) else { return };
+        let filter = match SharedFilter::parse(written, u16::MAX, u16::MAX) {
+            Ok(written) => session_key(&session.grant, written).as_ref().into(),
+            Err(_) => written.into(),
+        };
+        if let Some(who) = self.who(session) {
+            let (reason, why) = (refused.code, refused.why);
+            self.record(now, who, EventKind::SubscribeRefused { filter, reason, why });
+        }
+    }
+}
+
+/// The key of a subscription: its full filter, and its share group before it.
+fn session_key(grant: &Grant, written: SharedFilter<'_>) -> Arc<str> {
+    let (mount, filter) = (grant.mount(), written.filter.as_str());
+    match written.group {
+        Some(group) => Arc::from(format!("$share/{group}/{mount}{filter}")),
+        None if mount.is_empty() => Arc::from(filter),
+        None => Arc::from(format!("{mount}{filter}")),
+    }
+}
+
+/// Whether a full filter may be subscribed to; `true`: each delivery must be checked.
+fn judge(grant: &Grant, filter: TopicFilter<'_>, group: Option<&str>) -> Result<bool, SubscribeError> {
+    // The structural check comes before any rule is asked.
+    if !grant.reaches_filter(filter) {
+        return Err(SubscribeError::OUTSIDE);
+    }
+    match grant.subscribe(filter, group).ruling {
+        Ruling::Allow => Ok(false),
+        Ruling::AllowChecked => Ok(true),
+        Ruling::Deny => Err(SubscribeError::POLICY),
+    }
+}
+
+impl SubscribeError {
+    const GONE: Self = Self { code: ReasonCode::UnspecifiedError, why: "the session has ended" };
+    const FILTER: Self = Self {
+        code: ReasonCode::TopicFilterInvalid,
+        why: "not a topic filter within the limits",
+    };
+    const OUTSIDE: Self = Self { code: ReasonCode::NotAuthorized, why: "outside the team" };
+    const POLICY: Self = Self { code: ReasonCode::NotAuthorized, why: "policy" };
+    const QUOTA: Self = Self {
+        code: ReasonCode::QuotaExceeded,
+        why: "the session's subscriptions are at their limit",
+    };
+}
+
