@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::connection::{Conn, Phase, Traffic};
-use super::effect::{ConnId, Effect, Login, Peer, Verdict};
+use super::effect::{ConnId, Effect, Login, Verdict};
 use super::event::{DisconnectCause, EventKind, Refusal, Who};
-use super::shard::Shard;
+use super::shard::{Shard, who};
 use crate::policy::Grant;
-use crate::session::{Session, Will};
+use crate::session::{Peer, Session, Will};
 use crate::team::{Claim, MessageView, SessionAddress, SessionKey, Team};
 use crate::time::{Span, Time};
 use crate::topic::TopicName;
@@ -183,7 +183,8 @@ impl Shard {
             username: Arc::clone(&grant.principal().username),
             client_id: Arc::clone(&pending.client_id),
         };
-        let (session, present) = match self.claim(index, &key, &team, &grant, &pending, now) {
+        let Some(peer) = self.conns.at(index).map(|conn| conn.peer.clone()) else { return };
+        let (session, present) = match self.claim(&peer, &key, &team, &grant, &pending, now) {
             Claimed::Session { index, present } => (index, present),
             Claimed::Elsewhere(shard) => {
                 return self.send_away(index, shard, pending, grant);
@@ -193,13 +194,13 @@ impl Shard {
                 return self.refuse(index, Some(&pending), Refusal::Quota, told, now);
             }
         };
-        self.begin(index, session, present, assigned, *pending, now);
+        self.begin(index, session, present, assigned, *pending, peer, now);
     }
 
     /// Makes or resumes the session of `key`, ending what stands in its way.
     fn claim(
         &mut self,
-        conn: u32,
+        peer: &Peer,
         key: &SessionKey,
         team: &Arc<Team>,
         grant: &Arc<Grant>,
@@ -209,16 +210,20 @@ impl Shard {
         loop {
             let (index, generation) = self.sessions.next_place();
             let address = SessionAddress { shard: self.id, index, generation };
-            let held = match team.registry.claim(key, address, self.world.limits.max_sessions_per_team) {
-                Claim::Full => return Claimed::Full,
-                Claim::New => {
-                    let (team, grant) = (Arc::clone(team), Arc::clone(grant));
-                    self.sessions.insert(Session::new(key.clone(), address, team, grant));
-                    return Claimed::Session { index, present: false };
-                }
-                Claim::Held(held) if held.shard != self.id => return Claimed::Elsewhere(held.shard),
-                Claim::Held(held) => held,
-            };
+            let held =
+                match team.registry.claim(key, address, self.world.limits.max_sessions_per_team) {
+                    Claim::Full => return Claimed::Full,
+                    Claim::New => {
+                        let (team, grant) = (Arc::clone(team), Arc::clone(grant));
+                        let session = Session::new(key.clone(), address, team, grant, peer.clone());
+                        self.sessions.insert(session);
+                        return Claimed::Session { index, present: false };
+                    }
+                    Claim::Held(held) if held.shard != self.id => {
+                        return Claimed::Elsewhere(held.shard);
+                    }
+                    Claim::Held(held) => held,
+                };
             let Some(session) = self.sessions.get(held.index, held.generation) else {
                 // A registry entry without its session would lock the client out for ever.
                 debug_assert!(false, "a session left its place in the registry");
@@ -226,7 +231,7 @@ impl Shard {
                 continue;
             };
             if let Some(old) = session.conn {
-                self.take_over(old, held.index, conn, now);
+                self.take_over(old, held.index, peer, now);
                 continue; // the session may have ended with its connection
             }
             if !pending.clean_start {
@@ -237,13 +242,10 @@ impl Shard {
         }
     }
 
-    /// Ends the connection `old` because `new` takes its session `[MQTT-3.1.4-3]`.
-    fn take_over(&mut self, old: u32, session: u32, new: u32, now: Time) {
-        let by = self.conns.at(new).map(|conn| conn.peer.address);
-        if let Some(by) = by
-            && let Some(who) = self.sessions.at(session).and_then(|session| self.who(session))
-        {
-            self.record(now, who, EventKind::TakenOver { by });
+    /// Ends the connection `old` because another takes its session `[MQTT-3.1.4-3]`.
+    fn take_over(&mut self, old: u32, session: u32, by: &Peer, now: Time) {
+        if let Some(session) = self.sessions.at(session) {
+            self.record(now, who(session), EventKind::TakenOver { by: by.address });
         }
         self.say_goodbye(old, ReasonCode::SessionTakenOver);
         self.detach(session, DisconnectCause::TakenOver, now);
@@ -274,6 +276,7 @@ impl Shard {
         present: bool,
         assigned: bool,
         mut pending: Pending,
+        peer: Peer,
         now: Time,
     ) {
         let limits = self.world.limits.clone();
@@ -285,6 +288,7 @@ impl Shard {
         };
         let Some(session) = self.sessions.at_mut(session_index) else { return };
         session.attach(Some(index));
+        session.peer = peer;
         session.window = pending.receive_maximum.min(limits.max_inflight);
         session.expiry = expiry;
         session.expires = Time::NEVER;
@@ -308,7 +312,8 @@ impl Shard {
             receive_maximum: (limits.receive_maximum < u16::MAX).then_some(limits.receive_maximum),
             maximum_packet_size: Some(limits.max_packet_size),
             assigned_client_id: assigned.then_some(&*client_id),
-            topic_alias_maximum: (limits.topic_alias_maximum > 0).then_some(limits.topic_alias_maximum),
+            topic_alias_maximum: (limits.topic_alias_maximum > 0)
+                .then_some(limits.topic_alias_maximum),
             server_keep_alive: (keep_alive != pending.keep_alive).then_some(keep_alive),
             ..ConnAck::default()
         };
@@ -316,7 +321,7 @@ impl Shard {
             encode::connack(out, version, ReasonCode::Success, &connack);
         });
         self.counters.connect(pending.version);
-        if let Some(who) = self.sessions.at(session_index).and_then(|session| self.who(session)) {
+        if let Some(session) = self.sessions.at(session_index) {
             let kind = EventKind::Connected {
                 version: pending.version,
                 clean_start: pending.clean_start,
@@ -324,7 +329,7 @@ impl Shard {
                 keep_alive,
                 session_expiry: expiry,
             };
-            self.record(now, who, kind);
+            self.record(now, who(session), kind);
         }
         if present {
             self.resend(session_index, now);
@@ -384,13 +389,20 @@ impl Pending {
         }
     }
 
-    fn check(&self, connect: &Connect<'_>, limits: &crate::limits::Limits) -> Result<(), ReasonCode> {
+    fn check(
+        &self,
+        connect: &Connect<'_>,
+        limits: &crate::limits::Limits,
+    ) -> Result<(), ReasonCode> {
         if connect.properties.authentication_method.is_some() {
             return Err(ReasonCode::BadAuthenticationMethod);
         }
         let nameless = self.client_id.is_empty();
-        let may_be_nameless = self.version == Version::V5 || self.version == Version::V311 && self.clean_start;
-        if nameless && !may_be_nameless || self.client_id.len() > usize::from(limits.max_client_id_length) {
+        let may_be_nameless =
+            self.version == Version::V5 || self.version == Version::V311 && self.clean_start;
+        if nameless && !may_be_nameless
+            || self.client_id.len() > usize::from(limits.max_client_id_length)
+        {
             return Err(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]
         }
         Ok(())
@@ -418,7 +430,9 @@ impl PendingWill {
         let view = MessageView {
             topic: &format!("{mount}{}", self.topic),
             passed_on: &self.passed_on,
-            response_topic: response.as_deref().filter(|topic| topic.len() <= usize::from(u16::MAX)),
+            response_topic: response
+                .as_deref()
+                .filter(|topic| topic.len() <= usize::from(u16::MAX)),
             payload: &self.payload,
             qos: self.qos,
             retain: self.retain,

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use super::connect::Pending;
-use super::effect::Peer;
 use super::outbox::Outbox;
 use super::recent::Recent;
+use crate::session::Peer;
 use crate::time::{Span, Time};
 use crate::wire::Version;
 

@@ -156,7 +156,15 @@ impl Shard {
         {
             let item = item.clone();
             send(
-                &mut self.form, &mut self.pool, &mut self.counters, session, conn, &item, id, false, now,
+                &mut self.form,
+                &mut self.pool,
+                &mut self.counters,
+                session,
+                conn,
+                &item,
+                id,
+                false,
+                now,
             );
         }
         self.counters.dropped[Drop::Expired as usize] += expired;
@@ -182,7 +190,15 @@ impl Shard {
         for (id, item) in again {
             match item {
                 Some(item) => send(
-                    &mut self.form, &mut self.pool, &mut self.counters, session, conn, &item, id, true, now,
+                    &mut self.form,
+                    &mut self.pool,
+                    &mut self.counters,
+                    session,
+                    conn,
+                    &item,
+                    id,
+                    true,
+                    now,
                 ),
                 None => {
                     let out = conn.outbox.buffer(&mut self.pool);
@@ -207,10 +223,14 @@ impl Shard {
                 continue;
             };
             let filter = crate::topic::TopicFilter::parse(
-                subscription.filter(&replay.subscription), u16::MAX, u16::MAX,
+                subscription.filter(&replay.subscription),
+                u16::MAX,
+                u16::MAX,
             );
             let next = filter.ok().and_then(|filter| {
-                replay.team.with_retained(|kept| kept.next_match(filter, replay.after.as_deref()).cloned())
+                replay
+                    .team
+                    .with_retained(|kept| kept.next_match(filter, replay.after.as_deref()).cloned())
             });
             let Some(message) = next else {
                 session.replays.pop_front();

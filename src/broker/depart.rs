@@ -1,15 +1,14 @@
 //! The end of connections and of sessions, and the wills that follow.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::connection::Phase;
-use super::effect::{ConnId, Peer};
-use super::event::{DisconnectCause, EventKind, Refusal, Who};
+use super::effect::ConnId;
+use super::event::{DisconnectCause, EventKind, Refusal};
 use super::publish::Passing;
-use super::shard::Shard;
+use super::shard::{Shard, who};
 use super::timers::Timer;
-use crate::session::{Session, Will};
+use crate::session::Will;
 use crate::team::MessageView;
 use crate::time::{Span, Time};
 use crate::wire::{Disconnect, ReasonCode};
@@ -87,9 +86,7 @@ impl Shard {
 
         let Some(session) = self.sessions.at_mut(index) else { return };
         session.team.connections.fetch_sub(1, Ordering::Relaxed);
-        let peer = self.conns.at(conn_index).map(|conn| conn.peer.clone());
         session.attach(None);
-        session.last_peer = peer;
         session.expires = match session.expiry {
             Span::ZERO => now,
             expiry => now + expiry,
@@ -143,8 +140,9 @@ impl Shard {
         let Some(session) = self.sessions.remove(index) else { return };
         let in_commons = |wanted: bool| {
             let all = session.subscriptions.iter();
-            all.filter(move |(_, subscription)| subscription.in_commons == wanted)
-                .map(|(key, subscription)| (subscription.filter(key), subscription.group.as_deref()))
+            all.filter(move |(_, subscription)| subscription.in_commons == wanted).map(
+                |(key, subscription)| (subscription.filter(key), subscription.group.as_deref()),
+            )
         };
         if in_commons(false).next().is_some() {
             session.team.unsubscribe_all(in_commons(false), session.address);
@@ -175,7 +173,7 @@ impl Shard {
         if let Err(refused) = sent {
             self.counters.publishes_refused += 1;
             let Some(session) = self.sessions.at(index) else { return };
-            let Some(who) = who_was(session) else { return };
+            let who = who(session);
             let topic = view.topic.into();
             let (reason, why) = (refused.code, refused.why);
             self.record(now, who, EventKind::PublishRefused { topic, reason, why, will: true });
@@ -184,7 +182,7 @@ impl Shard {
 
     fn record_departure(&mut self, session: u32, conn: u32, cause: DisconnectCause, now: Time) {
         self.counters.disconnects[cause.index()] += 1;
-        let Some(who) = self.sessions.at(session).and_then(|session| self.who(session)) else { return };
+        let Some(who) = self.sessions.at(session).map(who) else { return };
         let Some(conn) = self.conns.at(conn) else { return };
         let kind = EventKind::Disconnected {
             cause,
@@ -197,15 +195,4 @@ impl Shard {
         };
         self.record(now, who, kind);
     }
-}
-
-/// Whose events a session's are when its connection has gone.
-fn who_was(session: &Session) -> Option<Who> {
-    let peer: Peer = session.last_peer.clone()?;
-    Some(Who {
-        team: session.grant.team().cloned(),
-        username: Some(Arc::clone(&session.key.username)),
-        client_id: Some(Arc::clone(&session.key.client_id)),
-        peer,
-    })
 }

@@ -1,11 +1,11 @@
 //! What a shard asks its shell to do.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::connect::Migrant;
 use super::event::{Event, Refusal};
 use crate::policy::Grant;
+use crate::session::Peer;
 use crate::wire::Version;
 
 /// A connection within one shard. Ids are used again, generations are not.
@@ -15,15 +15,6 @@ pub struct ConnId {
     pub index: u32,
     /// Which occupant of that place.
     pub generation: u32,
-}
-
-/// The far end of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// The client's address (the true one, where a listed proxy told it).
-    pub address: SocketAddr,
-    /// The listener's name in the configuration.
-    pub listener: Arc<str>,
 }
 
 /// Something that the shell is to do.

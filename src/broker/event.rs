@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::effect::Peer;
 use crate::policy::TeamId;
+use crate::session::Peer;
 use crate::time::{Span, Time};
 use crate::wire::{ReasonCode, Version};
 

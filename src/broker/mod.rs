@@ -24,10 +24,11 @@ mod subscribe;
 mod table;
 mod timers;
 
+pub use crate::session::Peer;
 pub use batch::Batch;
 pub use connect::Migrant;
 pub use counters::{Counters, Drop};
-pub use effect::{ConnId, Effect, Login, Peer, Verdict};
+pub use effect::{ConnId, Effect, Login, Verdict};
 pub use event::{DisconnectCause, Event, EventKind, Refusal, Who};
 pub use outbox::Outbox;
 pub use shard::Shard;

@@ -8,8 +8,8 @@ use super::connection::Conn;
 use super::counters::Drop;
 use super::event::EventKind;
 use super::recent::Known;
-use super::shard::Shard;
-use crate::policy::{Owner, Ruling};
+use super::shard::{Shard, who};
+use crate::policy::{Owner, Ruling, TeamId};
 use crate::session::Receipt;
 use crate::team::{Message, MessageView, Team};
 use crate::time::{Span, Time};
@@ -89,7 +89,14 @@ impl Shard {
 
     /// PUBACK or PUBREC. 3.x has no way to say no: a message that was not accepted is acknowledged
     /// and gone `[MQTT-3.3.5-2]` (3.1.1).
-    fn acknowledge(&mut self, index: u32, session: u32, qos: QoS, id: PacketId, answer: ReasonCode) {
+    fn acknowledge(
+        &mut self,
+        index: u32,
+        session: u32,
+        qos: QoS,
+        id: PacketId,
+        answer: ReasonCode,
+    ) {
         let Some(conn) = self.conns.at(index) else { return };
         if qos == QoS::AtLeastOnce {
             return self.write(index, |out, version| encode::puback(out, version, id, answer));
@@ -148,8 +155,12 @@ impl Shard {
     /// What publishing to a topic needs, from the connection's memory where that still holds.
     fn know(&mut self, index: u32, session: u32, written: &str) -> Result<Rc<Known>, PublishError> {
         let Some(conn) = self.conns.at(index) else { return Err(PublishError::GONE) };
+        let Some(grant) = self.sessions.at(session).map(|session| &session.grant) else {
+            return Err(PublishError::GONE);
+        };
         if let Some(known) = conn.recent.get(written)
-            && self.world.compartment(&known.team).generation() == known.generation
+            && known.generation == self.world.compartment(&known.team).generation()
+            && known.granted_under == grant.generation()
         {
             return Ok(Rc::clone(known));
         }
@@ -167,9 +178,10 @@ impl Shard {
             "" => Arc::from(written),
             mount => Arc::from(format!("{mount}{written}")),
         };
+        let granted_under = session.grant.generation();
         let team = self.may_publish(session, &topic)?;
         let (generation, matched) = self.world.compartment(&team).matches(&topic);
-        Ok(Known { written: written.into(), topic, team, generation, matched })
+        Ok(Known { written: written.into(), topic, team, granted_under, generation, matched })
     }
 
     /// Whether a session may publish to a full topic; the compartment that it belongs to.
@@ -192,14 +204,23 @@ impl Shard {
         if grant.team().is_some() && topic.starts_with(grant.root()) {
             return Ok(Arc::clone(&session.team));
         }
-        Ok(match self.world.namespace.owner_of(topic) {
-            Owner::Team { id, root } => self.world.team(&id, root),
-            Owner::Commons => Arc::clone(self.world.commons()),
+        Ok(match self.world.namespace().owner_of(name) {
+            Owner::Team(id) => match TeamId::new(id) {
+                Some(id) => self.world.team(&id, &self.world.namespace().root(&id)),
+                None => return Err(PublishError::OUTSIDE),
+            },
+            Owner::Commons(_) | Owner::Spanning | Owner::Outside => {
+                Arc::clone(self.world.commons())
+            }
         })
     }
 
     /// Keeps or clears the topic's retained message.
-    pub(super) fn retain(&mut self, team: &Team, passing: &Passing<'_>) -> Result<(), PublishError> {
+    pub(super) fn retain(
+        &mut self,
+        team: &Team,
+        passing: &Passing<'_>,
+    ) -> Result<(), PublishError> {
         team.retain(passing.kept(), &self.world.limits).map_err(|_| {
             self.counters.drop(Drop::RetainedFull);
             PublishError::RETAINED_FULL
@@ -216,10 +237,12 @@ impl Shard {
         self.counters.publishes_refused += 1;
         let Some(session) = self.sessions.at(session) else { return };
         let topic = format!("{}{written}", session.grant.mount()).into_boxed_str();
-        if let Some(who) = self.who(session) {
-            let PublishError { code: reason, why } = refused;
-            self.record(now, who, EventKind::PublishRefused { topic, reason, why, will: false });
-        }
+        let PublishError { code: reason, why } = refused;
+        self.record(
+            now,
+            who(session),
+            EventKind::PublishRefused { topic, reason, why, will: false },
+        );
     }
 
     /// PUBREL: the identifier is free again.
@@ -236,10 +259,8 @@ impl Shard {
 
 impl PublishError {
     const GONE: Self = Self { code: ReasonCode::UnspecifiedError, why: "the session has ended" };
-    const TOPIC: Self = Self {
-        code: ReasonCode::TopicNameInvalid,
-        why: "not a topic name within the limits",
-    };
+    const TOPIC: Self =
+        Self { code: ReasonCode::TopicNameInvalid, why: "not a topic name within the limits" };
     const OUTSIDE: Self = Self { code: ReasonCode::NotAuthorized, why: "outside the team" };
     const POLICY: Self = Self { code: ReasonCode::NotAuthorized, why: "policy" };
     const RETAINED_FULL: Self = Self {
@@ -272,4 +293,3 @@ fn resolve_alias(
     }
     Ok(None)
 }
-

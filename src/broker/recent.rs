@@ -14,6 +14,8 @@ pub(super) struct Known {
     pub(super) topic: Arc<str>,
     /// Whose topic it is.
     pub(super) team: Arc<Team>,
+    /// What the grant's decision depended on: [`Grant::generation`](crate::policy::Grant::generation).
+    pub(super) granted_under: u64,
     /// The routes that `matched` was made from.
     pub(super) generation: Generation,
     /// Who gets it.

@@ -6,12 +6,12 @@ use super::batch::Batch;
 use super::connection::{Conn, Phase};
 use super::counters::Counters;
 use super::deliver::Form;
-use super::effect::{ConnId, Effect, Peer};
+use super::effect::{ConnId, Effect};
 use super::event::{DisconnectCause, Event, EventKind, Refusal, Who};
 use super::outbox::{BufferPool, Outbox};
 use super::table::Table;
 use super::timers::{Timer, Timers};
-use crate::session::Session;
+use crate::session::{Peer, Session};
 use crate::team::World;
 use crate::time::Time;
 use crate::wire::decode::{self, Framing};
@@ -353,15 +353,14 @@ impl Shard {
     pub(super) fn record(&mut self, at: Time, who: Who, kind: EventKind) {
         self.effects.push(Effect::Record(Box::new(Event { at, who, kind })));
     }
+}
 
-    /// Whose events those of this session are; the address is its connection's.
-    pub(super) fn who(&self, session: &Session) -> Option<Who> {
-        let conn = self.conns.at(session.conn?)?;
-        Some(Who {
-            team: session.grant.team().cloned(),
-            username: Some(Arc::clone(&session.key.username)),
-            client_id: Some(Arc::clone(&session.key.client_id)),
-            peer: conn.peer.clone(),
-        })
+/// Whose events a session's are.
+pub(super) fn who(session: &Session) -> Who {
+    Who {
+        team: session.grant.team().cloned(),
+        username: Some(Arc::clone(&session.key.username)),
+        client_id: Some(Arc::clone(&session.key.client_id)),
+        peer: session.peer.clone(),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::event::EventKind;
-use super::shard::Shard;
+use super::shard::{Shard, who};
 use crate::policy::{Grant, Ruling};
 use crate::session::{Replay, Subscription};
 use crate::team::{Member, Route, Team};
@@ -62,13 +62,15 @@ impl Shard {
     ) -> Result<Granted, SubscribeError> {
         let limits = &self.world.limits;
         let Some(session) = self.sessions.at(session) else { return Err(SubscribeError::GONE) };
-        let parse = |text| SharedFilter::parse(text, limits.max_topic_length, limits.max_topic_levels);
+        let parse =
+            |text| SharedFilter::parse(text, limits.max_topic_length, limits.max_topic_levels);
         let written = parse(asked.filter).map_err(|_| SubscribeError::FILTER)?;
         let key = session_key(&session.grant, written);
         let full = parse(&key).map_err(|_| SubscribeError::FILTER)?;
         let checked = judge(&session.grant, full.filter, full.group)?;
         // A leading wildcard below a mount must not see names that begin with `$` there.
-        let hides = !session.grant.mount().is_empty() && written.filter.as_str().starts_with(['+', '#']);
+        let hides =
+            !session.grant.mount().is_empty() && written.filter.as_str().starts_with(['+', '#']);
         if !session.subscriptions.contains_key(&key)
             && session.subscriptions.len() >= limits.max_subscriptions as usize
         {
@@ -92,7 +94,9 @@ impl Shard {
     fn add_subscription(&mut self, index: u32, granted: Granted) -> ReasonCode {
         let Granted { key, filter, subscription } = granted;
         let commons = Arc::clone(self.world.commons());
-        let Some(session) = self.sessions.at_mut(index) else { return ReasonCode::UnspecifiedError };
+        let Some(session) = self.sessions.at_mut(index) else {
+            return ReasonCode::UnspecifiedError;
+        };
         let options = subscription.options;
         let route = Route {
             session: session.address,
@@ -142,8 +146,11 @@ impl Shard {
                 teams
             }
         };
-        let Ok(filter) = TopicFilter::parse(subscription.filter(key), u16::MAX, u16::MAX) else { return };
-        let has_match = |team: &Arc<Team>| team.with_retained(|kept| kept.next_match(filter, None).is_some());
+        let Ok(filter) = TopicFilter::parse(subscription.filter(key), u16::MAX, u16::MAX) else {
+            return;
+        };
+        let has_match =
+            |team: &Arc<Team>| team.with_retained(|kept| kept.next_match(filter, None).is_some());
         let replays: Vec<Replay> = teams
             .into_iter()
             .filter(has_match)
@@ -231,7 +238,10 @@ impl Shard {
                     let mut subscription = subscription.clone();
                     subscription.checked = checked || hides;
                     subscription.options.retain_handling = RetainHandling::DoNotSend;
-                    self.add_subscription(index, Granted { key: Arc::clone(key), filter, subscription });
+                    self.add_subscription(
+                        index,
+                        Granted { key: Arc::clone(key), filter, subscription },
+                    );
                 }
             }
         }
@@ -250,10 +260,8 @@ impl Shard {
             Ok(written) => session_key(&session.grant, written).as_ref().into(),
             Err(_) => written.into(),
         };
-        if let Some(who) = self.who(session) {
-            let (reason, why) = (refused.code, refused.why);
-            self.record(now, who, EventKind::SubscribeRefused { filter, reason, why });
-        }
+        let (reason, why) = (refused.code, refused.why);
+        self.record(now, who(session), EventKind::SubscribeRefused { filter, reason, why });
     }
 }
 
@@ -268,7 +276,11 @@ fn session_key(grant: &Grant, written: SharedFilter<'_>) -> Arc<str> {
 }
 
 /// Whether a full filter may be subscribed to; `true`: each delivery must be checked.
-fn judge(grant: &Grant, filter: TopicFilter<'_>, group: Option<&str>) -> Result<bool, SubscribeError> {
+fn judge(
+    grant: &Grant,
+    filter: TopicFilter<'_>,
+    group: Option<&str>,
+) -> Result<bool, SubscribeError> {
     // The structural check comes before any rule is asked.
     if !grant.reaches_filter(filter) {
         return Err(SubscribeError::OUTSIDE);
@@ -282,10 +294,8 @@ fn judge(grant: &Grant, filter: TopicFilter<'_>, group: Option<&str>) -> Result<
 
 impl SubscribeError {
     const GONE: Self = Self { code: ReasonCode::UnspecifiedError, why: "the session has ended" };
-    const FILTER: Self = Self {
-        code: ReasonCode::TopicFilterInvalid,
-        why: "not a topic filter within the limits",
-    };
+    const FILTER: Self =
+        Self { code: ReasonCode::TopicFilterInvalid, why: "not a topic filter within the limits" };
     const OUTSIDE: Self = Self { code: ReasonCode::NotAuthorized, why: "outside the team" };
     const POLICY: Self = Self { code: ReasonCode::NotAuthorized, why: "policy" };
     const QUOTA: Self = Self {
@@ -293,4 +303,3 @@ impl SubscribeError {
         why: "the session's subscriptions are at their limit",
     };
 }
-

@@ -8,6 +8,7 @@ mod outgoing;
 mod subscriptions;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,6 +19,15 @@ pub use subscriptions::{Subscription, Subscriptions};
 use crate::policy::Grant;
 use crate::team::{Message, Presence, SessionAddress, SessionKey, Team};
 use crate::time::{Span, Time};
+
+/// The far end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The client's address (the true one, where a listed proxy told it).
+    pub address: SocketAddr,
+    /// The listener's name in the configuration.
+    pub listener: Arc<str>,
+}
 
 /// A session.
 #[derive(Debug)]
@@ -32,6 +42,8 @@ pub struct Session {
     pub grant: Arc<Grant>,
     /// Index of its connection.
     pub conn: Option<u32>,
+    /// The far end of its connection, or of the last one.
+    pub peer: Peer,
     /// QoS 1 and 2 messages in flight towards the client at a time.
     pub window: u16,
     /// How long it outlives a connection.
@@ -85,6 +97,7 @@ impl Session {
         address: SessionAddress,
         team: Arc<Team>,
         grant: Arc<Grant>,
+        peer: Peer,
     ) -> Self {
         Self {
             key,
@@ -92,6 +105,7 @@ impl Session {
             team,
             grant,
             conn: None,
+            peer,
             window: 0,
             expiry: Span::ZERO,
             expires: Time::NEVER,

@@ -12,7 +12,7 @@ use super::registry::SessionAddress;
 use super::retained::{Retained, RetainedFull};
 use super::routes::{Matched, Member, Route, Routes};
 use crate::limits::Limits;
-use crate::policy::{Namespace, TeamId};
+use crate::policy::{Namespace, Policy, TeamId};
 
 /// One compartment: a team, or the commons.
 #[derive(Debug)]
@@ -36,8 +36,7 @@ pub struct World {
     commons: Arc<Team>,
     /// The limits in force.
     pub limits: Limits,
-    /// Whose topic is whose.
-    pub namespace: Namespace,
+    policy: Arc<Policy>,
 }
 
 /// The compartment that a topic belongs to, and the one where it is looked up besides.
@@ -152,9 +151,14 @@ impl Team {
 
 impl World {
     /// No teams yet.
-    pub fn new(limits: Limits, namespace: Namespace) -> Self {
+    pub fn new(limits: Limits, policy: Arc<Policy>) -> Self {
         let commons = Arc::new(Team::new(None, Arc::from("")));
-        Self { teams: DashMap::default(), commons, limits, namespace }
+        Self { teams: DashMap::default(), commons, limits, policy }
+    }
+
+    /// Whose topic is whose.
+    pub fn namespace(&self) -> &Namespace {
+        self.policy.namespace()
     }
 
     /// The team, made on first use. `root` is its subtree by the policy's namespace.

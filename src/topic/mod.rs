@@ -6,7 +6,7 @@
 
 mod filter;
 mod name;
-mod relation;
+pub(crate) mod relation;
 mod trie;
 
 pub use filter::{SharedFilter, TopicFilter};
