@@ -64,7 +64,7 @@ impl Drop {
 
 impl Refusal {
     /// Number of reasons.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 15;
     /// As a metric's label, by index.
     pub const LABELS: [&'static str; Self::COUNT] = [
         "unknown_user",
@@ -80,6 +80,8 @@ impl Refusal {
         "quota",
         "gone",
         "stopping",
+        "tls",
+        "websocket",
     ];
 
     /// Place in [`Refusal::LABELS`].
@@ -98,16 +100,18 @@ impl Refusal {
             Self::Quota => 10,
             Self::Gone => 11,
             Self::Stopping => 12,
+            Self::Tls => 13,
+            Self::WebSocket(_) => 14,
         }
     }
 }
 
 impl DisconnectCause {
     /// Number of causes.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 8;
     /// As a metric's label, by index.
     pub const LABELS: [&'static str; Self::COUNT] =
-        ["client", "lost", "keep_alive", "taken_over", "protocol", "server"];
+        ["client", "lost", "keep_alive", "taken_over", "protocol", "server", "tls", "websocket"];
 
     /// Place in [`DisconnectCause::LABELS`].
     pub const fn index(self) -> usize {
@@ -118,6 +122,8 @@ impl DisconnectCause {
             Self::TakenOver => 3,
             Self::Protocol(_) => 4,
             Self::Server(_) => 5,
+            Self::Tls => 6,
+            Self::WebSocket(_) => 7,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::connection::Phase;
-use super::effect::ConnId;
+use super::effect::{Breach, ConnId};
 use super::event::{DisconnectCause, EventKind, Refusal};
 use super::publish::Passing;
 use super::shard::{Shard, who};
@@ -38,21 +38,50 @@ impl Shard {
         Ok(())
     }
 
-    /// The socket is gone, whoever closed it. Forgets the connection.
-    pub fn closed(&mut self, id: ConnId, now: Time) {
+    /// The client is gone: nothing more comes from it.
+    pub fn lost(&mut self, id: ConnId, now: Time) {
         let Some(conn) = self.conns.get(id.index, id.generation) else { return };
         match &conn.phase {
             Phase::Active(session) => {
                 let session = *session;
                 self.detach(session, DisconnectCause::Lost, now);
+                self.close(id.index);
             }
             // A probe that says nothing is nobody's login.
-            Phase::Opening if conn.traffic.bytes_in == 0 => {}
-            Phase::Opening => self.record_refusal(id.index, None, Refusal::Gone, None, now),
+            Phase::Opening if conn.traffic.bytes_in == 0 => self.close(id.index),
+            Phase::Opening => self.refuse(id.index, None, Refusal::Gone, None, now),
             Phase::Judging(_) => self.give_up_judging(id.index, Refusal::Gone, now),
             Phase::Closing => {}
         }
-        self.conns.remove(id.index);
+    }
+
+    /// The socket is closed, whoever closed it: the connection's place is free.
+    pub fn closed(&mut self, id: ConnId, now: Time) {
+        self.lost(id, now);
+        if self.conns.get(id.index, id.generation).is_some() {
+            self.conns.remove(id.index);
+        }
+    }
+
+    /// The client broke what lies below MQTT, and was told so there.
+    pub fn broken(&mut self, id: ConnId, breach: Breach, now: Time) {
+        let Some(conn) = self.conns.get(id.index, id.generation) else { return };
+        let (refusal, cause) = match breach {
+            Breach::Tls => (Refusal::Tls, DisconnectCause::Tls),
+            Breach::WebSocket(code) => {
+                (Refusal::WebSocket(code), DisconnectCause::WebSocket(code))
+            }
+        };
+        match &conn.phase {
+            Phase::Active(session) => {
+                let session = *session;
+                self.detach(session, cause, now);
+                self.close(id.index);
+            }
+            Phase::Opening => self.refuse(id.index, None, refusal, None, now),
+            Phase::Judging(_) => self.give_up_judging(id.index, refusal, now),
+            Phase::Closing => {}
+        }
     }
 
     /// Everyone goes: the broker is stopping. Wills stay unsent and what is kept stays kept, for

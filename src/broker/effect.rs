@@ -38,6 +38,15 @@ pub enum Effect {
     Record(Box<Event>),
 }
 
+/// How a client can break what lies below MQTT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Breach {
+    /// The TLS handshake, or a record after it.
+    Tls,
+    /// WebSocket: the HTTP status or the close code that the client was told.
+    WebSocket(u16),
+}
+
 /// A login to judge. Holds a secret: never printed, dropped once judged.
 pub struct Login {
     /// Whose.

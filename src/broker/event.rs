@@ -121,6 +121,11 @@ pub enum Refusal {
     ConnectTimeout,
     /// Not MQTT, or not as the standard has it.
     Malformed(ReasonCode),
+    /// The TLS handshake failed, or a record after it.
+    Tls,
+    /// The WebSocket upgrade was answered with this HTTP status, or the frames before CONNECT
+    /// with this close code (RFC 6455).
+    WebSocket(u16),
     /// A limit on connections or sessions.
     Quota,
     /// The client went away first.
@@ -144,4 +149,8 @@ pub enum DisconnectCause {
     Protocol(ReasonCode),
     /// The broker ended it; it was told this.
     Server(ReasonCode),
+    /// The client broke TLS.
+    Tls,
+    /// The client broke RFC 6455, or sent what is not MQTT; it was told this close code.
+    WebSocket(u16),
 }

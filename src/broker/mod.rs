@@ -28,7 +28,7 @@ pub use crate::session::Peer;
 pub use batch::Batch;
 pub use connect::Migrant;
 pub use counters::{Counters, Drop};
-pub use effect::{ConnId, Effect, Login, Verdict};
+pub use effect::{Breach, ConnId, Effect, Login, Verdict};
 pub use event::{DisconnectCause, Event, EventKind, Refusal, Who};
 pub use outbox::Outbox;
 pub use shard::Shard;

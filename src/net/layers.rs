@@ -1,0 +1,221 @@
+//! What lies between a socket and MQTT: TLS, WebSocket, both, or nothing.
+//!
+//! Both are state machines without I/O of their own: bytes read are handed in, plain MQTT comes
+//! out; `link` writes what they have to say. So the shard's one scratch buffer serves all
+//! connections and a connection owns bytes only while a record or a frame is incomplete.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::sync::Arc;
+
+use rustls::ServerConnection;
+
+use crate::broker::Breach;
+use super::websocket::{Accepted, CloseCode, Decoder, End, Handshake, Progress, binary_head, close_frame};
+use crate::config::WebSocket;
+
+const TLS: Ending = Ending::Breach(Breach::Tls);
+
+/// The layers of one connection.
+#[derive(Debug)]
+pub(super) struct Layers {
+    pub(super) tls: Option<Box<ServerConnection>>,
+    pub(super) websocket: Option<Box<WebSocketLayer>>,
+}
+
+/// WebSocket's state on one connection.
+#[derive(Debug)]
+pub(super) struct WebSocketLayer {
+    rules: Arc<WebSocket>,
+    phase: WebSocketPhase,
+    /// What goes out next: a response, control frames, the head of a data frame.
+    head: Vec<u8>,
+    /// Bytes of the outgoing data frame that are still to be written.
+    frame_left: usize,
+    /// The handshake's response, or control frames: they wait for the end of the data frame.
+    control: Vec<u8>,
+    /// A close frame was sent or stands in `control`; nothing may follow it.
+    closed: bool,
+}
+
+#[derive(Debug)]
+enum WebSocketPhase {
+    Handshake(Handshake),
+    Frames(Decoder),
+    Over,
+}
+
+/// What ends a connection below MQTT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The peer broke the protocol of a layer.
+    Breach(Breach),
+    /// The peer said goodbye in a layer's way.
+    Goodbye,
+}
+
+impl Layers {
+    /// Bytes read from the socket go up; every piece of plain MQTT is handed to `mqtt`. `plain` is
+    /// scratch for decrypted bytes.
+    pub(super) fn ingest(
+        &mut self,
+        raw: &mut [u8],
+        plain: &mut [u8],
+        mut mqtt: impl FnMut(&[u8]),
+    ) -> Result<(), Ending> {
+        let Some(tls) = &mut self.tls else {
+            return unframe(&mut self.websocket, raw, &mut mqtt);
+        };
+        let mut rest = &*raw;
+        while !rest.is_empty() {
+            tls.read_tls(&mut rest).map_err(|_| TLS)?;
+            tls.process_new_packets().map_err(|_| TLS)?;
+            loop {
+                match tls.reader().read(plain) {
+                    Ok(0) => return Err(Ending::Goodbye),
+                    Ok(length) => unframe(&mut self.websocket, &mut plain[..length], &mut mqtt)?,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(_) => return Err(TLS),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says goodbye in the layers' own words, once, after all else that was to be written.
+    /// `true`: there is something to write for it.
+    pub(super) fn say_goodbye(&mut self) -> bool {
+        self.websocket.as_mut().is_some_and(|websocket| websocket.close(CloseCode::Normal))
+    }
+}
+
+/// WebSocket frames in, MQTT out; without a WebSocket layer the bytes are MQTT already.
+fn unframe(
+    layer: &mut Option<Box<WebSocketLayer>>,
+    bytes: &mut [u8],
+    mqtt: &mut impl FnMut(&[u8]),
+) -> Result<(), Ending> {
+    let Some(layer) = layer else {
+        mqtt(bytes);
+        return Ok(());
+    };
+    let start = match &mut layer.phase {
+        WebSocketPhase::Over => return Ok(()),
+        WebSocketPhase::Frames(_) => 0,
+        WebSocketPhase::Handshake(handshake) => match handshake.advance(bytes, &layer.rules) {
+            Progress::NeedMore => return Ok(()),
+            Progress::Refuse(refused) => {
+                layer.control = refused.response;
+                layer.closed = true;
+                layer.phase = WebSocketPhase::Over;
+                return Err(Ending::Breach(Breach::WebSocket(refused.status)));
+            }
+            Progress::Accept(Accepted { response, consumed, .. }) => {
+                layer.control = response;
+                layer.phase = WebSocketPhase::Frames(Decoder::new(layer.rules.max_frame_size));
+                consumed
+            }
+        },
+    };
+    let WebSocketPhase::Frames(decoder) = &mut layer.phase else { return Ok(()) };
+    let bytes = &mut bytes[start..];
+    let decoded = decoder.decode(bytes);
+    if !decoded.data.is_empty() {
+        mqtt(&bytes[decoded.data]);
+    }
+    if let Some(pong) = decoded.pong
+        && !layer.closed
+    {
+        // A client that pings and never reads must not make us hold more than one answer.
+        if layer.control.is_empty() {
+            pong.append_to(&mut layer.control);
+        }
+    }
+    let Some(end) = decoded.end else { return Ok(()) };
+    if !layer.closed {
+        layer.control.extend_from_slice(end.answer().as_ref());
+        layer.closed = true;
+    }
+    layer.phase = WebSocketPhase::Over;
+    Err(match end {
+        End::Closed(_) => Ending::Goodbye,
+        End::Failed(code) => Ending::Breach(Breach::WebSocket(code.code())),
+    })
+}
+
+impl WebSocketLayer {
+    pub(super) fn new(rules: Arc<WebSocket>) -> Self {
+        Self {
+            rules,
+            phase: WebSocketPhase::Handshake(Handshake::new()),
+            head: Vec::new(),
+            frame_left: 0,
+            control: Vec::new(),
+            closed: false,
+        }
+    }
+
+    /// What is to be written next: these bytes, then as many of the outbox's, of which `waiting`
+    /// are there. All that waits becomes one frame; what comes later is in the next.
+    pub(super) fn next_frame(&mut self, waiting: usize) -> (&[u8], usize) {
+        if self.frame_left == 0 {
+            let may_send = waiting > 0 && self.is_open();
+            self.head.append(&mut self.control);
+            if may_send {
+                self.head.extend_from_slice(binary_head(waiting).as_ref());
+                self.frame_left = waiting;
+            }
+        }
+        (&self.head, self.frame_left)
+    }
+
+    /// `taken` bytes of what `next_frame` named have left. Returns how many were the outbox's.
+    pub(super) fn advance(&mut self, taken: usize) -> usize {
+        let of_head = taken.min(self.head.len());
+        self.head.drain(..of_head);
+        self.frame_left -= taken - of_head;
+        taken - of_head
+    }
+
+    /// Frames may be sent: the handshake is over and no close frame was sent.
+    const fn is_open(&self) -> bool {
+        matches!(self.phase, WebSocketPhase::Frames(_)) && !self.closed
+    }
+
+    fn close(&mut self, code: CloseCode) -> bool {
+        let open = self.is_open();
+        if open {
+            self.control.extend_from_slice(close_frame(Some(code.code())).as_ref());
+            self.closed = true;
+        }
+        open
+    }
+}
+
+/// Writes to a socket through TLS where there is TLS. `WouldBlock` means that nothing was taken.
+pub(super) fn write_through(
+    tls: Option<&mut ServerConnection>,
+    socket: &mut impl Write,
+    pieces: &[IoSlice<'_>],
+) -> io::Result<usize> {
+    let Some(tls) = tls else { return socket.write_vectored(pieces) };
+    // What was sealed before goes first; while the socket does not take it, nothing new is sealed.
+    drain_tls(tls, socket)?;
+    let taken = tls.writer().write_vectored(pieces)?;
+    if taken == 0 {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    match drain_tls(tls, socket) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(taken),
+    }
+}
+
+/// Writes sealed records until there are none or the socket takes no more.
+pub(super) fn drain_tls(tls: &mut ServerConnection, socket: &mut impl Write) -> io::Result<()> {
+    while tls.wants_write() {
+        if tls.write_tls(socket)? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+    }
+    Ok(())
+}

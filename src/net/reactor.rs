@@ -1,0 +1,409 @@
+//! The loop that drives one shard: sockets in, core, sockets out.
+//!
+//! One task a connection waits for its socket and reads it into the shard's scratch buffer. What
+//! the core then has to say stays in outboxes until the tasks that were ready at the same time have
+//! had their turn; then one more task writes each touched outbox once. So a subscriber is written
+//! to without waking its task, and once however many publishers had something for it.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+
+use super::clock::Clock;
+use super::layers::{Ending, Layers};
+use super::link::{Link, State};
+use super::peers::Peers;
+use super::services::Services;
+use crate::time::Time;
+use crate::broker::{Batch, ConnId, Effect, Migrant, Peer, Shard, Verdict};
+
+/// Bytes read from a socket at a time, and the most that one connection gets in one turn.
+const SCRATCH: usize = 64 << 10;
+
+/// A shard with its sockets, shared by the tasks of its thread.
+pub(super) type SharedReactor = Rc<RefCell<Reactor>>;
+
+/// A shard with its sockets.
+pub(super) struct Reactor {
+    core: Shard,
+    /// By the core's connection index; the table is as dense as the core's.
+    links: Vec<Option<Box<Link>>>,
+    raw: Vec<u8>,
+    plain: Vec<u8>,
+    clock: Clock,
+    services: Services,
+    peers: Peers,
+    touched: Vec<ConnId>,
+    /// Links that wait for another shard to catch up.
+    stalled: Vec<ConnId>,
+    flusher: Waker,
+    flush_due: bool,
+    /// When the first bytes since the last flush were read.
+    turn_began: Option<Instant>,
+    timekeeper: Waker,
+    /// What the timekeeper waits for.
+    alarm: Option<Time>,
+    new_links: Vec<ConnId>,
+    stopping: bool,
+}
+
+/// What a connection's turn comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is over, or it went to another shard.
+    Gone,
+    /// It is ending: from now on it has only so much time. Said once.
+    Ending,
+}
+
+/// A connection on its way between shards, socket and all.
+pub(super) struct Arrival {
+    pub(super) tcp: std::net::TcpStream,
+    pub(super) layers: Layers,
+    pub(super) migrant: Box<Migrant>,
+}
+
+impl Reactor {
+    pub(super) fn new(core: Shard, clock: Clock, services: Services, peers: Peers) -> Self {
+        Self {
+            core,
+            links: Vec::new(),
+            raw: vec![0; SCRATCH],
+            plain: vec![0; SCRATCH],
+            clock,
+            services,
+            peers,
+            touched: Vec::new(),
+            stalled: Vec::new(),
+            flusher: Waker::noop().clone(),
+            flush_due: false,
+            turn_began: None,
+            timekeeper: Waker::noop().clone(),
+            alarm: None,
+            new_links: Vec::new(),
+            stopping: false,
+        }
+    }
+
+    pub(super) const fn core(&self) -> &Shard {
+        &self.core
+    }
+
+    /// A socket was accepted. `None`: there are too many, or the broker is stopping.
+    pub(super) fn accept(&mut self, tcp: TcpStream, peer: Peer, layers: Layers) -> Option<ConnId> {
+        if self.stopping {
+            return None;
+        }
+        let conn = self.core.open(peer, self.clock.now())?;
+        self.put(Link::new(conn, tcp, layers));
+        self.end_turn();
+        Some(conn)
+    }
+
+    /// A connection comes from another shard, because its session lives here.
+    pub(super) fn arrive(&mut self, arrival: Arrival) -> io::Result<()> {
+        let tcp = TcpStream::from_std(arrival.tcp)?;
+        let conn = self.core.adopt(*arrival.migrant, self.clock.now());
+        // The core may have sent it on already; then its effect finds the link and takes it along.
+        self.put(Link::new(conn, tcp, arrival.layers));
+        self.new_links.push(conn);
+        self.end_turn();
+        Ok(())
+    }
+
+    /// Connections that need a task.
+    pub(super) fn take_new_links(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.new_links)
+    }
+
+    pub(super) fn judged(&mut self, conn: ConnId, verdict: Verdict) {
+        self.core.judged(conn, verdict, self.clock.now());
+        self.wake(conn);
+        self.end_turn();
+    }
+
+    pub(super) fn deliver(&mut self, batch: &Batch) {
+        self.turn_began.get_or_insert_with(Instant::now);
+        self.core.deliver_batch(batch, self.clock.now());
+        self.end_turn();
+    }
+
+    /// Another shard has caught up: its publishers are read again.
+    pub(super) fn resume(&mut self) {
+        for conn in std::mem::take(&mut self.stalled) {
+            if let Some(link) = self.link(conn) {
+                link.stalled = false;
+            }
+            self.wake(conn);
+        }
+    }
+
+    /// Everyone is told to go.
+    pub(super) fn stop(&mut self) {
+        self.stopping = true;
+        self.core.stop(self.clock.now());
+        self.end_turn();
+    }
+
+    /// No connection is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.links.iter().all(Option::is_none)
+    }
+
+    /// One connection's turn: reads while there is something, up to a scratch buffer's worth.
+    pub(super) fn poll_link(&mut self, conn: ConnId, cx: &mut Context<'_>) -> Poll<Outcome> {
+        loop {
+            let now = self.clock.now();
+            let Some(link) = self.link(conn) else { return Poll::Ready(Outcome::Gone) };
+            link.waker.clone_from(cx.waker());
+            if link.blocked && link.tcp.poll_write_ready(cx).is_ready() {
+                link.blocked = false;
+                self.flush(conn, now);
+                self.end_turn();
+                continue;
+            }
+            if link.state != State::Open && !link.ending {
+                link.ending = true;
+                return Poll::Ready(Outcome::Ending);
+            }
+            let appetite = match link.state {
+                State::Over => {
+                    self.drop_link(conn);
+                    return Poll::Ready(Outcome::Gone);
+                }
+                State::Lingering { .. } => SCRATCH,
+                State::Finishing => 0,
+                State::Open => self.appetite(conn),
+            };
+            if appetite == 0 {
+                return Poll::Pending;
+            }
+            let Some(link) = self.link(conn) else { return Poll::Ready(Outcome::Gone) };
+            if link.tcp.poll_read_ready(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if self.read(conn, appetite) {
+                cx.waker().wake_by_ref(); // the others have their turn first
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Bytes that may be read from a link now.
+    fn appetite(&mut self, conn: ConnId) -> usize {
+        let appetite = self.core.appetite(conn).min(SCRATCH);
+        if appetite == 0 || !self.peers.are_behind() {
+            return appetite;
+        }
+        if let Some(link) = self.link(conn)
+            && !link.stalled
+        {
+            link.stalled = true;
+            self.stalled.push(conn);
+        }
+        // Asked again, for the others may have caught up before the note was made.
+        if self.peers.are_behind() { 0 } else { appetite }
+    }
+
+    /// Reads once. `true`: the buffer was filled, and there may be more.
+    fn read(&mut self, conn: ConnId, appetite: usize) -> bool {
+        let now = self.clock.now();
+        let Some(link) = self.links.get_mut(conn.index as usize).and_then(Option::as_mut) else { return false };
+        let raw = &mut self.raw[..appetite];
+        let length = match link.read(raw) {
+            Ok(None) => return false,
+            Ok(Some(length)) => length,
+            Err(_) => 0,
+        };
+        if matches!(link.state, State::Lingering { .. }) {
+            link.discard(length);
+            return false;
+        }
+        if length == 0 {
+            link.state = State::Over;
+            return false;
+        }
+        self.turn_began.get_or_insert_with(Instant::now);
+        let core = &mut self.core;
+        let ended = link.layers.ingest(&mut raw[..length], &mut self.plain, |mqtt| {
+            core.received(conn, mqtt, now);
+        });
+        match ended {
+            Ok(()) => {}
+            Err(Ending::Breach(breach)) => {
+                self.services.count_breach(breach);
+                self.core.broken(conn, breach, now);
+                self.finish(conn);
+            }
+            Err(Ending::Goodbye) => {
+                self.core.lost(conn, now);
+                self.finish(conn);
+            }
+        }
+        // The layers may have something to say that the core knows nothing of.
+        self.touched.push(conn);
+        self.end_turn();
+        length == appetite
+    }
+
+    /// Carries out what the core asked for, and sees to it that outboxes are written soon.
+    fn end_turn(&mut self) {
+        loop {
+            let effects = self.core.take_effects();
+            if effects.is_empty() {
+                break;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Record(event) => self.services.record(event),
+                    Effect::Judge(login) => {
+                        let conn = login.conn;
+                        if let Err(verdict) = self.services.judge(login) {
+                            self.core.judged(conn, verdict, self.clock.now());
+                        }
+                    }
+                    Effect::Close(conn) => self.finish(conn),
+                    Effect::Move { conn, to, migrant } => self.move_link(conn, to, migrant),
+                }
+            }
+        }
+        if !self.flush_due && (self.core.has_output() || !self.touched.is_empty()) {
+            self.flush_due = true;
+            self.flusher.wake_by_ref();
+        }
+        let next = self.core.next_timer();
+        if next.is_some_and(|next| self.alarm.is_none_or(|alarm| next < alarm)) {
+            self.timekeeper.wake_by_ref();
+        }
+    }
+
+    /// The flusher's turn: every outbox that was touched is written once.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.flusher.clone_from(cx.waker());
+        if !self.flush_due {
+            return Poll::Pending;
+        }
+        self.flush_due = false;
+        for (shard, batch) in self.core.take_batches() {
+            self.peers.send_batch(shard, batch);
+        }
+        let now = self.clock.now();
+        let mut touched = std::mem::take(&mut self.touched);
+        self.core.take_touched(&mut touched);
+        for conn in touched.drain(..) {
+            self.flush(conn, now);
+        }
+        // What flushing made room for is written in the next turn, after everyone else's.
+        if self.touched.capacity() == 0 {
+            self.touched = touched;
+        }
+        if let Some(began) = self.turn_began.take() {
+            self.services.routed(began.elapsed());
+        }
+        self.end_turn();
+        Poll::Pending
+    }
+
+    /// When the timekeeper is to call [`tick`](Self::tick).
+    pub(super) fn next_alarm(&mut self, waker: &Waker) -> Option<Instant> {
+        self.timekeeper.clone_from(waker);
+        self.alarm = self.core.next_timer();
+        self.alarm.map(|at| self.clock.instant(at))
+    }
+
+    /// What was due is done.
+    pub(super) fn tick(&mut self) {
+        self.core.tick(self.clock.now());
+        self.end_turn();
+    }
+
+    /// Writes what a link has to say until there is nothing left or its socket takes no more.
+    fn flush(&mut self, conn: ConnId, now: Time) {
+        loop {
+            let Some(link) = self.links.get_mut(conn.index as usize).and_then(Option::as_mut) else { return };
+            if link.conn != conn || link.blocked {
+                return;
+            }
+            match link.write(self.core.outbox(conn).map(|outbox| &*outbox)) {
+                Ok(Some(count)) => self.core.flushed(conn, count, now),
+                Ok(None) => break,
+                Err(_) => {
+                    link.state = State::Over;
+                    break;
+                }
+            }
+        }
+        let Some(link) = self.link(conn) else { return };
+        if link.blocked {
+            return link.waker.wake_by_ref();
+        }
+        match link.state {
+            State::Finishing if link.layers.say_goodbye() => self.flush(conn, now),
+            State::Finishing => {
+                link.finish();
+                self.wake(conn);
+            }
+            State::Over => self.wake(conn),
+            State::Open | State::Lingering { .. } => {}
+        }
+    }
+
+    /// The core is done with a connection.
+    fn finish(&mut self, conn: ConnId) {
+        let Some(link) = self.link(conn) else { return };
+        if link.state == State::Open {
+            link.state = State::Finishing;
+            self.touched.push(conn);
+        }
+    }
+
+    /// The link has had its time to end.
+    pub(super) fn give_up(&mut self, conn: ConnId) {
+        if self.link(conn).is_some() {
+            self.drop_link(conn);
+        }
+    }
+
+    fn move_link(&mut self, conn: ConnId, to: u16, migrant: Box<Migrant>) {
+        let Some(link) = self.take(conn) else { return };
+        let Link { tcp, layers, waker, .. } = *link;
+        if let Ok(tcp) = tcp.into_std() {
+            self.peers.send_arrival(to, Arrival { tcp, layers, migrant });
+        }
+        waker.wake(); // its task here finds nothing and ends
+    }
+
+    fn drop_link(&mut self, conn: ConnId) {
+        self.take(conn);
+        self.core.closed(conn, self.clock.now());
+        self.end_turn();
+    }
+
+    fn put(&mut self, link: Link) {
+        let index = link.conn.index as usize;
+        if self.links.len() <= index {
+            self.links.resize_with(index + 1, || None);
+        }
+        self.links[index] = Some(Box::new(link));
+    }
+
+    fn take(&mut self, conn: ConnId) -> Option<Box<Link>> {
+        let place = self.links.get_mut(conn.index as usize)?;
+        place.take_if(|link| link.conn == conn)
+    }
+
+    fn link(&mut self, conn: ConnId) -> Option<&mut Link> {
+        let link = self.links.get_mut(conn.index as usize)?.as_deref_mut()?;
+        (link.conn == conn).then_some(link)
+    }
+
+    fn wake(&mut self, conn: ConnId) {
+        if let Some(link) = self.link(conn) {
+            link.waker.wake_by_ref();
+        }
+    }
+}
