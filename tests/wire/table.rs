@@ -1,14 +1,12 @@
 //! The decoder against the shared table of packets.
 
-mod packets;
-mod summary;
-
 use std::collections::BTreeSet;
 
 use cofferdam::wire::decode::{self, DecodeError, Frame, Framing};
 use cofferdam::wire::{Packet, Version};
 
-use packets::{Case, MAX_PACKET_SIZE, cases};
+use super::packets::{Case, MAX_PACKET_SIZE, cases};
+use super::summary;
 
 /// The version in force when the packet comes; none before CONNECT.
 fn version(case: &Case) -> Option<Version> {
