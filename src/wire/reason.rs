@@ -179,6 +179,40 @@ mod tests {
         }
     }
 
+    /// Where each code may stand, from the standard's table of reason codes (2.4): C CONNACK,
+    /// P PUBACK and PUBREC, R PUBREL and PUBCOMP, S SUBACK, U UNSUBACK, and of DISCONNECT and AUTH
+    /// d, a those of a client and D, A those of a server.
+    const PLACES: &str = "\
+        00 CPRSUdDA, 01 S, 02 S, 04 d, 10 P, 11 U, 18 aA, 19 a, 80 CPSUdD, 81 CdD, 82 CdD, \
+        83 CPSUdD, 84 C, 85 C, 86 C, 87 CPSUD, 88 C, 89 CD, 8a C, 8b D, 8c C, 8d D, 8e D, 8f SUD, \
+        90 CPdD, 91 PSU, 92 R, 93 dD, 94 dD, 95 CdD, 96 dD, 97 CPSdD, 98 dD, 99 CPdD, 9a CD, \
+        9b CD, 9c CD, 9d CD, 9e SD, 9f CD, a0 D, a1 SD, a2 SD";
+
+    #[test]
+    fn each_code_stands_where_the_standard_lets_it() {
+        type Fits = fn(ReasonCode) -> bool;
+        let places: [(char, Fits); 9] = [
+            ('C', ReasonCode::fits_connack),
+            ('P', ReasonCode::fits_puback),
+            ('R', ReasonCode::fits_pubrel),
+            ('S', ReasonCode::fits_suback),
+            ('U', ReasonCode::fits_unsuback),
+            ('d', ReasonCode::fits_client_disconnect),
+            ('D', ReasonCode::fits_server_disconnect),
+            ('a', ReasonCode::fits_client_auth),
+            ('A', ReasonCode::fits_server_auth),
+        ];
+        let found: Vec<String> = ReasonCode::ALL
+            .iter()
+            .map(|code| {
+                let fitting = places.iter().filter(|(_, fits)| fits(*code));
+                let letters: String = fitting.map(|(letter, _)| *letter).collect();
+                format!("{:02x} {letters}", code.as_byte())
+            })
+            .collect();
+        assert_eq!(found.join(", "), PLACES);
+    }
+
     #[test]
     fn labels_are_distinct_snake_case() {
         let mut labels: Vec<_> = ReasonCode::ALL.iter().map(|code| code.as_str()).collect();

@@ -10,7 +10,7 @@ mod publish;
 pub use ack::{puback, pubcomp, pubrec, pubrel, suback, unsuback};
 pub use connack::{ConnAck, connack};
 pub use leave::{auth, disconnect};
-pub use publish::{PublishHead, publish_head, publish_length};
+pub use publish::{PACKET_SIZE_MAX, PublishHead, publish_head, publish_length};
 
 /// Appends PINGRESP.
 pub fn pingresp(out: &mut Vec<u8>) {

@@ -3,7 +3,7 @@
 use super::super::packet::{PacketId, QoS, Version};
 use super::super::section::id;
 use super::super::writer::{
-    fitting_text, put_text, put_u16, put_u32, put_variable_byte_integer,
+    VARIABLE_BYTE_INTEGER_MAX, fitting_text, put_text, put_u16, put_u32, put_variable_byte_integer,
     variable_byte_integer_length,
 };
 
@@ -42,8 +42,11 @@ struct Lengths {
     remaining: usize,
 }
 
-/// Length of the whole packet, payload included. It must not be above 268,435,460, the largest
-/// packet of MQTT; a receiver's own maximum is mostly far below.
+/// Largest packet of MQTT, fixed header included: what holds for a receiver that names no maximum.
+pub const PACKET_SIZE_MAX: usize = 5 + VARIABLE_BYTE_INTEGER_MAX;
+
+/// Length of the whole packet, payload included. The caller sees to it that it is not above the
+/// receiver's maximum packet size, nor above [`PACKET_SIZE_MAX`].
 pub fn publish_length(head: &PublishHead<'_>) -> usize {
     let remaining = lengths(head).remaining;
     1 + variable_byte_integer_length(remaining) + remaining
