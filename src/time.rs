@@ -49,6 +49,11 @@ impl Span {
         Self(millis.saturating_mul(1_000))
     }
 
+    /// A span of `micros` microseconds.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
     /// Microseconds.
     pub const fn as_micros(self) -> u64 {
         self.0

@@ -7,9 +7,6 @@
 use metrics::{Label, SetRecorderError, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use crate::broker::{DisconnectCause, Refusal};
-use crate::wire::Version;
-
 /// What is measured.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Metric {
@@ -118,9 +115,7 @@ impl Metric {
     fn named(&'static self, values: &[&str]) -> Vec<Label> {
         debug_assert_eq!(values.len(), self.labels.len(), "{}", self.name);
         let pairs = self.labels.iter().zip(values);
-        pairs
-            .map(|(name, value)| Label::new(*name, value.to_string()))
-            .collect()
+        pairs.map(|(name, value)| Label::new(*name, value.to_string())).collect()
     }
 }
 
@@ -148,44 +143,4 @@ pub(super) fn describe() {
         }
     }
     BUILD_INFO.set(&[env!("CARGO_PKG_VERSION")], 1.0);
-}
-
-/// The label `version` of [`CONNECTS`].
-pub const fn version_label(version: Version) -> &'static str {
-    match version {
-        Version::V31 => "3.1",
-        Version::V311 => "3.1.1",
-        Version::V5 => "5.0",
-    }
-}
-
-/// The label `reason` of [`CONNECTS_REFUSED`].
-pub const fn refusal_label(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::UnknownUser => "unknown_user",
-        Refusal::NoCredential => "no_credential",
-        Refusal::WrongPassword => "wrong_password",
-        Refusal::Anonymous => "anonymous",
-        Refusal::TeamSuspended => "team_suspended",
-        Refusal::ClientId => "client_id",
-        Refusal::Unavailable => "unavailable",
-        Refusal::Busy => "busy",
-        Refusal::ConnectTimeout => "connect_timeout",
-        Refusal::Malformed(_) => "malformed",
-        Refusal::Quota => "quota",
-        Refusal::Gone => "gone",
-        Refusal::Stopping => "stopping",
-    }
-}
-
-/// The label `cause` of [`DISCONNECTS`].
-pub const fn disconnect_label(cause: DisconnectCause) -> &'static str {
-    match cause {
-        DisconnectCause::Client(_) => "client",
-        DisconnectCause::Lost => "lost",
-        DisconnectCause::KeepAlive => "keep_alive",
-        DisconnectCause::TakenOver => "taken_over",
-        DisconnectCause::Protocol(_) => "protocol",
-        DisconnectCause::Server(_) => "server",
-    }
 }

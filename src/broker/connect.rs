@@ -149,7 +149,6 @@ impl Shard {
             client_id: pending.map(|pending| Arc::clone(&pending.client_id)),
             peer: conn.peer.clone(),
         };
-        self.counters.refused[reason.index()] += 1;
         self.record(now, who, EventKind::ConnectRefused { reason, told });
     }
 
@@ -320,7 +319,6 @@ impl Shard {
         self.write(index, |out, version| {
             encode::connack(out, version, ReasonCode::Success, &connack);
         });
-        self.counters.connect(pending.version);
         if let Some(session) = self.sessions.at(session_index) {
             let kind = EventKind::Connected {
                 version: pending.version,

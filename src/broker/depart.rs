@@ -68,9 +68,7 @@ impl Shard {
         let Some(conn) = self.conns.get(id.index, id.generation) else { return };
         let (refusal, cause) = match breach {
             Breach::Tls => (Refusal::Tls, DisconnectCause::Tls),
-            Breach::WebSocket(code) => {
-                (Refusal::WebSocket(code), DisconnectCause::WebSocket(code))
-            }
+            Breach::WebSocket(code) => (Refusal::WebSocket(code), DisconnectCause::WebSocket(code)),
         };
         match &conn.phase {
             Phase::Active(session) => {
@@ -200,7 +198,6 @@ impl Shard {
             Ok(())
         });
         if let Err(refused) = sent {
-            self.counters.publishes_refused += 1;
             let Some(session) = self.sessions.at(index) else { return };
             let who = who(session);
             let topic = view.topic.into();
@@ -210,7 +207,6 @@ impl Shard {
     }
 
     fn record_departure(&mut self, session: u32, conn: u32, cause: DisconnectCause, now: Time) {
-        self.counters.disconnects[cause.index()] += 1;
         let Some(who) = self.sessions.at(session).map(who) else { return };
         let Some(conn) = self.conns.at(conn) else { return };
         let kind = EventKind::Disconnected {

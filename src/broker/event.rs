@@ -154,3 +154,56 @@ pub enum DisconnectCause {
     /// The client broke RFC 6455, or sent what is not MQTT; it was told this close code.
     WebSocket(u16),
 }
+
+impl EventKind {
+    /// The event's name on record: operators search and alert on it, so it never changes.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Connected { .. } => "connect",
+            Self::ConnectRefused { .. } => "connect_refused",
+            Self::Disconnected { .. } => "disconnect",
+            Self::TakenOver { .. } => "takeover",
+            Self::PublishRefused { .. } => "publish_refused",
+            Self::SubscribeRefused { .. } => "subscribe_refused",
+        }
+    }
+}
+
+impl Refusal {
+    /// The reason's name on record and in metrics: it never changes.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownUser => "unknown_user",
+            Self::NoCredential => "no_credential",
+            Self::WrongPassword => "wrong_password",
+            Self::Anonymous => "anonymous",
+            Self::TeamSuspended => "team_suspended",
+            Self::ClientId => "client_id",
+            Self::Unavailable => "unavailable",
+            Self::Busy => "busy",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Malformed(_) => "malformed",
+            Self::Tls => "tls",
+            Self::WebSocket(_) => "websocket",
+            Self::Quota => "quota",
+            Self::Gone => "gone",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl DisconnectCause {
+    /// The cause's name on record and in metrics: it never changes.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client(_) => "client",
+            Self::Lost => "lost",
+            Self::KeepAlive => "keep_alive",
+            Self::TakenOver => "taken_over",
+            Self::Protocol(_) => "protocol",
+            Self::Server(_) => "server",
+            Self::Tls => "tls",
+            Self::WebSocket(_) => "websocket",
+        }
+    }
+}

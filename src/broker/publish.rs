@@ -234,7 +234,6 @@ impl Shard {
         refused: PublishError,
         now: Time,
     ) {
-        self.counters.publishes_refused += 1;
         let Some(session) = self.sessions.at(session) else { return };
         let topic = format!("{}{written}", session.grant.mount()).into_boxed_str();
         let PublishError { code: reason, why } = refused;

@@ -60,7 +60,7 @@ impl Shard {
     /// A connection was accepted. `None`: there are as many as there may be; close it.
     pub fn open(&mut self, peer: Peer, now: Time) -> Option<ConnId> {
         if self.conns.len() >= self.world.limits.max_connections as usize {
-            self.counters.refused[Refusal::Quota.index()] += 1;
+            self.counters.turned_away += 1;
             return None;
         }
         let (index, generation) = self.conns.insert(Conn::new(peer, now));
@@ -294,6 +294,11 @@ impl Shard {
             connections: self.conns.len() as u64,
             ..self.counters.clone()
         }
+    }
+
+    /// Messages delivered since the shard began.
+    pub fn delivered(&self) -> u64 {
+        self.counters.messages_out.iter().sum()
     }
 
     /// What all shards share.

@@ -254,7 +254,6 @@ impl Shard {
         refused: &SubscribeError,
         now: Time,
     ) {
-        self.counters.subscribes_refused += 1;
         let Some(session) = self.sessions.at(session) else { return };
         let filter = match SharedFilter::parse(written, u16::MAX, u16::MAX) {
             Ok(written) => session_key(&session.grant, written).as_ref().into(),

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use rustls::ServerConnection;
 
+use super::websocket::{
+    Accepted, CloseCode, Decoder, End, Handshake, Progress, binary_head, close_frame,
+};
 use crate::broker::Breach;
-use super::websocket::{Accepted, CloseCode, Decoder, End, Handshake, Progress, binary_head, close_frame};
 use crate::config::WebSocket;
 
 const TLS: Ending = Ending::Breach(Breach::Tls);
@@ -79,6 +81,11 @@ impl Layers {
             }
         }
         Ok(())
+    }
+
+    /// The TLS handshake is under way.
+    pub(super) fn is_shaking_hands(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
     /// Says goodbye in the layers' own words, once, after all else that was to be written.

@@ -1,6 +1,7 @@
 //! One socket and what its connection has still to say.
 
 use std::io::{self, IoSlice, Write};
+use std::sync::Arc;
 use std::task::Waker;
 
 use socket2::SockRef;
@@ -16,6 +17,8 @@ pub(super) struct Link {
     pub(super) conn: ConnId,
     pub(super) tcp: TcpStream,
     pub(super) layers: Layers,
+    /// The listener's name.
+    pub(super) listener: Arc<str>,
     /// The task that waits for the socket.
     pub(super) waker: Waker,
     pub(super) state: State,
@@ -35,7 +38,9 @@ pub(super) enum State {
     Finishing,
     /// Our side is closed. What still comes is read and thrown away for a while, for a socket
     /// closed with unread bytes in it is reset, and a reset can overtake our last packet.
-    Lingering { discarded: usize },
+    Lingering {
+        discarded: usize,
+    },
     /// Of no more use.
     Over,
 }
@@ -67,11 +72,12 @@ impl Write for Sink<'_> {
 }
 
 impl Link {
-    pub(super) fn new(conn: ConnId, tcp: TcpStream, layers: Layers) -> Self {
+    pub(super) fn new(conn: ConnId, tcp: TcpStream, layers: Layers, listener: Arc<str>) -> Self {
         Self {
             conn,
             tcp,
             layers,
+            listener,
             waker: Waker::noop().clone(),
             state: State::Open,
             blocked: false,

@@ -1,7 +1,23 @@
 //! Listeners, TLS, WebSocket; the loop that drives a shard.
 //!
-//! `tls` and `websocket` do no I/O of their own: they are handed files and bytes and called by the
-//! shard loop, which owns the sockets.
+//! | module | what it is for |
+//! | --- | --- |
+//! | [`server`] | the shards' threads: starting, stopping |
+//! | `listener` | sockets that accept |
+//! | `reactor` | one shard's loop: sockets in, core, sockets out |
+//! | `link`, `layers` | one socket; TLS and WebSocket between it and MQTT |
+//! | `peers` | one shard's view of the others |
+//! | `services` | what a shard asks of the rest of the broker: logins, records, counts |
+//! | [`tls`], [`websocket`] | both without I/O of their own |
+//! | [`clock`] | where the core's time comes from |
 
+pub mod clock;
+mod layers;
+mod link;
+mod listener;
+mod peers;
+mod reactor;
+pub mod server;
+mod services;
 pub mod tls;
 pub mod websocket;

@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -18,8 +19,8 @@ use super::layers::{Ending, Layers};
 use super::link::{Link, State};
 use super::peers::Peers;
 use super::services::Services;
-use crate::time::Time;
 use crate::broker::{Batch, ConnId, Effect, Migrant, Peer, Shard, Verdict};
+use crate::time::Time;
 
 /// Bytes read from a socket at a time, and the most that one connection gets in one turn.
 const SCRATCH: usize = 64 << 10;
@@ -44,11 +45,15 @@ pub(super) struct Reactor {
     flush_due: bool,
     /// When the first bytes since the last flush were read.
     turn_began: Option<Instant>,
+    /// Messages delivered before this turn.
+    delivered: u64,
     timekeeper: Waker,
     /// What the timekeeper waits for.
     alarm: Option<Time>,
     new_links: Vec<ConnId>,
     stopping: bool,
+    /// Who waits for the last connection to go.
+    emptied: Waker,
 }
 
 /// What a connection's turn comes to.
@@ -64,6 +69,7 @@ pub(super) enum Outcome {
 pub(super) struct Arrival {
     pub(super) tcp: std::net::TcpStream,
     pub(super) layers: Layers,
+    pub(super) listener: Arc<str>,
     pub(super) migrant: Box<Migrant>,
 }
 
@@ -82,15 +88,13 @@ impl Reactor {
             flusher: Waker::noop().clone(),
             flush_due: false,
             turn_began: None,
+            delivered: 0,
             timekeeper: Waker::noop().clone(),
             alarm: None,
             new_links: Vec::new(),
             stopping: false,
+            emptied: Waker::noop().clone(),
         }
-    }
-
-    pub(super) const fn core(&self) -> &Shard {
-        &self.core
     }
 
     /// A socket was accepted. `None`: there are too many, or the broker is stopping.
@@ -98,8 +102,9 @@ impl Reactor {
         if self.stopping {
             return None;
         }
+        let listener = Arc::clone(&peer.listener);
         let conn = self.core.open(peer, self.clock.now())?;
-        self.put(Link::new(conn, tcp, layers));
+        self.put(Link::new(conn, tcp, layers, listener));
         self.end_turn();
         Some(conn)
     }
@@ -109,7 +114,7 @@ impl Reactor {
         let tcp = TcpStream::from_std(arrival.tcp)?;
         let conn = self.core.adopt(*arrival.migrant, self.clock.now());
         // The core may have sent it on already; then its effect finds the link and takes it along.
-        self.put(Link::new(conn, tcp, arrival.layers));
+        self.put(Link::new(conn, tcp, arrival.layers, arrival.listener));
         self.new_links.push(conn);
         self.end_turn();
         Ok(())
@@ -149,9 +154,18 @@ impl Reactor {
         self.end_turn();
     }
 
-    /// No connection is left.
-    pub(super) fn is_empty(&self) -> bool {
-        self.links.iter().all(Option::is_none)
+    /// Waits until no connection is left.
+    pub(super) fn poll_empty(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.links.iter().all(Option::is_none) {
+            return Poll::Ready(());
+        }
+        self.emptied = cx.waker().clone();
+        Poll::Pending
+    }
+
+    /// Leaves the counts for the metrics page.
+    pub(super) fn report(&self) {
+        self.services.report(&self.core.counters());
     }
 
     /// One connection's turn: reads while there is something, up to a scratch buffer's worth.
@@ -212,7 +226,9 @@ impl Reactor {
     /// Reads once. `true`: the buffer was filled, and there may be more.
     fn read(&mut self, conn: ConnId, appetite: usize) -> bool {
         let now = self.clock.now();
-        let Some(link) = self.links.get_mut(conn.index as usize).and_then(Option::as_mut) else { return false };
+        let Some(link) = self.links.get_mut(conn.index as usize).and_then(Option::as_mut) else {
+            return false;
+        };
         let raw = &mut self.raw[..appetite];
         let length = match link.read(raw) {
             Ok(None) => return false,
@@ -228,14 +244,18 @@ impl Reactor {
             return false;
         }
         self.turn_began.get_or_insert_with(Instant::now);
+        let shook = link.layers.is_shaking_hands();
         let core = &mut self.core;
         let ended = link.layers.ingest(&mut raw[..length], &mut self.plain, |mqtt| {
             core.received(conn, mqtt, now);
         });
+        if shook && !link.layers.is_shaking_hands() {
+            self.services.count_handshake(&link.listener);
+        }
         match ended {
             Ok(()) => {}
             Err(Ending::Breach(breach)) => {
-                self.services.count_breach(breach);
+                self.services.count_breach(&link.listener, breach);
                 self.core.broken(conn, breach, now);
                 self.finish(conn);
             }
@@ -302,7 +322,9 @@ impl Reactor {
             self.touched = touched;
         }
         if let Some(began) = self.turn_began.take() {
-            self.services.routed(began.elapsed());
+            let messages = self.core.delivered();
+            self.services.routed(began.elapsed(), messages - self.delivered);
+            self.delivered = messages;
         }
         self.end_turn();
         Poll::Pending
@@ -324,7 +346,10 @@ impl Reactor {
     /// Writes what a link has to say until there is nothing left or its socket takes no more.
     fn flush(&mut self, conn: ConnId, now: Time) {
         loop {
-            let Some(link) = self.links.get_mut(conn.index as usize).and_then(Option::as_mut) else { return };
+            let Some(link) = self.links.get_mut(conn.index as usize).and_then(Option::as_mut)
+            else {
+                return;
+            };
             if link.conn != conn || link.blocked {
                 return;
             }
@@ -370,9 +395,9 @@ impl Reactor {
 
     fn move_link(&mut self, conn: ConnId, to: u16, migrant: Box<Migrant>) {
         let Some(link) = self.take(conn) else { return };
-        let Link { tcp, layers, waker, .. } = *link;
+        let Link { tcp, layers, waker, listener, .. } = *link;
         if let Ok(tcp) = tcp.into_std() {
-            self.peers.send_arrival(to, Arrival { tcp, layers, migrant });
+            self.peers.send_arrival(to, Arrival { tcp, layers, listener, migrant });
         }
         waker.wake(); // its task here finds nothing and ends
     }
@@ -381,6 +406,9 @@ impl Reactor {
         self.take(conn);
         self.core.closed(conn, self.clock.now());
         self.end_turn();
+        if self.stopping {
+            self.emptied.wake_by_ref();
+        }
     }
 
     fn put(&mut self, link: Link) {

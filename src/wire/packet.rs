@@ -247,6 +247,17 @@ impl QoS {
     }
 }
 
+impl Version {
+    /// As people write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V31 => "3.1",
+            Self::V311 => "3.1.1",
+            Self::V5 => "5.0",
+        }
+    }
+}
+
 impl PacketId {
     /// 1.
     pub const MIN: Self = Self(NonZeroU16::MIN);

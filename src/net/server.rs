@@ -1,0 +1,281 @@
+//! The shards' threads: starting, stopping.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+use super::clock::Clock;
+use super::listener::{self, accept};
+use super::peers::{Inbound, Peers};
+use super::reactor::{Outcome, Reactor, SharedReactor};
+use super::services::Services;
+use crate::admin::Reporter;
+use crate::broker::{ConnId, Shard, Verdict};
+use crate::team::World;
+
+pub use super::listener::ListenerSpec;
+pub use super::services::{Record, Request};
+
+/// How long an ending connection may take to take our last words and say its own.
+const ENDING: Duration = Duration::from_secs(2);
+
+/// How long a stopping shard waits for its connections.
+const STOPPING: Duration = Duration::from_millis(700);
+
+/// How often a shard leaves its counts for the metrics page.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// What a server is made of.
+pub struct Parts {
+    /// What the shards share.
+    pub world: Arc<World>,
+    /// One reporter a shard; their number is the number of shards.
+    pub reporters: Vec<Reporter>,
+    /// Where clients connect.
+    pub listeners: Vec<ListenerSpec>,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// Where logins go.
+    pub judge: mpsc::Sender<Request>,
+    /// Where events go.
+    pub record: Record,
+}
+
+/// The running shards.
+pub struct Server {
+    threads: Vec<JoinHandle<()>>,
+    peers: Peers,
+    addresses: Vec<(Arc<str>, SocketAddr)>,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A listener's socket.
+    #[error("listener `{name}` cannot use {address}: {source}")]
+    Bind {
+        /// The listener.
+        name: Arc<str>,
+        /// Its address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A thread or its runtime.
+    #[error("a shard cannot start: {0}")]
+    Shard(#[source] io::Error),
+    /// The system's source of randomness.
+    #[error("the system gives no random bytes: {0}")]
+    Random(#[source] getrandom::Error),
+}
+
+/// Answers logins: gives each verdict to the shard that waits for it. Cheap to clone.
+#[derive(Clone)]
+pub struct Verdicts(Peers);
+
+/// One shard's share of the parts.
+struct ShardParts {
+    id: u16,
+    core_seed: [u8; 32],
+    world: Arc<World>,
+    count: u16,
+    clock: Clock,
+    services: Services,
+    peers: Peers,
+    inbox: UnboundedReceiver<Inbound>,
+    sockets: Vec<(ListenerSpec, TcpListener)>,
+}
+
+impl Server {
+    /// Binds every listener, then starts the shards.
+    ///
+    /// # Errors
+    /// [`ServerError`]; nothing is left running.
+    pub fn start(parts: Parts) -> Result<Self, ServerError> {
+        let count = parts.reporters.len();
+        let mut sockets: Vec<Vec<(ListenerSpec, TcpListener)>> =
+            (0..count).map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for spec in parts.listeners {
+            let bound = listener::bind(spec.bind, count).map_err(|source| ServerError::Bind {
+                name: Arc::clone(&spec.name),
+                address: spec.bind,
+                source,
+            })?;
+            let address = bound[0].local_addr().map_err(ServerError::Shard)?;
+            addresses.push((Arc::clone(&spec.name), address));
+            for (shard, socket) in sockets.iter_mut().zip(bound) {
+                shard.push((spec.clone(), socket));
+            }
+        }
+        let (senders, inboxes): (Vec<_>, Vec<_>) =
+            (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let peers = Peers::new(senders);
+        let own = peers[0].clone();
+        let mut threads = Vec::with_capacity(count);
+        let shards = peers.into_iter().zip(inboxes).zip(sockets).zip(parts.reporters);
+        for (id, (((peers, inbox), sockets), reporter)) in shards.enumerate() {
+            let id = id as u16;
+            let mut core_seed = [0; 32];
+            getrandom::fill(&mut core_seed).map_err(ServerError::Random)?;
+            let (judge, record) = (parts.judge.clone(), Arc::clone(&parts.record));
+            let services = Services::new(id, judge, record, reporter);
+            let (world, clock) = (Arc::clone(&parts.world), parts.clock);
+            let shard = ShardParts {
+                id,
+                core_seed,
+                world,
+                count: count as u16,
+                clock,
+                services,
+                peers,
+                inbox,
+                sockets,
+            };
+            let name = format!("shard-{id}");
+            let thread = std::thread::Builder::new().name(name).spawn(move || run(shard));
+            threads.push(thread.map_err(ServerError::Shard)?);
+        }
+        Ok(Self { threads, peers: own, addresses })
+    }
+
+    /// Where each listener listens, in the configuration's order.
+    pub fn addresses(&self) -> &[(Arc<str>, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Where verdicts go.
+    pub fn verdicts(&self) -> Verdicts {
+        Verdicts(self.peers.clone())
+    }
+
+    /// Tells every client to go and waits for the shards to end. Blocks, for less than a second.
+    pub fn stop(self) {
+        for shard in 0..self.threads.len() as u16 {
+            self.peers.send(shard, Inbound::Stop);
+        }
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a shard had panicked");
+            }
+        }
+    }
+}
+
+impl Verdicts {
+    /// Gives a verdict to the shard that waits for it.
+    pub fn give(&self, shard: u16, conn: ConnId, verdict: Verdict) {
+        self.0.send(shard, Inbound::Judged(conn, verdict));
+    }
+}
+
+/// One shard's thread.
+fn run(parts: ShardParts) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "a shard has no runtime");
+            return;
+        }
+    };
+    let ShardParts { id, core_seed, world, count, clock, services, peers, inbox, sockets } = parts;
+    let core = Shard::new(id, count, world, core_seed);
+    let reactor = Rc::new(RefCell::new(Reactor::new(core, clock, services, peers.clone())));
+    let local = LocalSet::new();
+    local.block_on(&runtime, async move {
+        let tasks: Vec<_> = sockets
+            .into_iter()
+            .map(|(spec, socket)| spawn_local(accept(spec, socket, Rc::clone(&reactor))))
+            .collect();
+        spawn_local(flush(Rc::clone(&reactor)));
+        spawn_local(keep_time(Rc::clone(&reactor)));
+        spawn_local(report(Rc::clone(&reactor)));
+        serve_inbox(inbox, &reactor, &peers).await;
+        for task in tasks {
+            task.abort();
+        }
+        reactor.borrow_mut().stop();
+        let _ = timeout(STOPPING, poll_fn(|cx| reactor.borrow_mut().poll_empty(cx))).await;
+    });
+}
+
+/// What comes from outside, until the broker stops.
+async fn serve_inbox(
+    mut inbox: UnboundedReceiver<Inbound>,
+    reactor: &SharedReactor,
+    peers: &Peers,
+) {
+    while let Some(inbound) = inbox.recv().await {
+        let mut reactor_now = reactor.borrow_mut();
+        match inbound {
+            Inbound::Judged(conn, verdict) => reactor_now.judged(conn, verdict),
+            Inbound::Batch(batch) => {
+                reactor_now.deliver(&batch);
+                peers.delivered(&batch);
+            }
+            Inbound::Arrival(arrival) => {
+                if let Err(error) = reactor_now.arrive(*arrival) {
+                    tracing::warn!(%error, "a connection was lost between shards");
+                }
+                for conn in reactor_now.take_new_links() {
+                    spawn_local(drive(Rc::clone(reactor), conn));
+                }
+            }
+            Inbound::Resume => reactor_now.resume(),
+            Inbound::Stop => return,
+        }
+    }
+}
+
+/// One connection, from its first byte to its last.
+pub(super) async fn drive(reactor: SharedReactor, conn: ConnId) {
+    let outcome = poll_fn(|cx| reactor.borrow_mut().poll_link(conn, cx)).await;
+    if outcome == Outcome::Ending {
+        let rest = poll_fn(|cx| reactor.borrow_mut().poll_link(conn, cx));
+        if timeout(ENDING, rest).await.is_err() {
+            reactor.borrow_mut().give_up(conn);
+        }
+    }
+}
+
+/// Writes what was touched, when those who were ready have had their turn.
+async fn flush(reactor: SharedReactor) {
+    poll_fn(|cx| reactor.borrow_mut().poll_flush(cx)).await;
+}
+
+/// Tells the core that time has passed, when it asked to be told.
+async fn keep_time(reactor: SharedReactor) {
+    let mut sleep = pin!(sleep_until(Instant::now()));
+    poll_fn(|cx| {
+        loop {
+            let mut reactor = reactor.borrow_mut();
+            let Some(alarm) = reactor.next_alarm(cx.waker()) else { return Poll::<()>::Pending };
+            sleep.as_mut().reset(alarm.into());
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            reactor.tick();
+        }
+    })
+    .await;
+}
+
+async fn report(reactor: SharedReactor) {
+    let mut every = interval(REPORT_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        reactor.borrow_mut().report();
+    }
+}
