@@ -27,6 +27,10 @@ pub struct Explanation {
     pub username: String,
     /// The role of that username, where there is one.
     pub role: Option<String>,
+    /// What the policy says about the role.
+    pub role_about: String,
+    /// Where the policy defines it: file and line.
+    pub role_at: String,
     /// The team, where there is one.
     pub team: Option<String>,
     /// What the other variables stand for.
@@ -104,6 +108,8 @@ impl Grant {
         let mut explanation =
             Explanation::refused(&self.principal.username, action, asked, String::new());
         explanation.role = Some(self.role.name.to_string());
+        explanation.role_about = self.role.about.to_string();
+        explanation.role_at = format!("{}:{}", self.role.file, self.role.line);
         explanation.team = self.team().map(|team| team.as_str().to_owned());
         let bound = self.role.variables.iter().zip(&self.values).skip(2);
         explanation.bindings = bound
@@ -342,6 +348,8 @@ impl Explanation {
         Self {
             username: username.to_owned(),
             role: None,
+            role_about: String::new(),
+            role_at: String::new(),
             team: None,
             bindings: BTreeMap::new(),
             action,
@@ -381,7 +389,7 @@ impl fmt::Display for Explanation {
         let Some(role) = &self.role else {
             return Ok(());
         };
-        write!(f, "  role {role}")?;
+        write!(f, "  role {role} ({})", self.role_at)?;
         if let Some(team) = &self.team {
             write!(f, ", team = {team}")?;
         }

@@ -57,10 +57,6 @@ pub(super) struct Condition {
 }
 
 impl Role {
-    pub(super) fn slot(&self, name: &str) -> Option<usize> {
-        self.variables.iter().position(|known| **known == *name)
-    }
-
     /// One bit for each rule whose conditions hold for these values.
     pub(super) fn active_rules(&self, values: &Values) -> u64 {
         let bits = self.rules.iter().enumerate().map(|(index, rule)| {
