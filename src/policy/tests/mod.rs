@@ -4,6 +4,7 @@ mod brute_force;
 mod decisions;
 mod explanations;
 mod loading;
+mod roles;
 
 use std::sync::Arc;
 
@@ -60,6 +61,15 @@ pub(super) fn pattern(action: PatternAction, allow: bool, filter: &str) -> Patte
         action,
         allow,
         filter: Arc::from(filter),
+    }
+}
+
+/// A world in which everything is known and every pattern allowed.
+pub(super) fn all_patterns() -> World {
+    World {
+        members: Arc::new(TeamMembers::new(["i1", "i2"])),
+        bindings: vec![("owner_type", "instance"), ("owner", "i1")],
+        patterns: vec![pattern(PatternAction::Both, true, "#")],
     }
 }
 
