@@ -99,7 +99,9 @@ fn an_instance_that_comes_or_goes_counts_at_once_for_the_devices_of_its_team() {
     world.members.remove_instance("i3");
     assert_eq!(decide(&grant), (false, false));
     assert_ne!(grant.generation(), added);
+    let removed = grant.generation();
     world.members.replace_instances(["i3"]);
+    assert_ne!(grant.generation(), removed);
     assert_eq!(decide(&grant), (true, true));
     assert!(!may_publish(&grant, "ff/v1/t1/p/i1/in/x"));
 }

@@ -1,6 +1,6 @@
 //! The built-in policy, role by role.
 
-use super::super::GrantError;
+use super::super::{GrantError, Ruling};
 use super::{World, all_patterns, filter, flowfuse, may_publish, may_subscribe, name};
 
 /// One username of every role that has one.
@@ -278,4 +278,41 @@ fn a_client_id_is_the_username_where_the_role_says_so() {
     assert!(!accepts("mq:hosted:t1:i1", "mq:hosted:t1:i1:"));
     assert!(!accepts("mq:remote:t1:d1", "mq:remote:t1:d1:a1"));
     assert!(accepts("project:t1:i1", "anything"));
+}
+
+#[test]
+fn instances_and_devices_may_not_ask_for_names_without_a_topic() {
+    let policy = flowfuse();
+    for username in ["project:t1:i1", "device:t1:d1"] {
+        let grant = all_patterns().grant(&policy, username);
+        for topic in [
+            "c",
+            "c/",
+            "c//x",
+            "p/i1/in",
+            "p/i1/in/",
+            "p/i1/in//x",
+            "p/i1/out",
+            "p/i2/out/",
+            "p//out/x",
+            "p/i1/res",
+            "p/i1/res/",
+        ] {
+            let full = format!("ff/v1/t1/{topic}");
+            assert!(!may_subscribe(&grant, &full), "{username} {topic}");
+            assert!(!may_publish(&grant, &full), "{username} {topic}");
+        }
+        for asked in [
+            "c/#",
+            "c/+",
+            "c/x//y",
+            "p/i1/in/#",
+            "p/i1/in/+/#",
+            "p/+/out/#",
+            "p/i1/res/+",
+        ] {
+            let decision = grant.subscribe(filter(&format!("ff/v1/t1/{asked}")), None);
+            assert_eq!(decision.ruling, Ruling::Allow, "{username} {asked}");
+        }
+    }
 }
