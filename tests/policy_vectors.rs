@@ -47,7 +47,10 @@ impl Recorded {
         }
         let owners = world.devices.into_iter();
         let owners = owners.filter_map(|device| Some((device.id, device.owner?)));
-        Self { members, owners: owners.collect() }
+        Self {
+            members,
+            owners: owners.collect(),
+        }
     }
 }
 
@@ -59,8 +62,12 @@ impl Directory for Recorded {
     fn complete(&self, principal: &mut Principal) {
         let device = principal.binding("device").map(|id| id.to_string());
         if let Some(owner) = device.and_then(|device| self.owners.get(&device)) {
-            principal.bindings.push(("owner_type".into(), owner.r#type.as_str().into()));
-            principal.bindings.push(("owner".into(), owner.id.as_str().into()));
+            principal
+                .bindings
+                .push(("owner_type".into(), owner.r#type.as_str().into()));
+            principal
+                .bindings
+                .push(("owner".into(), owner.id.as_str().into()));
         }
     }
 }
@@ -69,7 +76,9 @@ impl Directory for Recorded {
 fn the_built_in_policy_agrees_with_every_recorded_decision_of_the_platform() {
     let policy = Policy::flowfuse().unwrap_or_else(|error| panic!("{error}"));
     let vectors = include_str!("data/flowfuse/acl-vectors.tsv");
-    let outcome = policy.meets(vectors, &Recorded::read()).expect("four columns a line");
+    let outcome = policy
+        .meets(vectors, &Recorded::read())
+        .expect("four columns a line");
     assert_eq!(outcome.checked, 5_210);
     let differences = outcome.differences.iter();
     let differences: Vec<String> = differences
@@ -91,9 +100,15 @@ fn an_expectation_that_is_not_met_is_reported_with_its_line() {
                         forge_platform\tpublish\tff/v1/platform/sync\tallow\n\
                         \n\
                         nobody\tsubscribe\t#\tallow\n";
-    let outcome = policy.meets(expectations, &Recorded::read()).expect("expectations");
+    let outcome = policy
+        .meets(expectations, &Recorded::read())
+        .expect("expectations");
     assert_eq!(outcome.checked, 2);
-    let lines: Vec<usize> = outcome.differences.iter().map(|difference| difference.line).collect();
+    let lines: Vec<usize> = outcome
+        .differences
+        .iter()
+        .map(|difference| difference.line)
+        .collect();
     assert_eq!(lines, [5]);
     let error = policy.meets("nobody\tread\t#\tallow\n", &Recorded::read());
     assert_eq!(error.expect_err("no such action").line, 1);

@@ -66,6 +66,9 @@ impl Latency {
             let _ = writeln!(out, "{name}_bucket{{le=\"{end}\"}} {total}");
         }
         let (seconds, micros) = (self.sum_us / 1_000_000, self.sum_us % 1_000_000);
-        let _ = writeln!(out, "{name}_sum {seconds}.{micros:06}\n{name}_count {total}");
+        let _ = writeln!(
+            out,
+            "{name}_sum {seconds}.{micros:06}\n{name}_count {total}"
+        );
     }
 }

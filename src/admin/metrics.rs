@@ -115,7 +115,9 @@ impl Metric {
     fn named(&'static self, values: &[&str]) -> Vec<Label> {
         debug_assert_eq!(values.len(), self.labels.len(), "{}", self.name);
         let pairs = self.labels.iter().zip(values);
-        pairs.map(|(name, value)| Label::new(*name, value.to_string())).collect()
+        pairs
+            .map(|(name, value)| Label::new(*name, value.to_string()))
+            .collect()
     }
 }
 

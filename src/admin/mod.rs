@@ -83,7 +83,11 @@ pub fn router(pages: Pages) -> Router {
 async fn readyz(State(pages): State<Pages>) -> Response {
     let waiting_for = pages.readiness.waiting_for();
     let ready = waiting_for.is_empty();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let body = serde_json::json!({ "ready": ready, "waiting_for": waiting_for });
     (status, Json(body)).into_response()
 }

@@ -15,7 +15,9 @@ impl Readiness {
     /// Nothing of `parts` is ready yet.
     pub fn starting(parts: &[&'static str]) -> Self {
         let waiting = parts.iter().map(|part| (*part, "starting".to_owned()));
-        Self { waiting_for: Mutex::new(waiting.collect()) }
+        Self {
+            waiting_for: Mutex::new(waiting.collect()),
+        }
     }
 
     /// `part` is ready.

@@ -99,5 +99,7 @@ impl Reporter {
 
 fn labels((metric, values): &Series) -> Vec<Label> {
     let named = metric.labels.iter().zip(values.iter());
-    named.map(|(name, value)| Label::new(*name, SharedString::from(Arc::clone(value)))).collect()
+    named
+        .map(|(name, value)| Label::new(*name, SharedString::from(Arc::clone(value))))
+        .collect()
 }

@@ -28,8 +28,10 @@ fn with_pages<F: Future<Output = ()>>(scene: impl FnOnce(std::net::SocketAddr, P
         board: Board::default(),
         readiness: Arc::new(Readiness::starting(&["database", "listeners"])),
     };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     ::metrics::with_local_recorder(&recorder, || {
         metrics::describe();
         runtime.block_on(async {
@@ -50,15 +52,24 @@ fn with_pages<F: Future<Output = ()>>(scene: impl FnOnce(std::net::SocketAddr, P
 #[test]
 fn readiness_names_what_is_waited_for_until_nothing_is() {
     with_pages(|address, pages| async move {
-        assert_eq!(get_page(address, "/healthz").await, (200, "ok\n".to_owned()));
+        assert_eq!(
+            get_page(address, "/healthz").await,
+            (200, "ok\n".to_owned())
+        );
         pages.readiness.ready("listeners");
         pages.readiness.not_ready("database", "no connection");
         let (status, body) = get_page(address, "/readyz").await;
         assert_eq!(status, 503);
-        assert_eq!(body, r#"{"ready":false,"waiting_for":{"database":"no connection"}}"#);
+        assert_eq!(
+            body,
+            r#"{"ready":false,"waiting_for":{"database":"no connection"}}"#
+        );
         pages.readiness.ready("database");
         let (status, body) = get_page(address, "/readyz").await;
-        assert_eq!((status, body.as_str()), (200, r#"{"ready":true,"waiting_for":{}}"#));
+        assert_eq!(
+            (status, body.as_str()),
+            (200, r#"{"ready":true,"waiting_for":{}}"#)
+        );
         assert_eq!(get_page(address, "/other").await.0, 404);
     });
 }
@@ -84,7 +95,10 @@ fn a_scrape_adds_up_what_all_shards_reported_last() {
             "cofferdam_messages_received_total{qos=\"1\"} 40",
             "cofferdam_connections{listener=\"wss\",team=\"alpha\"} 6",
             "cofferdam_audit_written_events_total 7",
-            &format!("cofferdam_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")),
+            &format!(
+                "cofferdam_build_info{{version=\"{}\"}} 1",
+                env!("CARGO_PKG_VERSION")
+            ),
             "# TYPE cofferdam_routing_duration_seconds histogram",
             "cofferdam_routing_duration_seconds_bucket{le=\"0.001\"} 0",
             "cofferdam_routing_duration_seconds_bucket{le=\"0.0025\"} 4",
@@ -111,7 +125,10 @@ fn a_label_cannot_break_out_of_its_line() {
         snapshot.add(&metrics::CONNECTIONS, &["wss", "a\"} 9\nforged 1"], 1);
         pages.board.reporter().report(snapshot);
         let (_, page) = get_page(address, "/metrics").await;
-        assert!(!page.lines().any(|line| line.starts_with("forged")), "{page}");
+        assert!(
+            !page.lines().any(|line| line.starts_with("forged")),
+            "{page}"
+        );
     });
 }
 
@@ -126,7 +143,11 @@ fn names_follow_the_conventions_and_are_unique() {
             "{}",
             metric.name
         );
-        assert!(metric.help.ends_with('.') && !metric.help.contains('\\'), "{}", metric.name);
+        assert!(
+            metric.help.ends_with('.') && !metric.help.contains('\\'),
+            "{}",
+            metric.name
+        );
     }
     names.sort_unstable();
     names.dedup();
@@ -135,15 +156,22 @@ fn names_follow_the_conventions_and_are_unique() {
 
 #[test]
 fn a_duration_is_counted_in_the_bucket_that_holds_it() {
-    let cases =
-        [(0, "0.000005"), (5, "0.000005"), (6, "0.00001"), (1_000_000, "1"), (1_000_001, "+Inf")];
+    let cases = [
+        (0, "0.000005"),
+        (5, "0.000005"),
+        (6, "0.00001"),
+        (1_000_000, "1"),
+        (1_000_001, "+Inf"),
+    ];
     for (micros, end) in cases {
         let mut latency = Latency::default();
         let span = crate::time::Time::from_micros(micros).since(crate::time::Time::EPOCH);
         latency.observe(span, 1);
         let mut page = String::new();
         latency.render(&metrics::ROUTING_DURATION, &mut page);
-        let first = page.lines().find(|line| line.contains("_bucket") && line.ends_with(" 1"));
+        let first = page
+            .lines()
+            .find(|line| line.contains("_bucket") && line.ends_with(" 1"));
         let wanted = format!("cofferdam_routing_duration_seconds_bucket{{le=\"{end}\"}} 1");
         assert_eq!(first, Some(wanted.as_str()));
     }

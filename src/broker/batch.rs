@@ -26,7 +26,11 @@ impl Batch {
 
     /// Adds a delivery.
     pub(super) fn push(&mut self, message: &Arc<Message>, route: Route) {
-        if !self.messages.last().is_some_and(|last| Arc::ptr_eq(last, message)) {
+        if !self
+            .messages
+            .last()
+            .is_some_and(|last| Arc::ptr_eq(last, message))
+        {
             self.messages.push(Arc::clone(message));
         }
         self.routes.push((self.messages.len() as u32 - 1, route));
@@ -34,6 +38,8 @@ impl Batch {
 
     /// Message and route of each delivery, in order.
     pub(super) fn deliveries(&self) -> impl Iterator<Item = (&Arc<Message>, Route)> {
-        self.routes.iter().map(|(message, route)| (&self.messages[*message as usize], *route))
+        self.routes
+            .iter()
+            .map(|(message, route)| (&self.messages[*message as usize], *route))
     }
 }

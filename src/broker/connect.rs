@@ -58,7 +58,9 @@ pub struct Migrant {
 impl Shard {
     /// CONNECT came first, as it must. What can be refused without knowing who it is, is.
     pub(super) fn connect(&mut self, index: u32, connect: &Connect<'_>, now: Time) {
-        let Some((generation, conn)) = self.conns.entry_mut(index) else { return };
+        let Some((generation, conn)) = self.conns.entry_mut(index) else {
+            return;
+        };
         conn.version = connect.version;
         let pending = Box::new(Pending::new(connect, now));
         if let Err(code) = pending.check(connect, &self.world.limits) {
@@ -80,7 +82,9 @@ impl Shard {
 
     /// The verdict on a login. Without effect where the connection has gone or the time was up.
     pub fn judged(&mut self, id: ConnId, verdict: Verdict, now: Time) {
-        let Some(conn) = self.conns.get_mut(id.index, id.generation) else { return };
+        let Some(conn) = self.conns.get_mut(id.index, id.generation) else {
+            return;
+        };
         if !matches!(conn.phase, Phase::Judging(_)) {
             return;
         }
@@ -128,7 +132,9 @@ impl Shard {
     ) {
         if let Some(code) = told {
             let connack = ConnAck::default();
-            self.write(index, |out, version| encode::connack(out, version, code, &connack));
+            self.write(index, |out, version| {
+                encode::connack(out, version, code, &connack)
+            });
         }
         self.record_refusal(index, pending, reason, told, now);
         self.close(index);
@@ -142,7 +148,9 @@ impl Shard {
         told: Option<ReasonCode>,
         now: Time,
     ) {
-        let Some(conn) = self.conns.at(index) else { return };
+        let Some(conn) = self.conns.at(index) else {
+            return;
+        };
         let who = Who {
             team: None,
             username: pending.and_then(|pending| pending.username.clone()),
@@ -170,9 +178,19 @@ impl Shard {
         if assigned {
             pending.client_id = self.new_client_id();
         }
-        if !pending.will.as_ref().is_none_or(|will| self.can_mount(will, &grant)) {
+        if !pending
+            .will
+            .as_ref()
+            .is_none_or(|will| self.can_mount(will, &grant))
+        {
             let code = ReasonCode::TopicNameInvalid;
-            return self.refuse(index, Some(&pending), Refusal::Malformed(code), Some(code), now);
+            return self.refuse(
+                index,
+                Some(&pending),
+                Refusal::Malformed(code),
+                Some(code),
+                now,
+            );
         }
         let team = match grant.team() {
             Some(id) => self.world.team(id, grant.root()),
@@ -182,7 +200,9 @@ impl Shard {
             username: Arc::clone(&grant.principal().username),
             client_id: Arc::clone(&pending.client_id),
         };
-        let Some(peer) = self.conns.at(index).map(|conn| conn.peer.clone()) else { return };
+        let Some(peer) = self.conns.at(index).map(|conn| conn.peer.clone()) else {
+            return;
+        };
         let (session, present) = match self.claim(&peer, &key, &team, &grant, &pending, now) {
             Claimed::Session { index, present } => (index, present),
             Claimed::Elsewhere(shard) => {
@@ -208,15 +228,25 @@ impl Shard {
     ) -> Claimed {
         loop {
             let (index, generation) = self.sessions.next_place();
-            let address = SessionAddress { shard: self.id, index, generation };
+            let address = SessionAddress {
+                shard: self.id,
+                index,
+                generation,
+            };
             let held =
-                match team.registry.claim(key, address, self.world.limits.max_sessions_per_team) {
+                match team
+                    .registry
+                    .claim(key, address, self.world.limits.max_sessions_per_team)
+                {
                     Claim::Full => return Claimed::Full,
                     Claim::New => {
                         let (team, grant) = (Arc::clone(team), Arc::clone(grant));
                         let session = Session::new(key.clone(), address, team, grant, peer.clone());
                         self.sessions.insert(session);
-                        return Claimed::Session { index, present: false };
+                        return Claimed::Session {
+                            index,
+                            present: false,
+                        };
                     }
                     Claim::Held(held) if held.shard != self.id => {
                         return Claimed::Elsewhere(held.shard);
@@ -235,7 +265,10 @@ impl Shard {
             }
             if !pending.clean_start {
                 self.rejudge(held.index, grant);
-                return Claimed::Session { index: held.index, present: true };
+                return Claimed::Session {
+                    index: held.index,
+                    present: true,
+                };
             }
             self.end_session(held.index, now);
         }
@@ -253,8 +286,12 @@ impl Shard {
 
     /// The socket goes to the shard where the session lives.
     fn send_away(&mut self, index: u32, to: u16, pending: Box<Pending>, grant: Arc<Grant>) {
-        let Some((generation, _)) = self.conns.entry_mut(index) else { return };
-        let Some(conn) = self.conns.remove(index) else { return };
+        let Some((generation, _)) = self.conns.entry_mut(index) else {
+            return;
+        };
+        let Some(conn) = self.conns.remove(index) else {
+            return;
+        };
         let migrant = Migrant {
             peer: conn.peer,
             pending,
@@ -264,7 +301,11 @@ impl Shard {
             traffic: conn.traffic,
         };
         let conn = ConnId { index, generation };
-        self.effects.push(Effect::Move { conn, to, migrant: Box::new(migrant) });
+        self.effects.push(Effect::Move {
+            conn,
+            to,
+            migrant: Box::new(migrant),
+        });
     }
 
     /// Joins connection and session, answers CONNACK and sends what waited.
@@ -285,18 +326,25 @@ impl Shard {
             Some(max) if pending.keep_alive == 0 || pending.keep_alive > max => max,
             _ => pending.keep_alive,
         };
-        let Some(session) = self.sessions.at_mut(session_index) else { return };
+        let Some(session) = self.sessions.at_mut(session_index) else {
+            return;
+        };
         session.attach(Some(index));
         session.peer = peer;
         session.window = pending.receive_maximum.min(limits.max_inflight);
         session.expiry = expiry;
         session.expires = Time::NEVER;
-        session.will = pending.will.take().map(|will| will.mounted(session.grant.mount()));
+        session.will = pending
+            .will
+            .take()
+            .map(|will| will.mounted(session.grant.mount()));
         session.will_due = Time::NEVER;
         session.team.connections.fetch_add(1, Ordering::Relaxed);
         let client_id = Arc::clone(&session.key.client_id);
 
-        let Some(conn) = self.conns.at_mut(index) else { return };
+        let Some(conn) = self.conns.at_mut(index) else {
+            return;
+        };
         conn.phase = Phase::Active(session_index);
         conn.max_packet = pending.max_packet;
         conn.patience = Span::from_millis(u64::from(keep_alive) * 1500);
@@ -409,7 +457,11 @@ impl Pending {
 
 impl PendingWill {
     fn new(will: &crate::wire::Will<'_>) -> Self {
-        let PublishProperties { response_topic, message_expiry, .. } = will.properties;
+        let PublishProperties {
+            response_topic,
+            message_expiry,
+            ..
+        } = will.properties;
         Self {
             topic: will.topic.into(),
             payload: will.payload.into(),

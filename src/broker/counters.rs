@@ -49,8 +49,15 @@ impl Drop {
     /// Number of reasons.
     pub const COUNT: usize = 7;
     /// As a metric's label, by index.
-    pub const LABELS: [&'static str; Self::COUNT] =
-        ["slow_consumer", "queue_full", "expired", "too_large", "denied", "retained_full", "gone"];
+    pub const LABELS: [&'static str; Self::COUNT] = [
+        "slow_consumer",
+        "queue_full",
+        "expired",
+        "too_large",
+        "denied",
+        "retained_full",
+        "gone",
+    ];
 }
 
 impl Counters {

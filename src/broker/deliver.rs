@@ -107,14 +107,26 @@ impl Shard {
         let conn = session.conn.and_then(|conn| self.conns.entry_mut(conn));
         let Some((generation, conn)) = conn else {
             if terms.qos > QoS::AtMostOnce {
-                enqueue(session, passing, terms, &self.world.limits, &mut self.counters);
+                enqueue(
+                    session,
+                    passing,
+                    terms,
+                    &self.world.limits,
+                    &mut self.counters,
+                );
                 session.publish_waiting();
             }
             return;
         };
         let has_room = conn.outbox.len() <= self.world.limits.max_outbox_bytes as usize;
         if terms.qos > QoS::AtMostOnce && !(has_room && session.outgoing.is_open(session.window)) {
-            enqueue(session, passing, terms, &self.world.limits, &mut self.counters);
+            enqueue(
+                session,
+                passing,
+                terms,
+                &self.world.limits,
+                &mut self.counters,
+            );
             session.publish_waiting();
             return;
         }
@@ -142,12 +154,18 @@ impl Shard {
 
     /// Sends what waits, as far as the window and the outbox allow.
     pub(super) fn pump(&mut self, index: u32, now: Time) {
-        let Some(session) = self.sessions.at_mut(index) else { return };
+        let Some(session) = self.sessions.at_mut(index) else {
+            return;
+        };
         if session.outgoing.queued() == 0 && session.replays.is_empty() {
             return;
         }
-        let Some(conn_index) = session.conn else { return };
-        let Some(conn) = self.conns.at_mut(conn_index) else { return };
+        let Some(conn_index) = session.conn else {
+            return;
+        };
+        let Some(conn) = self.conns.at_mut(conn_index) else {
+            return;
+        };
         let mut expired = 0;
         let limit = self.world.limits.max_outbox_bytes as usize;
         let before = conn.outbox.len();
@@ -177,9 +195,15 @@ impl Shard {
 
     /// Sends what was in flight when the last connection ended `[MQTT-4.4.0-1]`.
     pub(super) fn resend(&mut self, index: u32, now: Time) {
-        let Some(session) = self.sessions.at_mut(index) else { return };
-        let Some(conn_index) = session.conn else { return };
-        let Some(conn) = self.conns.at_mut(conn_index) else { return };
+        let Some(session) = self.sessions.at_mut(index) else {
+            return;
+        };
+        let Some(conn_index) = session.conn else {
+            return;
+        };
+        let Some(conn) = self.conns.at_mut(conn_index) else {
+            return;
+        };
         let mut again = Vec::new();
         for resend in session.outgoing.resend() {
             again.push(match resend {
@@ -212,12 +236,18 @@ impl Shard {
     /// Goes on handing retained messages to new subscriptions.
     fn replay(&mut self, index: u32, now: Time) {
         loop {
-            let Some(session) = self.sessions.at_mut(index) else { return };
-            let Some(conn) = session.conn.and_then(|conn| self.conns.at(conn)) else { return };
+            let Some(session) = self.sessions.at_mut(index) else {
+                return;
+            };
+            let Some(conn) = session.conn.and_then(|conn| self.conns.at(conn)) else {
+                return;
+            };
             if conn.outbox.len() > REPLAY_AHEAD || !session.outgoing.is_open(session.window) {
                 return;
             }
-            let Some(replay) = session.replays.front_mut() else { return };
+            let Some(replay) = session.replays.front_mut() else {
+                return;
+            };
             let Some(subscription) = session.subscriptions.get(&replay.subscription) else {
                 session.replays.pop_front();
                 continue;
@@ -256,7 +286,9 @@ impl Shard {
 
     /// PUBACK.
     pub(super) fn puback(&mut self, session: u32, ack: Ack, now: Time) -> Result<(), ReasonCode> {
-        let Some(state) = self.sessions.at_mut(session) else { return Ok(()) };
+        let Some(state) = self.sessions.at_mut(session) else {
+            return Ok(());
+        };
         if state.outgoing.puback(ack.packet_id) {
             state.publish_waiting();
             self.pump(session, now);
@@ -272,7 +304,9 @@ impl Shard {
         ack: Ack,
         now: Time,
     ) -> Result<(), ReasonCode> {
-        let Some(state) = self.sessions.at_mut(session) else { return Ok(()) };
+        let Some(state) = self.sessions.at_mut(session) else {
+            return Ok(());
+        };
         let code = match state.outgoing.pubrec(ack.packet_id, !ack.reason.is_error()) {
             PubRecOutcome::Release => ReasonCode::Success,
             PubRecOutcome::Unknown if ack.reason.is_error() => return Ok(()),
@@ -283,13 +317,17 @@ impl Shard {
                 return Ok(());
             }
         };
-        self.write(index, |out, version| encode::pubrel(out, version, ack.packet_id, code));
+        self.write(index, |out, version| {
+            encode::pubrel(out, version, ack.packet_id, code)
+        });
         Ok(())
     }
 
     /// PUBCOMP.
     pub(super) fn pubcomp(&mut self, session: u32, ack: Ack, now: Time) -> Result<(), ReasonCode> {
-        let Some(state) = self.sessions.at_mut(session) else { return Ok(()) };
+        let Some(state) = self.sessions.at_mut(session) else {
+            return Ok(());
+        };
         if state.outgoing.pubcomp(ack.packet_id) {
             state.publish_waiting();
             self.pump(session, now);
@@ -313,7 +351,9 @@ impl Terms {
 /// below its mount, which its leading wildcard does not see `[MQTT-4.7.2-1]`.
 fn may_receive(session: &Session, topic: &str) -> bool {
     let hidden = !session.grant.mount().is_empty()
-        && session.unmount(topic).is_none_or(|topic| topic.starts_with('$'));
+        && session
+            .unmount(topic)
+            .is_none_or(|topic| topic.starts_with('$'));
     !hidden
         && TopicName::parse(topic, u16::MAX, u16::MAX)
             .is_ok_and(|name| session.grant.may_receive(name))
@@ -346,7 +386,11 @@ fn send(
     dup: bool,
     now: Time,
 ) {
-    let terms = Terms { qos: item.qos, retain: item.retain, subscription_id: item.subscription_id };
+    let terms = Terms {
+        qos: item.qos,
+        retain: item.retain,
+        subscription_id: item.subscription_id,
+    };
     let passing = Passing::of(&item.message);
     form.of = None;
     if form.fit(session, conn, &passing.view, terms, now) {
@@ -380,7 +424,11 @@ impl Form {
         if self.of != Some(key) {
             self.encode(session, view, key, now);
         }
-        let payload = if self.shares_payload { view.payload.len() } else { 0 };
+        let payload = if self.shares_payload {
+            view.payload.len()
+        } else {
+            0
+        };
         self.bytes.len() + payload <= conn.max_packet as usize
     }
 

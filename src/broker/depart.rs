@@ -22,7 +22,9 @@ impl Shard {
         disconnect: &Disconnect<'_>,
         now: Time,
     ) -> Result<(), ReasonCode> {
-        let Some(session) = self.sessions.at_mut(session_index) else { return Ok(()) };
+        let Some(session) = self.sessions.at_mut(session_index) else {
+            return Ok(());
+        };
         if let Some(secs) = disconnect.session_expiry {
             if session.expiry == Span::ZERO && secs > 0 {
                 return Err(ReasonCode::ProtocolError); // [MQTT-3.14.2-2]
@@ -33,14 +35,20 @@ impl Shard {
         if disconnect.reason == ReasonCode::Success {
             session.will = None; // [MQTT-3.14.4-3]
         }
-        self.detach(session_index, DisconnectCause::Client(disconnect.reason), now);
+        self.detach(
+            session_index,
+            DisconnectCause::Client(disconnect.reason),
+            now,
+        );
         self.close(index);
         Ok(())
     }
 
     /// The client is gone: nothing more comes from it.
     pub fn lost(&mut self, id: ConnId, now: Time) {
-        let Some(conn) = self.conns.get(id.index, id.generation) else { return };
+        let Some(conn) = self.conns.get(id.index, id.generation) else {
+            return;
+        };
         match &conn.phase {
             Phase::Active(session) => {
                 let session = *session;
@@ -65,7 +73,9 @@ impl Shard {
 
     /// The client broke what lies below MQTT, and was told so there.
     pub fn broken(&mut self, id: ConnId, breach: Breach, now: Time) {
-        let Some(conn) = self.conns.get(id.index, id.generation) else { return };
+        let Some(conn) = self.conns.get(id.index, id.generation) else {
+            return;
+        };
         let (refusal, cause) = match breach {
             Breach::Tls => (Refusal::Tls, DisconnectCause::Tls),
             Breach::WebSocket(code) => (Refusal::WebSocket(code), DisconnectCause::WebSocket(code)),
@@ -107,11 +117,17 @@ impl Shard {
     /// Parts a session from its connection, whose socket the caller closes. A will that the client
     /// did not take back goes out, now or after its delay; a session without expiry ends.
     pub(super) fn detach(&mut self, index: u32, cause: DisconnectCause, now: Time) {
-        let Some(session) = self.sessions.at(index) else { return };
-        let Some(conn_index) = session.conn else { return };
+        let Some(session) = self.sessions.at(index) else {
+            return;
+        };
+        let Some(conn_index) = session.conn else {
+            return;
+        };
         self.record_departure(index, conn_index, cause, now);
 
-        let Some(session) = self.sessions.at_mut(index) else { return };
+        let Some(session) = self.sessions.at_mut(index) else {
+            return;
+        };
         session.team.connections.fetch_sub(1, Ordering::Relaxed);
         session.attach(None);
         session.expires = match session.expiry {
@@ -126,7 +142,9 @@ impl Shard {
 
     /// Does what is due for a session without a connection and sets a timer for the rest.
     fn settle_session(&mut self, index: u32, now: Time) {
-        let Some(session) = self.sessions.at_mut(index) else { return };
+        let Some(session) = self.sessions.at_mut(index) else {
+            return;
+        };
         if session.conn.is_some() {
             return;
         }
@@ -136,7 +154,9 @@ impl Shard {
                 self.publish_will(index, &will, now);
             }
         }
-        let Some(session) = self.sessions.at(index) else { return };
+        let Some(session) = self.sessions.at(index) else {
+            return;
+        };
         if session.expires <= now {
             if session.expiry > Span::ZERO {
                 self.counters.sessions_expired += 1;
@@ -145,7 +165,11 @@ impl Shard {
         }
         let (due, generation) = (session.due(), session.address.generation);
         if let Some(session) = self.sessions.at_mut(index) {
-            self.timers.set(Timer::Session { index, generation }, due, &mut session.timer);
+            self.timers.set(
+                Timer::Session { index, generation },
+                due,
+                &mut session.timer,
+            );
         }
     }
 
@@ -159,30 +183,44 @@ impl Shard {
     /// Ends a session that has no connection: its will does not outlive it `[MQTT-3.1.2-8]`, its
     /// subscriptions and its place in the registry go.
     pub(super) fn end_session(&mut self, index: u32, now: Time) {
-        let Some(session) = self.sessions.at_mut(index) else { return };
-        debug_assert!(session.conn.is_none(), "a session ends without a connection");
+        let Some(session) = self.sessions.at_mut(index) else {
+            return;
+        };
+        debug_assert!(
+            session.conn.is_none(),
+            "a session ends without a connection"
+        );
         if let Some(will) = session.will.take() {
             self.publish_will(index, &will, now);
         }
-        let Some(session) = self.sessions.remove(index) else { return };
+        let Some(session) = self.sessions.remove(index) else {
+            return;
+        };
         let in_commons = |wanted: bool| {
             let all = session.subscriptions.iter();
-            all.filter(move |(_, subscription)| subscription.in_commons == wanted).map(
-                |(key, subscription)| (subscription.filter(key), subscription.group.as_deref()),
-            )
+            all.filter(move |(_, subscription)| subscription.in_commons == wanted)
+                .map(|(key, subscription)| {
+                    (subscription.filter(key), subscription.group.as_deref())
+                })
         };
         if in_commons(false).next().is_some() {
-            session.team.unsubscribe_all(in_commons(false), session.address);
+            session
+                .team
+                .unsubscribe_all(in_commons(false), session.address);
         }
         if in_commons(true).next().is_some() {
-            self.world.commons().unsubscribe_all(in_commons(true), session.address);
+            self.world
+                .commons()
+                .unsubscribe_all(in_commons(true), session.address);
         }
         session.team.registry.release(&session.key, session.address);
     }
 
     /// Publishes a will. It is checked like any publish, at the time that it goes out.
     fn publish_will(&mut self, index: u32, will: &Will, now: Time) {
-        let Some(session) = self.sessions.at(index) else { return };
+        let Some(session) = self.sessions.at(index) else {
+            return;
+        };
         let view = MessageView {
             expires: will.expiry.map_or(Time::NEVER, |expiry| now + expiry),
             publisher: session.address,
@@ -198,17 +236,32 @@ impl Shard {
             Ok(())
         });
         if let Err(refused) = sent {
-            let Some(session) = self.sessions.at(index) else { return };
+            let Some(session) = self.sessions.at(index) else {
+                return;
+            };
             let who = who(session);
             let topic = view.topic.into();
             let (reason, why) = (refused.code, refused.why);
-            self.record(now, who, EventKind::PublishRefused { topic, reason, why, will: true });
+            self.record(
+                now,
+                who,
+                EventKind::PublishRefused {
+                    topic,
+                    reason,
+                    why,
+                    will: true,
+                },
+            );
         }
     }
 
     fn record_departure(&mut self, session: u32, conn: u32, cause: DisconnectCause, now: Time) {
-        let Some(who) = self.sessions.at(session).map(who) else { return };
-        let Some(conn) = self.conns.at(conn) else { return };
+        let Some(who) = self.sessions.at(session).map(who) else {
+            return;
+        };
+        let Some(conn) = self.conns.at(conn) else {
+            return;
+        };
         let kind = EventKind::Disconnected {
             cause,
             duration: now - conn.opened,

@@ -44,8 +44,16 @@ impl Outbox {
 
     /// What waits, in pieces, in order; none of them is empty.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        let ends = self.shared.iter().map(|(end, _)| *end).chain([self.buffer.len()]);
-        let payloads = self.shared.iter().map(|(_, bytes)| &bytes[..]).chain([&[][..]]);
+        let ends = self
+            .shared
+            .iter()
+            .map(|(end, _)| *end)
+            .chain([self.buffer.len()]);
+        let payloads = self
+            .shared
+            .iter()
+            .map(|(_, bytes)| &bytes[..])
+            .chain([&[][..]]);
         let mut start = self.taken;
         ends.zip(payloads)
             .flat_map(move |(end, payload)| {
@@ -59,11 +67,16 @@ impl Outbox {
     /// `count` bytes have left; at most as many as wait.
     pub fn advance(&mut self, mut count: usize) {
         while count > 0 {
-            let end = self.shared.front().map_or(self.buffer.len(), |(end, _)| *end);
+            let end = self
+                .shared
+                .front()
+                .map_or(self.buffer.len(), |(end, _)| *end);
             let packed = count.min(end - self.taken);
             self.taken += packed;
             count -= packed;
-            let Some((_, payload)) = self.shared.front_mut() else { break };
+            let Some((_, payload)) = self.shared.front_mut() else {
+                break;
+            };
             if self.taken == end {
                 let part = count.min(payload.len());
                 bytes::Buf::advance(payload, part);

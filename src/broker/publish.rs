@@ -32,12 +32,18 @@ pub(super) struct PublishError {
 
 impl<'a> Passing<'a> {
     pub(super) const fn new(view: MessageView<'a>) -> Self {
-        Self { view, kept: OnceCell::new() }
+        Self {
+            view,
+            kept: OnceCell::new(),
+        }
     }
 
     /// One that is kept already.
     pub(super) fn of(message: &'a Arc<Message>) -> Self {
-        Self { view: message.view(), kept: OnceCell::from(Arc::clone(message)) }
+        Self {
+            view: message.view(),
+            kept: OnceCell::from(Arc::clone(message)),
+        }
     }
 
     pub(super) fn kept(&self) -> &Arc<Message> {
@@ -55,14 +61,21 @@ impl Shard {
         now: Time,
     ) -> Result<(), ReasonCode> {
         self.counters.message_in(publish.qos, publish.payload.len());
-        let Some(conn) = self.conns.at_mut(index) else { return Ok(()) };
+        let Some(conn) = self.conns.at_mut(index) else {
+            return Ok(());
+        };
         conn.traffic.messages_in += 1;
         let alias = resolve_alias(conn, publish, self.world.limits.topic_alias_maximum)?;
         let topic = alias.as_deref().unwrap_or(publish.topic);
 
         if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {
-            let Some(session) = self.sessions.at_mut(session) else { return Ok(()) };
-            match session.incoming.judge(id, self.world.limits.receive_maximum) {
+            let Some(session) = self.sessions.at_mut(session) else {
+                return Ok(());
+            };
+            match session
+                .incoming
+                .judge(id, self.world.limits.receive_maximum)
+            {
                 Receipt::New => {}
                 Receipt::TooMany => return Err(ReasonCode::ReceiveMaximumExceeded),
                 Receipt::Again => {
@@ -97,9 +110,13 @@ impl Shard {
         id: PacketId,
         answer: ReasonCode,
     ) {
-        let Some(conn) = self.conns.at(index) else { return };
+        let Some(conn) = self.conns.at(index) else {
+            return;
+        };
         if qos == QoS::AtLeastOnce {
-            return self.write(index, |out, version| encode::puback(out, version, id, answer));
+            return self.write(index, |out, version| {
+                encode::puback(out, version, id, answer)
+            });
         }
         // In 5.0 a refusing PUBREC ends the flow [MQTT-4.3.3-9]; otherwise PUBREL is to come.
         if (conn.version != Version::V5 || !answer.is_error())
@@ -107,7 +124,9 @@ impl Shard {
         {
             session.incoming.hold(id);
         }
-        self.write(index, |out, version| encode::pubrec(out, version, id, answer));
+        self.write(index, |out, version| {
+            encode::pubrec(out, version, id, answer)
+        });
     }
 
     /// Checks, retains and routes a client's message. Says whether it matched anyone.
@@ -120,7 +139,9 @@ impl Shard {
         now: Time,
     ) -> Result<bool, PublishError> {
         let known = self.know(index, session_index, written)?;
-        let Some(session) = self.sessions.at(session_index) else { return Ok(false) };
+        let Some(session) = self.sessions.at(session_index) else {
+            return Ok(false);
+        };
         let properties = &publish.properties;
         let mount = session.grant.mount();
         let mounted;
@@ -154,7 +175,9 @@ impl Shard {
 
     /// What publishing to a topic needs, from the connection's memory where that still holds.
     fn know(&mut self, index: u32, session: u32, written: &str) -> Result<Rc<Known>, PublishError> {
-        let Some(conn) = self.conns.at(index) else { return Err(PublishError::GONE) };
+        let Some(conn) = self.conns.at(index) else {
+            return Err(PublishError::GONE);
+        };
         let Some(grant) = self.sessions.at(session).map(|session| &session.grant) else {
             return Err(PublishError::GONE);
         };
@@ -173,7 +196,9 @@ impl Shard {
 
     /// Mount, form, team, policy, routes; in this order.
     fn decide(&self, session: u32, written: &str) -> Result<Known, PublishError> {
-        let Some(session) = self.sessions.at(session) else { return Err(PublishError::GONE) };
+        let Some(session) = self.sessions.at(session) else {
+            return Err(PublishError::GONE);
+        };
         let topic: Arc<str> = match session.grant.mount() {
             "" => Arc::from(written),
             mount => Arc::from(format!("{mount}{written}")),
@@ -181,7 +206,14 @@ impl Shard {
         let granted_under = session.grant.generation();
         let team = self.may_publish(session, &topic)?;
         let (generation, matched) = self.world.compartment(&team).matches(&topic);
-        Ok(Known { written: written.into(), topic, team, granted_under, generation, matched })
+        Ok(Known {
+            written: written.into(),
+            topic,
+            team,
+            granted_under,
+            generation,
+            matched,
+        })
     }
 
     /// Whether a session may publish to a full topic; the compartment that it belongs to.
@@ -221,10 +253,11 @@ impl Shard {
         team: &Team,
         passing: &Passing<'_>,
     ) -> Result<(), PublishError> {
-        team.retain(passing.kept(), &self.world.limits).map_err(|_| {
-            self.counters.drop(Drop::RetainedFull);
-            PublishError::RETAINED_FULL
-        })
+        team.retain(passing.kept(), &self.world.limits)
+            .map_err(|_| {
+                self.counters.drop(Drop::RetainedFull);
+                PublishError::RETAINED_FULL
+            })
     }
 
     pub(super) fn record_refused_publish(
@@ -234,34 +267,56 @@ impl Shard {
         refused: PublishError,
         now: Time,
     ) {
-        let Some(session) = self.sessions.at(session) else { return };
+        let Some(session) = self.sessions.at(session) else {
+            return;
+        };
         let topic = format!("{}{written}", session.grant.mount()).into_boxed_str();
         let PublishError { code: reason, why } = refused;
         self.record(
             now,
             who(session),
-            EventKind::PublishRefused { topic, reason, why, will: false },
+            EventKind::PublishRefused {
+                topic,
+                reason,
+                why,
+                will: false,
+            },
         );
     }
 
     /// PUBREL: the identifier is free again.
     pub(super) fn pubrel(&mut self, index: u32, session: u32, ack: Ack) -> Result<(), ReasonCode> {
-        let Some(session) = self.sessions.at_mut(session) else { return Ok(()) };
+        let Some(session) = self.sessions.at_mut(session) else {
+            return Ok(());
+        };
         let code = match session.incoming.release(ack.packet_id) {
             true => ReasonCode::Success,
             false => ReasonCode::PacketIdentifierNotFound,
         };
-        self.write(index, |out, version| encode::pubcomp(out, version, ack.packet_id, code));
+        self.write(index, |out, version| {
+            encode::pubcomp(out, version, ack.packet_id, code)
+        });
         Ok(())
     }
 }
 
 impl PublishError {
-    const GONE: Self = Self { code: ReasonCode::UnspecifiedError, why: "the session has ended" };
-    const TOPIC: Self =
-        Self { code: ReasonCode::TopicNameInvalid, why: "not a topic name within the limits" };
-    const OUTSIDE: Self = Self { code: ReasonCode::NotAuthorized, why: "outside the team" };
-    const POLICY: Self = Self { code: ReasonCode::NotAuthorized, why: "policy" };
+    const GONE: Self = Self {
+        code: ReasonCode::UnspecifiedError,
+        why: "the session has ended",
+    };
+    const TOPIC: Self = Self {
+        code: ReasonCode::TopicNameInvalid,
+        why: "not a topic name within the limits",
+    };
+    const OUTSIDE: Self = Self {
+        code: ReasonCode::NotAuthorized,
+        why: "outside the team",
+    };
+    const POLICY: Self = Self {
+        code: ReasonCode::NotAuthorized,
+        why: "policy",
+    };
     const RETAINED_FULL: Self = Self {
         code: ReasonCode::QuotaExceeded,
         why: "the team's retained messages are at their limit",
@@ -274,14 +329,18 @@ fn resolve_alias(
     publish: &Publish<'_>,
     maximum: u16,
 ) -> Result<Option<Rc<str>>, ReasonCode> {
-    let Some(alias) = publish.properties.topic_alias else { return Ok(None) };
+    let Some(alias) = publish.properties.topic_alias else {
+        return Ok(None);
+    };
     if alias > maximum {
         return Err(ReasonCode::TopicAliasInvalid);
     }
     let place = usize::from(alias) - 1;
     if publish.topic.is_empty() {
         let known = conn.aliases.get(place).and_then(Option::as_ref);
-        return known.map(|topic| Some(Rc::clone(topic))).ok_or(ReasonCode::ProtocolError);
+        return known
+            .map(|topic| Some(Rc::clone(topic)))
+            .ok_or(ReasonCode::ProtocolError);
     }
     if conn.aliases.len() <= place {
         conn.aliases.resize(place + 1, None);

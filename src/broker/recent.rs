@@ -53,6 +53,8 @@ impl Recent {
 /// The last bytes of a topic are those that differ between a publisher's topics.
 fn place(topic: &str) -> usize {
     let tail = topic.as_bytes().iter().rev().take(8);
-    let hash = tail.fold(topic.len() as u32, |hash, byte| hash.wrapping_mul(31) ^ u32::from(*byte));
+    let hash = tail.fold(topic.len() as u32, |hash, byte| {
+        hash.wrapping_mul(31) ^ u32::from(*byte)
+    });
     (hash ^ hash >> 7) as usize & (PLACES - 1)
 }

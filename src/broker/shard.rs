@@ -72,7 +72,9 @@ impl Shard {
     /// can make the broker hold before it is logged in, and stops a client that does not take its
     /// answers from asking for more.
     pub fn appetite(&self, id: ConnId) -> usize {
-        let Some(conn) = self.conns.get(id.index, id.generation) else { return 0 };
+        let Some(conn) = self.conns.get(id.index, id.generation) else {
+            return 0;
+        };
         let limits = &self.world.limits;
         match conn.phase {
             Phase::Opening | Phase::Judging(_) => {
@@ -86,7 +88,9 @@ impl Shard {
 
     /// Bytes came from a client: at most as many as its [`appetite`](Self::appetite).
     pub fn received(&mut self, id: ConnId, bytes: &[u8], now: Time) {
-        let Some(conn) = self.conns.get_mut(id.index, id.generation) else { return };
+        let Some(conn) = self.conns.get_mut(id.index, id.generation) else {
+            return;
+        };
         conn.heard = now;
         conn.traffic.bytes_in += bytes.len() as u64;
         if conn.held.is_empty() {
@@ -137,7 +141,9 @@ impl Shard {
     fn consume(&mut self, id: ConnId, bytes: &[u8], now: Time) -> (usize, usize) {
         let mut used = 0;
         while used < bytes.len() {
-            let Some(conn) = self.conns.get(id.index, id.generation) else { break };
+            let Some(conn) = self.conns.get(id.index, id.generation) else {
+                break;
+            };
             let (max, version) = match conn.phase {
                 Phase::Opening => (self.world.limits.max_unauthenticated_bytes, None),
                 Phase::Active(_) => (u32::MAX, Some(conn.version)),
@@ -221,7 +227,9 @@ impl Shard {
 
     /// Notes that a connection has something to flush.
     pub(super) fn touch(&mut self, index: u32) {
-        let Some((generation, conn)) = self.conns.entry_mut(index) else { return };
+        let Some((generation, conn)) = self.conns.entry_mut(index) else {
+            return;
+        };
         if !conn.touched {
             conn.touched = true;
             self.touched.push(ConnId { index, generation });
@@ -230,16 +238,21 @@ impl Shard {
 
     /// DISCONNECT from the server, where the version has one.
     pub(super) fn say_goodbye(&mut self, index: u32, code: ReasonCode) {
-        self.write(index, |out, version| encode::disconnect(out, version, code, None));
+        self.write(index, |out, version| {
+            encode::disconnect(out, version, code, None)
+        });
     }
 
     /// Nothing more comes from or goes to this connection but what its outbox holds.
     pub(super) fn close(&mut self, index: u32) {
-        let Some((generation, conn)) = self.conns.entry_mut(index) else { return };
+        let Some((generation, conn)) = self.conns.entry_mut(index) else {
+            return;
+        };
         if !matches!(conn.phase, Phase::Closing) {
             conn.phase = Phase::Closing;
             conn.held = Vec::new();
-            self.effects.push(Effect::Close(ConnId { index, generation }));
+            self.effects
+                .push(Effect::Close(ConnId { index, generation }));
         }
     }
 
@@ -273,12 +286,16 @@ impl Shard {
 
     /// A connection's outbox, to write from.
     pub fn outbox(&mut self, id: ConnId) -> Option<&mut Outbox> {
-        self.conns.get_mut(id.index, id.generation).map(|conn| &mut conn.outbox)
+        self.conns
+            .get_mut(id.index, id.generation)
+            .map(|conn| &mut conn.outbox)
     }
 
     /// The shell wrote `count` bytes of the outbox: there may be room for what waits.
     pub fn flushed(&mut self, id: ConnId, count: usize, now: Time) {
-        let Some(conn) = self.conns.get_mut(id.index, id.generation) else { return };
+        let Some(conn) = self.conns.get_mut(id.index, id.generation) else {
+            return;
+        };
         conn.traffic.bytes_out += count as u64;
         conn.outbox.advance(count);
         conn.outbox.settle(&mut self.pool);
@@ -323,14 +340,17 @@ impl Shard {
 
     pub(super) fn set_conn_timer(&mut self, index: u32, at: Time) {
         if let Some((generation, conn)) = self.conns.entry_mut(index) {
-            self.timers.set(Timer::Conn { index, generation }, at, &mut conn.timer);
+            self.timers
+                .set(Timer::Conn { index, generation }, at, &mut conn.timer);
         }
     }
 
     /// A connection's timer fired: for CONNECT, for the login, or for the keep alive.
     fn conn_timer(&mut self, index: u32, generation: u32, now: Time) {
         let limits = &self.world.limits;
-        let Some(conn) = self.conns.get_mut(index, generation) else { return };
+        let Some(conn) = self.conns.get_mut(index, generation) else {
+            return;
+        };
         conn.timer = Time::NEVER;
         let due = match &conn.phase {
             Phase::Opening => conn.opened + limits.connect_timeout,
@@ -356,7 +376,8 @@ impl Shard {
 
     /// Puts an event on record.
     pub(super) fn record(&mut self, at: Time, who: Who, kind: EventKind) {
-        self.effects.push(Effect::Record(Box::new(Event { at, who, kind })));
+        self.effects
+            .push(Effect::Record(Box::new(Event { at, who, kind })));
     }
 }
 

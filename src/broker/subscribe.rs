@@ -61,7 +61,9 @@ impl Shard {
         id: u32,
     ) -> Result<Granted, SubscribeError> {
         let limits = &self.world.limits;
-        let Some(session) = self.sessions.at(session) else { return Err(SubscribeError::GONE) };
+        let Some(session) = self.sessions.at(session) else {
+            return Err(SubscribeError::GONE);
+        };
         let parse =
             |text| SharedFilter::parse(text, limits.max_topic_length, limits.max_topic_levels);
         let written = parse(asked.filter).map_err(|_| SubscribeError::FILTER)?;
@@ -87,12 +89,20 @@ impl Shard {
             checked: checked || hides,
             in_commons: !filter.starts_with(session.team.root()),
         };
-        Ok(Granted { key, filter, subscription })
+        Ok(Granted {
+            key,
+            filter,
+            subscription,
+        })
     }
 
     /// Puts a granted subscription in force, in place of the session's own of the same name.
     fn add_subscription(&mut self, index: u32, granted: Granted) -> ReasonCode {
-        let Granted { key, filter, subscription } = granted;
+        let Granted {
+            key,
+            filter,
+            subscription,
+        } = granted;
         let commons = Arc::clone(self.world.commons());
         let Some(session) = self.sessions.at_mut(index) else {
             return ReasonCode::UnspecifiedError;
@@ -106,16 +116,26 @@ impl Shard {
             checked: subscription.checked,
             subscription_id: subscription.id,
         };
-        let team = if subscription.in_commons { &commons } else { &session.team };
+        let team = if subscription.in_commons {
+            &commons
+        } else {
+            &session.team
+        };
         match &subscription.group {
             Some(group) => {
-                let member = Member { route, presence: Arc::clone(&session.presence) };
+                let member = Member {
+                    route,
+                    presence: Arc::clone(&session.presence),
+                };
                 team.join(&filter, group, member);
             }
             None => team.subscribe(&filter, route),
         }
         let shared = subscription.group.is_some();
-        let is_new = session.subscriptions.insert(Arc::clone(&key), subscription).is_none();
+        let is_new = session
+            .subscriptions
+            .insert(Arc::clone(&key), subscription)
+            .is_none();
         let wanted = match options.retain_handling {
             RetainHandling::Send => true,
             RetainHandling::SendIfNew => is_new,
@@ -135,8 +155,12 @@ impl Shard {
     /// Starts to hand the matching retained messages to a subscription: those of its own team, or,
     /// of a principal that spans teams, those of every team that it reaches.
     fn begin_replay(&mut self, index: u32, key: &Arc<str>) {
-        let Some(session) = self.sessions.at(index) else { return };
-        let Some(subscription) = session.subscriptions.get(key) else { return };
+        let Some(session) = self.sessions.at(index) else {
+            return;
+        };
+        let Some(subscription) = session.subscriptions.get(key) else {
+            return;
+        };
         let teams = match (session.grant.team(), subscription.in_commons) {
             (Some(_), false) => vec![Arc::clone(&session.team)],
             (Some(_), true) => vec![Arc::clone(self.world.commons())],
@@ -154,7 +178,11 @@ impl Shard {
         let replays: Vec<Replay> = teams
             .into_iter()
             .filter(has_match)
-            .map(|team| Replay { team, subscription: Arc::clone(key), after: None })
+            .map(|team| Replay {
+                team,
+                subscription: Arc::clone(key),
+                after: None,
+            })
             .collect();
         if let Some(session) = self.sessions.at_mut(index) {
             session.replays.retain(|replay| replay.subscription != *key);
@@ -180,7 +208,9 @@ impl Shard {
     }
 
     fn remove_written(&mut self, index: u32, written: &str) -> ReasonCode {
-        let Some(session) = self.sessions.at(index) else { return ReasonCode::UnspecifiedError };
+        let Some(session) = self.sessions.at(index) else {
+            return ReasonCode::UnspecifiedError;
+        };
         let Ok(written) = SharedFilter::parse(written, u16::MAX, u16::MAX) else {
             return ReasonCode::TopicFilterInvalid;
         };
@@ -194,17 +224,31 @@ impl Shard {
     /// Ends one subscription. Says whether there was one.
     fn remove_subscription(&mut self, index: u32, key: &str) -> bool {
         let commons = Arc::clone(self.world.commons());
-        let Some(session) = self.sessions.at_mut(index) else { return false };
-        let Some(subscription) = session.subscriptions.remove(key) else { return false };
-        let team = if subscription.in_commons { &commons } else { &session.team };
-        team.unsubscribe(subscription.filter(key), subscription.group.as_deref(), session.address);
+        let Some(session) = self.sessions.at_mut(index) else {
+            return false;
+        };
+        let Some(subscription) = session.subscriptions.remove(key) else {
+            return false;
+        };
+        let team = if subscription.in_commons {
+            &commons
+        } else {
+            &session.team
+        };
+        team.unsubscribe(
+            subscription.filter(key),
+            subscription.group.as_deref(),
+            session.address,
+        );
         true
     }
 
     /// A session is resumed under another grant: what that one does not grant ends, and what it
     /// grants is in force on its terms.
     pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>) {
-        let Some(session) = self.sessions.at_mut(index) else { return };
+        let Some(session) = self.sessions.at_mut(index) else {
+            return;
+        };
         if Arc::ptr_eq(&session.grant, grant) {
             return;
         }
@@ -216,8 +260,12 @@ impl Shard {
     }
 
     fn rejudge_subscription(&mut self, index: u32, key: &Arc<str>) {
-        let Some(session) = self.sessions.at(index) else { return };
-        let Some(subscription) = session.subscriptions.get(key) else { return };
+        let Some(session) = self.sessions.at(index) else {
+            return;
+        };
+        let Some(subscription) = session.subscriptions.get(key) else {
+            return;
+        };
         let filter = subscription.filter(key);
         let group = subscription.group.as_deref();
         let verdict = TopicFilter::parse(filter, u16::MAX, u16::MAX)
@@ -240,7 +288,11 @@ impl Shard {
                     subscription.options.retain_handling = RetainHandling::DoNotSend;
                     self.add_subscription(
                         index,
-                        Granted { key: Arc::clone(key), filter, subscription },
+                        Granted {
+                            key: Arc::clone(key),
+                            filter,
+                            subscription,
+                        },
                     );
                 }
             }
@@ -254,13 +306,23 @@ impl Shard {
         refused: &SubscribeError,
         now: Time,
     ) {
-        let Some(session) = self.sessions.at(session) else { return };
+        let Some(session) = self.sessions.at(session) else {
+            return;
+        };
         let filter = match SharedFilter::parse(written, u16::MAX, u16::MAX) {
             Ok(written) => session_key(&session.grant, written).as_ref().into(),
             Err(_) => written.into(),
         };
         let (reason, why) = (refused.code, refused.why);
-        self.record(now, who(session), EventKind::SubscribeRefused { filter, reason, why });
+        self.record(
+            now,
+            who(session),
+            EventKind::SubscribeRefused {
+                filter,
+                reason,
+                why,
+            },
+        );
     }
 }
 
@@ -292,11 +354,22 @@ fn judge(
 }
 
 impl SubscribeError {
-    const GONE: Self = Self { code: ReasonCode::UnspecifiedError, why: "the session has ended" };
-    const FILTER: Self =
-        Self { code: ReasonCode::TopicFilterInvalid, why: "not a topic filter within the limits" };
-    const OUTSIDE: Self = Self { code: ReasonCode::NotAuthorized, why: "outside the team" };
-    const POLICY: Self = Self { code: ReasonCode::NotAuthorized, why: "policy" };
+    const GONE: Self = Self {
+        code: ReasonCode::UnspecifiedError,
+        why: "the session has ended",
+    };
+    const FILTER: Self = Self {
+        code: ReasonCode::TopicFilterInvalid,
+        why: "not a topic filter within the limits",
+    };
+    const OUTSIDE: Self = Self {
+        code: ReasonCode::NotAuthorized,
+        why: "outside the team",
+    };
+    const POLICY: Self = Self {
+        code: ReasonCode::NotAuthorized,
+        why: "policy",
+    };
     const QUOTA: Self = Self {
         code: ReasonCode::QuotaExceeded,
         why: "the session's subscriptions are at their limit",

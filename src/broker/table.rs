@@ -11,7 +11,10 @@ pub(super) struct Table<T> {
 
 impl<T> Table<T> {
     pub(super) fn new() -> Self {
-        Self { entries: Slab::new(), next_generation: 0 }
+        Self {
+            entries: Slab::new(),
+            next_generation: 0,
+        }
     }
 
     /// Where the next entry will stand.
@@ -48,11 +51,15 @@ impl<T> Table<T> {
 
     /// The entry at `index` with its generation.
     pub(super) fn entry_mut(&mut self, index: u32) -> Option<(u32, &mut T)> {
-        self.entries.get_mut(index as usize).map(|(generation, entry)| (*generation, entry))
+        self.entries
+            .get_mut(index as usize)
+            .map(|(generation, entry)| (*generation, entry))
     }
 
     pub(super) fn remove(&mut self, index: u32) -> Option<T> {
-        self.entries.try_remove(index as usize).map(|(_, entry)| entry)
+        self.entries
+            .try_remove(index as usize)
+            .map(|(_, entry)| entry)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -61,6 +68,9 @@ impl<T> Table<T> {
 
     /// Index and generation of every entry.
     pub(super) fn places(&self) -> Vec<(u32, u32)> {
-        self.entries.iter().map(|(index, (generation, _))| (index as u32, *generation)).collect()
+        self.entries
+            .iter()
+            .map(|(index, (generation, _))| (index as u32, *generation))
+            .collect()
     }
 }

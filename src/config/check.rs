@@ -16,7 +16,9 @@ pub(super) fn name(name: String) -> Result<String, String> {
     if name.len() <= 32 && name.chars().all(good) && !name.contains("__") {
         Ok(name)
     } else {
-        Err(format!("{name:?} is no name: at most 32 lower-case letters, digits, - and single _"))
+        Err(format!(
+            "{name:?} is no name: at most 32 lower-case letters, digits, - and single _"
+        ))
     }
 }
 
@@ -35,8 +37,10 @@ pub(super) fn database_url(url: String) -> Result<String, String> {
         Ok(url)
     } else {
         // The value may hold a password: it is not repeated.
-        Err("is no database: write \"sqlite://data/cofferdam.db\" or \"postgres://user@host/name\""
-            .to_owned())
+        Err(
+            "is no database: write \"sqlite://data/cofferdam.db\" or \"postgres://user@host/name\""
+                .to_owned(),
+        )
     }
 }
 
@@ -88,7 +92,10 @@ pub(super) fn certificate(section: &Section<'_>, transport: Transport) {
             continue;
         }
         if !transport.is_tls() {
-            section.problem(key, format!("has no use: {} is not encrypted", transport.as_str()));
+            section.problem(
+                key,
+                format!("has no use: {} is not encrypted", transport.as_str()),
+            );
         } else if !section.has(other) {
             section.problem(
                 key,
@@ -101,7 +108,10 @@ pub(super) fn certificate(section: &Section<'_>, transport: Transport) {
 pub(super) fn websocket(section: &Section<'_>, transport: Transport) {
     for key in ["paths", "allowed_origins", "max_frame_size"] {
         if section.has(key) && !transport.is_websocket() {
-            section.problem(key, format!("has no use: {} is no WebSocket", transport.as_str()));
+            section.problem(
+                key,
+                format!("has no use: {} is no WebSocket", transport.as_str()),
+            );
         }
     }
 }

@@ -55,7 +55,11 @@ pub(super) fn rows(limits: &mut Limits) -> Vec<Row<'_>> {
     let bytes64 = 1024..=1 << 50;
     let wait = 100..=600_000;
     vec![
-        ("max_packet_size", Slot::Size32(max_packet_size), 256..=LARGEST_PACKET),
+        (
+            "max_packet_size",
+            Slot::Size32(max_packet_size),
+            256..=LARGEST_PACKET,
+        ),
         (
             "max_unauthenticated_bytes",
             Slot::Size32(max_unauthenticated_bytes),
@@ -63,21 +67,73 @@ pub(super) fn rows(limits: &mut Limits) -> Vec<Row<'_>> {
         ),
         ("connect_timeout", Slot::Span(connect_timeout), wait.clone()),
         ("login_timeout", Slot::Span(login_timeout), wait),
-        ("max_topic_length", Slot::Count16(max_topic_length), 64..=65_535),
-        ("max_topic_levels", Slot::Count16(max_topic_levels), 8..=65_535),
-        ("max_client_id_length", Slot::Count16(max_client_id_length), 23..=65_535),
-        ("receive_maximum", Slot::Count16(receive_maximum), count16.clone()),
+        (
+            "max_topic_length",
+            Slot::Count16(max_topic_length),
+            64..=65_535,
+        ),
+        (
+            "max_topic_levels",
+            Slot::Count16(max_topic_levels),
+            8..=65_535,
+        ),
+        (
+            "max_client_id_length",
+            Slot::Count16(max_client_id_length),
+            23..=65_535,
+        ),
+        (
+            "receive_maximum",
+            Slot::Count16(receive_maximum),
+            count16.clone(),
+        ),
         ("max_inflight", Slot::Count16(max_inflight), count16),
-        ("max_queued_messages", Slot::Count32(max_queued_messages), count32.clone()),
-        ("max_queued_bytes", Slot::Size64(max_queued_bytes), bytes64.clone()),
+        (
+            "max_queued_messages",
+            Slot::Count32(max_queued_messages),
+            count32.clone(),
+        ),
+        (
+            "max_queued_bytes",
+            Slot::Size64(max_queued_bytes),
+            bytes64.clone(),
+        ),
         ("max_outbox_bytes", Slot::Size32(max_outbox_bytes), bytes32),
-        ("max_subscriptions", Slot::Count32(max_subscriptions), count32.clone()),
-        ("topic_alias_maximum", Slot::Count16(topic_alias_maximum), 0..=65_535),
-        ("max_session_expiry", Slot::Span(max_session_expiry), 0..=36_500 * DAY_MS),
-        ("max_keep_alive", Slot::Seconds(max_keep_alive_s), 1_000..=65_535_000),
-        ("max_retained_messages", Slot::Count32(max_retained_messages), 0..=u64::from(u32::MAX)),
-        ("max_retained_bytes", Slot::Size64(max_retained_bytes), 0..=1 << 50),
-        ("max_sessions_per_team", Slot::Count32(max_sessions_per_team), count32.clone()),
+        (
+            "max_subscriptions",
+            Slot::Count32(max_subscriptions),
+            count32.clone(),
+        ),
+        (
+            "topic_alias_maximum",
+            Slot::Count16(topic_alias_maximum),
+            0..=65_535,
+        ),
+        (
+            "max_session_expiry",
+            Slot::Span(max_session_expiry),
+            0..=36_500 * DAY_MS,
+        ),
+        (
+            "max_keep_alive",
+            Slot::Seconds(max_keep_alive_s),
+            1_000..=65_535_000,
+        ),
+        (
+            "max_retained_messages",
+            Slot::Count32(max_retained_messages),
+            0..=u64::from(u32::MAX),
+        ),
+        (
+            "max_retained_bytes",
+            Slot::Size64(max_retained_bytes),
+            0..=1 << 50,
+        ),
+        (
+            "max_sessions_per_team",
+            Slot::Count32(max_sessions_per_team),
+            count32.clone(),
+        ),
         ("max_connections", Slot::Count32(max_connections), count32),
     ]
 }
@@ -101,9 +157,12 @@ fn fill(section: &mut Section<'_>, key: &'static str, slot: Slot<'_>, range: &Ra
         Slot::Count16(field) => set(field, section.integer(key, range).map(narrower)),
         Slot::Count32(field) => set(field, section.integer(key, range).map(narrow)),
         Slot::Span(field) => set(field, section.span(key, range)),
-        Slot::Seconds(field) => {
-            set(field, section.span(key, range).map(|span| Some(narrower(span.as_secs()))))
-        }
+        Slot::Seconds(field) => set(
+            field,
+            section
+                .span(key, range)
+                .map(|span| Some(narrower(span.as_secs()))),
+        ),
     }
 }
 

@@ -222,8 +222,12 @@ impl Config {
 
 impl Transport {
     /// Every transport, with its name in the configuration.
-    pub const ALL: [(&'static str, Self); 4] =
-        [("tcp", Self::Tcp), ("tls", Self::Tls), ("ws", Self::Ws), ("wss", Self::Wss)];
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("tcp", Self::Tcp),
+        ("tls", Self::Tls),
+        ("ws", Self::Ws),
+        ("wss", Self::Wss),
+    ];
 
     /// Encrypted.
     pub const fn is_tls(self) -> bool {

@@ -41,7 +41,10 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), problems: RefCell::default() }
+        Self {
+            file: file.to_owned(),
+            problems: RefCell::default(),
+        }
     }
 
     pub(super) fn add(&self, origin: &Origin, key: impl Into<String>, what: impl Into<String>) {
@@ -50,13 +53,21 @@ impl Report {
             Origin::Variable(name) => name.to_string(),
             Origin::File => self.file.clone(),
         };
-        self.problems.borrow_mut().push(Problem { place, key: key.into(), what: what.into() });
+        self.problems.borrow_mut().push(Problem {
+            place,
+            key: key.into(),
+            what: what.into(),
+        });
     }
 
     /// `value`, unless there was a problem.
     pub(super) fn into_result<T>(self, value: T) -> Result<T, ConfigErrors> {
         let problems = self.problems.into_inner();
-        if problems.is_empty() { Ok(value) } else { Err(ConfigErrors { problems }) }
+        if problems.is_empty() {
+            Ok(value)
+        } else {
+            Err(ConfigErrors { problems })
+        }
     }
 }
 

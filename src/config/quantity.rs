@@ -19,8 +19,13 @@ const SIZES: [(&str, u64); 9] = [
 ];
 
 /// Units of time and their milliseconds, largest first.
-const SPANS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)];
+const SPANS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("min", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
 
 /// Bytes; a number without a unit is bytes.
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
@@ -33,12 +38,14 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
 
 /// The unit is never left out.
 pub(super) fn parse_span(text: &str) -> Result<Span, String> {
-    parse(text, &SPANS, None).map(Span::from_millis).ok_or_else(|| {
-        format!(
-            "{text:?} is no duration: write a whole number and one of ms, s, min, h, d, \
+    parse(text, &SPANS, None)
+        .map(Span::from_millis)
+        .ok_or_else(|| {
+            format!(
+                "{text:?} is no duration: write a whole number and one of ms, s, min, h, d, \
                  such as \"10 s\""
-        )
-    })
+            )
+        })
 }
 
 /// Exact, in the largest binary unit that needs no fraction.
@@ -54,14 +61,19 @@ pub(super) fn format_span(span: Span) -> String {
 
 fn parse(text: &str, units: &[(&str, u64)], bare: Option<u64>) -> Option<u64> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '_')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.replace('_', "").parse().ok()?;
     let unit = unit.trim_start();
     let factor = if unit.is_empty() {
         bare?
     } else {
-        units.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name))?.1
+        units
+            .iter()
+            .find(|(name, _)| unit.eq_ignore_ascii_case(name))?
+            .1
     };
     number.checked_mul(factor)
 }
@@ -99,7 +111,15 @@ mod tests {
 
     #[test]
     fn what_has_no_single_reading_is_refused() {
-        for text in ["", "MiB", "1.5 MiB", "-1 B", "1 M", "1 MiB 2", "99999999 TiB"] {
+        for text in [
+            "",
+            "MiB",
+            "1.5 MiB",
+            "-1 B",
+            "1 M",
+            "1 MiB 2",
+            "99999999 TiB",
+        ] {
             assert!(parse_size(text).is_err(), "{text}");
         }
         for text in ["10", "10 m", "1 h 30 min", "ten s"] {

@@ -24,7 +24,9 @@ const MAX_SHARDS: u64 = 256;
 /// Reads everything; what the report holds afterwards says whether the result is any good.
 pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
     let mut top = Section::top(table, report);
-    let data_dir = top.path("data_dir").unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
+    let data_dir = top
+        .path("data_dir")
+        .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     let shards = top.integer("shards", &(1..=MAX_SHARDS));
     let limits = limits(top.section("limits"));
     let admin = admin(top.section("admin"));
@@ -72,14 +74,18 @@ fn database(mut section: Section<'_>, data_dir: &Path) -> Database {
     };
     section.finish();
     let beside = || format!("sqlite://{}/cofferdam.db", data_dir.display());
-    Database { url: DatabaseUrl(url.unwrap_or_else(beside)) }
+    Database {
+        url: DatabaseUrl(url.unwrap_or_else(beside)),
+    }
 }
 
 fn journal(mut section: Section<'_>) -> Journal {
     let choices = [("memory", Durability::Memory)];
     let durability = section.choice("durability", &choices);
     section.finish();
-    Journal { durability: durability.unwrap_or(Durability::Memory) }
+    Journal {
+        durability: durability.unwrap_or(Durability::Memory),
+    }
 }
 
 fn policy(mut section: Section<'_>) -> Policy {
@@ -92,7 +98,9 @@ fn log(mut section: Section<'_>) -> Log {
     let filter = section.text("filter");
     let filter = filter.and_then(|filter| section.keep("filter", check::log_filter(filter)));
     section.finish();
-    Log { filter: filter.unwrap_or_else(|| "info".to_owned()) }
+    Log {
+        filter: filter.unwrap_or_else(|| "info".to_owned()),
+    }
 }
 
 fn listeners(top: &mut Section<'_>, limits: &Limits, admin: &Admin) -> Vec<Listener> {
@@ -115,8 +123,9 @@ fn listeners(top: &mut Section<'_>, limits: &Limits, admin: &Admin) -> Vec<Liste
 fn listener(section: &mut Section<'_>, limits: &Limits) -> Option<Listener> {
     let name = required(section, "name", Section::text);
     let name = name.and_then(|name| section.keep("name", check::name(name)));
-    let transport =
-        required(section, "transport", |section, key| section.choice(key, &Transport::ALL));
+    let transport = required(section, "transport", |section, key| {
+        section.choice(key, &Transport::ALL)
+    });
     let bind = required(section, "bind", Section::address);
     let certificate = readable(section, "certificate");
     let private_key = readable(section, "private_key");
@@ -138,7 +147,10 @@ fn listener(section: &mut Section<'_>, limits: &Limits) -> Option<Listener> {
         bind,
         certificate: certificate
             .zip(private_key)
-            .map(|(certificate, private_key)| CertificateFiles { certificate, private_key }),
+            .map(|(certificate, private_key)| CertificateFiles {
+                certificate,
+                private_key,
+            }),
         anonymous_team,
         allow_anonymous_remote,
         websocket: transport.is_websocket().then_some(websocket),

@@ -24,21 +24,36 @@ pub(super) struct Section<'r> {
 
 impl<'r> Section<'r> {
     pub(super) fn top(table: Table, report: &'r Report) -> Self {
-        Self { path: String::new(), table, origin: Origin::File, asked: Vec::new(), report }
+        Self {
+            path: String::new(),
+            table,
+            origin: Origin::File,
+            asked: Vec::new(),
+            report,
+        }
     }
 
     /// The table under `key`; an empty one where it is absent.
     pub(super) fn section(&mut self, key: &'static str) -> Section<'r> {
         let path = format!("{}{key}.", self.path);
         let (table, origin) = match self.take(key) {
-            Some(Node { value: Value::Table(table), origin }) => (table, origin),
+            Some(Node {
+                value: Value::Table(table),
+                origin,
+            }) => (table, origin),
             Some(node) => {
                 self.wrong(key, &node.origin, &expected("a section", &node));
                 (Table::new(), node.origin)
             }
             None => (Table::new(), Origin::File),
         };
-        Section { path, table, origin, asked: Vec::new(), report: self.report }
+        Section {
+            path,
+            table,
+            origin,
+            asked: Vec::new(),
+            report: self.report,
+        }
     }
 
     /// The tables under `[[key]]`, each called by its `name` in problems.
@@ -94,9 +109,9 @@ impl<'r> Section<'r> {
     pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
         self.read(key, |node| match (&node.value, &node.origin) {
             (Value::Boolean(value), _) => Ok(*value),
-            (Value::Text(text), Origin::Variable(_)) => {
-                text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
-            }
+            (Value::Text(text), Origin::Variable(_)) => text
+                .parse()
+                .map_err(|_| format!("{text:?} is neither true nor false")),
             _ => Err(expected("true or false", node)),
         })
     }
@@ -175,7 +190,9 @@ impl<'r> Section<'r> {
     /// Where `key` stands; the section itself where it was left out.
     pub(super) fn origin(&self, key: &str) -> &Origin {
         let asked = self.asked.iter().find(|(name, _)| *name == key);
-        asked.and_then(|(_, origin)| origin.as_ref()).unwrap_or(&self.origin)
+        asked
+            .and_then(|(_, origin)| origin.as_ref())
+            .unwrap_or(&self.origin)
     }
 
     /// Whether `key` was there, with a good value or a bad one.
@@ -231,7 +248,8 @@ impl<'r> Section<'r> {
 
     fn take(&mut self, key: &'static str) -> Option<Node> {
         let node = self.table.remove(key);
-        self.asked.push((key, node.as_ref().map(|node| node.origin.clone())));
+        self.asked
+            .push((key, node.as_ref().map(|node| node.origin.clone())));
         node
     }
 
@@ -255,7 +273,9 @@ fn expected(what: &str, node: &Node) -> String {
 /// `; did you mean …?` where one of `known` is close enough to be meant, else nothing.
 pub(super) fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
     let likeness = |name: &str| strsim::jaro_winkler(key, name);
-    let best = known.map(|name| (likeness(name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let best = known
+        .map(|name| (likeness(name), name))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
     match best {
         Some((likeness, name)) if likeness > 0.75 => format!("; did you mean `{name}`?"),
         _ => String::new(),

@@ -81,7 +81,13 @@ pub(super) fn redacted(url: &str) -> String {
     let query: Vec<&str> = query
         .split('&')
         .filter(|part| !part.is_empty())
-        .map(|part| if part.starts_with("password=") { "password=***" } else { part })
+        .map(|part| {
+            if part.starts_with("password=") {
+                "password=***"
+            } else {
+                part
+            }
+        })
         .collect();
     let mark = if query.is_empty() { "" } else { "?" };
     format!("{scheme}://{shown}{path}{mark}{}", query.join("&"))

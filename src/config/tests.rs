@@ -8,8 +8,9 @@ const LISTENER: &str =
     "[[listener]]\nname = \"a\"\ntransport = \"tcp\"\nbind = \"127.0.0.1:1883\"\n";
 
 fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
-    let variables =
-        variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let variables = variables
+        .iter()
+        .map(|(name, value)| (OsString::from(name), OsString::from(value)));
     Config::parse("test.toml", text, variables)
 }
 
@@ -97,8 +98,14 @@ fn every_problem_is_reported_with_its_line_key_and_nearest_known_key() {
 #[test]
 fn every_syntax_error_is_reported_with_its_line() {
     let found = problems(&format!("{LISTENER}[limits]\nx = \n\n[admin\n"), &[]);
-    assert!(found.iter().any(|p| p.starts_with("test.toml:6: ")), "{found:?}");
-    assert!(found.iter().any(|p| p.starts_with("test.toml:8: ")), "{found:?}");
+    assert!(
+        found.iter().any(|p| p.starts_with("test.toml:6: ")),
+        "{found:?}"
+    );
+    assert!(
+        found.iter().any(|p| p.starts_with("test.toml:8: ")),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -112,7 +119,10 @@ fn every_key_can_be_set_by_a_variable() {
             ("PATH", "/bin"),
             ("COFFERDAM__DATA_DIR", "/var/lib/cofferdam"),
             ("COFFERDAM__SHARDS", "3"),
-            ("COFFERDAM__DATABASE__URL", "postgres://c:secret@db/cofferdam"),
+            (
+                "COFFERDAM__DATABASE__URL",
+                "postgres://c:secret@db/cofferdam",
+            ),
             ("COFFERDAM__LIMITS__MAX_PACKET_SIZE", "2 MiB"),
             ("COFFERDAM__LISTENER__0__BIND", "127.0.0.1:1999"),
             ("COFFERDAM__LISTENER__WEB_1__PATHS", "/, /x"),
@@ -122,7 +132,10 @@ fn every_key_can_be_set_by_a_variable() {
     .expect("sound");
     assert_eq!(config.data_dir, Path::new("/var/lib/cofferdam"));
     assert_eq!(config.shards.get(), 3);
-    assert_eq!(config.database.url.expose(), "postgres://c:secret@db/cofferdam");
+    assert_eq!(
+        config.database.url.expose(),
+        "postgres://c:secret@db/cofferdam"
+    );
     assert_eq!(config.limits.max_packet_size, 2 << 20);
     assert_eq!(config.listeners[0].bind.port(), 1999);
     let web = &config.listeners[1];
@@ -156,16 +169,26 @@ fn a_wrong_variable_is_named_in_the_error() {
 
 #[test]
 fn a_database_password_is_never_shown() {
-    let secrets = ["postgres://c:s3:cr@et@db/x", "postgres://db/x?user=c&password=s3cret"];
+    let secrets = [
+        "postgres://c:s3:cr@et@db/x",
+        "postgres://db/x?user=c&password=s3cret",
+    ];
     for url in secrets {
         let config = parse(LISTENER, &[("COFFERDAM__DATABASE__URL", url)]).expect("sound");
         assert_eq!(config.database.url.expose(), url);
-        for shown in [config.to_toml(), config.to_json().to_string(), format!("{config:?}")] {
+        for shown in [
+            config.to_toml(),
+            config.to_json().to_string(),
+            format!("{config:?}"),
+        ] {
             assert!(!shown.contains("s3"), "{shown}");
             assert!(shown.contains("***"), "{shown}");
         }
     }
-    let found = problems(LISTENER, &[("COFFERDAM__DATABASE__URL", "mysql://c:s3cret@db/x")]);
+    let found = problems(
+        LISTENER,
+        &[("COFFERDAM__DATABASE__URL", "mysql://c:s3cret@db/x")],
+    );
     assert!(!found[0].contains("s3cret"), "{found:?}");
 }
 
@@ -176,7 +199,12 @@ fn anonymous_clients_are_for_loopback_unless_the_operator_insists() {
             "[[listener]]\nname = \"a\"\ntransport = \"tcp\"\nbind = \"{bind}\"\nanonymous_team = \"dev\"\n{more}"
         )
     };
-    for bind in ["127.0.0.1:1883", "[::1]:1883", "127.9.9.9:1883", "[::ffff:127.0.0.1]:1883"] {
+    for bind in [
+        "127.0.0.1:1883",
+        "[::1]:1883",
+        "127.9.9.9:1883",
+        "[::ffff:127.0.0.1]:1883",
+    ] {
         let config = parse(&listener(bind, ""), &[]).expect("loopback");
         assert_eq!(config.warnings(), Vec::<String>::new(), "{bind}");
     }
@@ -185,7 +213,11 @@ fn anonymous_clients_are_for_loopback_unless_the_operator_insists() {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with("test.toml:5: listener.a.anonymous_team: lets anybody in"));
         let config = parse(&listener(bind, "allow_anonymous_remote = true\n"), &[]);
-        assert_eq!(config.expect("the operator insists").warnings().len(), 2, "{bind}");
+        assert_eq!(
+            config.expect("the operator insists").warnings().len(),
+            2,
+            "{bind}"
+        );
     }
 }
 
@@ -197,7 +229,11 @@ fn names_and_addresses_are_used_once() {
         )
     };
     let cases = [
-        ("a", "127.0.0.1:1884", "test.toml:6: listener.a.name: another listener has this name"),
+        (
+            "a",
+            "127.0.0.1:1884",
+            "test.toml:6: listener.a.name: another listener has this name",
+        ),
         (
             "b",
             "127.0.0.1:1883",
@@ -208,7 +244,11 @@ fn names_and_addresses_are_used_once() {
             "0.0.0.0:1883",
             "test.toml:8: listener.b.bind: 0.0.0.0:1883 is taken by listener `a`",
         ),
-        ("b", "127.0.0.1:9080", "test.toml:8: listener.b.bind: 127.0.0.1:9080 is taken by [admin]"),
+        (
+            "b",
+            "127.0.0.1:9080",
+            "test.toml:8: listener.b.bind: 127.0.0.1:9080 is taken by [admin]",
+        ),
     ];
     for (name, bind, problem) in cases {
         assert_eq!(problems(&second(name, bind), &[]), [problem]);
@@ -231,22 +271,46 @@ fn keys_that_contradict_the_transport_are_refused() {
     let key = format!("private_key = {file:?}\n");
     let certificate = format!("certificate = {file:?}\n");
     let cases = [
-        (listener("tcp", "paths = [\"/\"]\n"), "listener.a.paths: has no use: tcp is no WebSocket"),
-        (listener("tls", &key), "listener.a.private_key: needs certificate beside it"),
-        (listener("tls", &certificate), "listener.a.certificate: needs private_key beside it"),
-        (listener("tcp", &key), "listener.a.private_key: has no use: tcp is not encrypted"),
+        (
+            listener("tcp", "paths = [\"/\"]\n"),
+            "listener.a.paths: has no use: tcp is no WebSocket",
+        ),
+        (
+            listener("tls", &key),
+            "listener.a.private_key: needs certificate beside it",
+        ),
+        (
+            listener("tls", &certificate),
+            "listener.a.certificate: needs private_key beside it",
+        ),
+        (
+            listener("tcp", &key),
+            "listener.a.private_key: has no use: tcp is not encrypted",
+        ),
         (
             listener("tls", "certificate = \"/none\"\nprivate_key = \"/none\"\n"),
             "/none cannot be read",
         ),
-        (listener("ws", "paths = [\"mqtt\"]\n"), "\"mqtt\" is no path"),
+        (
+            listener("ws", "paths = [\"mqtt\"]\n"),
+            "\"mqtt\" is no path",
+        ),
         (listener("ws", "paths = []\n"), "names no path"),
-        (listener("ws", "allowed_origins = [\"https://a/b\"]\n"), "is no origin"),
-        (listener("ws", "max_frame_size = \"1 KiB\"\n"), "is not between 1 MiB and"),
+        (
+            listener("ws", "allowed_origins = [\"https://a/b\"]\n"),
+            "is no origin",
+        ),
+        (
+            listener("ws", "max_frame_size = \"1 KiB\"\n"),
+            "is not between 1 MiB and",
+        ),
     ];
     for (text, wanted) in cases {
         let found = problems(&text, &[]);
-        assert!(found.iter().any(|p| p.contains(wanted)), "{wanted}: {found:?}");
+        assert!(
+            found.iter().any(|p| p.contains(wanted)),
+            "{wanted}: {found:?}"
+        );
     }
     let both = parse(&listener("tls", &format!("{key}{certificate}")), &[]).expect("both");
     let files = both.listeners[0].certificate.as_ref().expect("both");

@@ -79,12 +79,19 @@ pub(super) fn overlay(
 fn set(table: &mut Table, path: &[&str], value: String, origin: &Origin) -> Result<(), String> {
     let (&key, rest) = path.split_first().ok_or("names no key")?;
     if rest.is_empty() {
-        table.insert(key.to_owned(), Node { value: Value::Text(value), origin: origin.clone() });
+        table.insert(
+            key.to_owned(),
+            Node {
+                value: Value::Text(value),
+                origin: origin.clone(),
+            },
+        );
         return Ok(());
     }
-    let node = table
-        .entry(key.to_owned())
-        .or_insert_with(|| Node { value: Value::Table(Table::new()), origin: origin.clone() });
+    let node = table.entry(key.to_owned()).or_insert_with(|| Node {
+        value: Value::Table(Table::new()),
+        origin: origin.clone(),
+    });
     match &mut node.value {
         Value::Table(inner) if key != LISTENER => set(inner, rest, value, origin),
         Value::List(entries) if key == LISTENER => {
@@ -108,8 +115,14 @@ fn listener<'a>(entries: &'a mut [Node], wanted: &str) -> Result<&'a mut Table, 
         .filter(|place: &usize| *place < names.len())
         .or_else(|| names.iter().position(|name| name == wanted));
     match place.and_then(|place| entries.get_mut(place)) {
-        Some(Node { value: Value::Table(table), .. }) => Ok(table),
-        _ => Err(format!("the file has no listener `{wanted}`; it has {}", names.join(", "))),
+        Some(Node {
+            value: Value::Table(table),
+            ..
+        }) => Ok(table),
+        _ => Err(format!(
+            "the file has no listener `{wanted}`; it has {}",
+            names.join(", ")
+        )),
     }
 }
 
@@ -143,9 +156,12 @@ fn convert_value(value: Spanned<DeValue<'_>>, lines: &Lines) -> Node {
         DeValue::Boolean(value) => Value::Boolean(value),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map_or(Value::Other("a number out of range"), Value::Integer),
-        DeValue::Array(entries) => {
-            Value::List(entries.into_iter().map(|entry| convert_value(entry, lines)).collect())
-        }
+        DeValue::Array(entries) => Value::List(
+            entries
+                .into_iter()
+                .map(|entry| convert_value(entry, lines))
+                .collect(),
+        ),
         DeValue::Table(table) => Value::Table(convert(table, lines)),
         DeValue::Float(_) => Value::Other("a number with a fraction"),
         DeValue::Datetime(_) => Value::Other("a date"),

@@ -15,8 +15,13 @@ pub struct Clock {
 impl Clock {
     /// Starts with the wall clock's reading.
     pub fn start() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started: Instant::now(), epoch_us: wall.as_micros() as u64 }
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            started: Instant::now(),
+            epoch_us: wall.as_micros() as u64,
+        }
     }
 
     /// The time now.

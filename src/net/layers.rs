@@ -91,7 +91,9 @@ impl Layers {
     /// Says goodbye in the layers' own words, once, after all else that was to be written.
     /// `true`: there is something to write for it.
     pub(super) fn say_goodbye(&mut self) -> bool {
-        self.websocket.as_mut().is_some_and(|websocket| websocket.close(CloseCode::Normal))
+        self.websocket
+            .as_mut()
+            .is_some_and(|websocket| websocket.close(CloseCode::Normal))
     }
 }
 
@@ -116,14 +118,18 @@ fn unframe(
                 layer.phase = WebSocketPhase::Over;
                 return Err(Ending::Breach(Breach::WebSocket(refused.status)));
             }
-            Progress::Accept(Accepted { response, consumed, .. }) => {
+            Progress::Accept(Accepted {
+                response, consumed, ..
+            }) => {
                 layer.control = response;
                 layer.phase = WebSocketPhase::Frames(Decoder::new(layer.rules.max_frame_size));
                 consumed
             }
         },
     };
-    let WebSocketPhase::Frames(decoder) = &mut layer.phase else { return Ok(()) };
+    let WebSocketPhase::Frames(decoder) = &mut layer.phase else {
+        return Ok(());
+    };
     let bytes = &mut bytes[start..];
     let decoded = decoder.decode(bytes);
     if !decoded.data.is_empty() {
@@ -137,7 +143,9 @@ fn unframe(
             pong.append_to(&mut layer.control);
         }
     }
-    let Some(end) = decoded.end else { return Ok(()) };
+    let Some(end) = decoded.end else {
+        return Ok(());
+    };
     if !layer.closed {
         layer.control.extend_from_slice(end.answer().as_ref());
         layer.closed = true;
@@ -191,7 +199,8 @@ impl WebSocketLayer {
     fn close(&mut self, code: CloseCode) -> bool {
         let open = self.is_open();
         if open {
-            self.control.extend_from_slice(close_frame(Some(code.code())).as_ref());
+            self.control
+                .extend_from_slice(close_frame(Some(code.code())).as_ref());
             self.closed = true;
         }
         open
@@ -204,7 +213,9 @@ pub(super) fn write_through(
     socket: &mut impl Write,
     pieces: &[IoSlice<'_>],
 ) -> io::Result<usize> {
-    let Some(tls) = tls else { return socket.write_vectored(pieces) };
+    let Some(tls) = tls else {
+        return socket.write_vectored(pieces);
+    };
     // What was sealed before goes first; while the socket does not take it, nothing new is sealed.
     drain_tls(tls, socket)?;
     let taken = tls.writer().write_vectored(pieces)?;

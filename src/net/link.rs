@@ -125,12 +125,15 @@ impl Link {
             None => (&[][..], waiting),
         };
         if head.is_empty() && limit == 0 {
-            tls.as_mut().map_or(Ok(()), |tls| drain_tls(tls, &mut sink))?;
+            tls.as_mut()
+                .map_or(Ok(()), |tls| drain_tls(tls, &mut sink))?;
             return Ok(None);
         }
         let (pieces, count) = pieces(head, outbox, limit);
         let taken = write_through(tls.as_deref_mut(), &mut sink, &pieces[..count])?;
-        let taken = websocket.as_mut().map_or(taken, |websocket| websocket.advance(taken));
+        let taken = websocket
+            .as_mut()
+            .map_or(taken, |websocket| websocket.advance(taken));
         Ok(Some(taken))
     }
 

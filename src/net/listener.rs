@@ -42,7 +42,11 @@ pub(super) fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListe
     let mut address = address;
     let mut listeners = Vec::with_capacity(count);
     for _ in 0..count {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
         socket.set_nonblocking(true)?;
@@ -76,7 +80,10 @@ pub(super) async fn accept(spec: ListenerSpec, socket: TcpListener, reactor: Sha
         };
         let _ = tcp.set_nodelay(true);
         let Ok(layers) = layers(&spec) else { continue };
-        let peer = Peer { address, listener: Arc::clone(&spec.name) };
+        let peer = Peer {
+            address,
+            listener: Arc::clone(&spec.name),
+        };
         let accepted = reactor.borrow_mut().accept(tcp, peer, layers);
         if let Some(conn) = accepted {
             tokio::task::spawn_local(drive(Rc::clone(&reactor), conn));
@@ -89,7 +96,9 @@ fn layers(spec: &ListenerSpec) -> Result<Layers, rustls::Error> {
         Some(config) => Some(Box::new(ServerConnection::new(Arc::clone(config))?)),
         None => None,
     };
-    let websocket =
-        spec.websocket.as_ref().map(|rules| Box::new(WebSocketLayer::new(Arc::clone(rules))));
+    let websocket = spec
+        .websocket
+        .as_ref()
+        .map(|rules| Box::new(WebSocketLayer::new(Arc::clone(rules))));
     Ok(Layers { tls, websocket })
 }

@@ -42,7 +42,11 @@ impl Peers {
         let backlog: Arc<[AtomicUsize]> = inboxes.iter().map(|_| AtomicUsize::new(0)).collect();
         let inboxes: Arc<[_]> = inboxes.into();
         (0..inboxes.len() as u16)
-            .map(|own| Self { own, inboxes: Arc::clone(&inboxes), backlog: Arc::clone(&backlog) })
+            .map(|own| Self {
+                own,
+                inboxes: Arc::clone(&inboxes),
+                backlog: Arc::clone(&backlog),
+            })
             .collect()
     }
 

@@ -172,7 +172,9 @@ impl Reactor {
     pub(super) fn poll_link(&mut self, conn: ConnId, cx: &mut Context<'_>) -> Poll<Outcome> {
         loop {
             let now = self.clock.now();
-            let Some(link) = self.link(conn) else { return Poll::Ready(Outcome::Gone) };
+            let Some(link) = self.link(conn) else {
+                return Poll::Ready(Outcome::Gone);
+            };
             link.waker.clone_from(cx.waker());
             if link.blocked && link.tcp.poll_write_ready(cx).is_ready() {
                 link.blocked = false;
@@ -196,7 +198,9 @@ impl Reactor {
             if appetite == 0 {
                 return Poll::Pending;
             }
-            let Some(link) = self.link(conn) else { return Poll::Ready(Outcome::Gone) };
+            let Some(link) = self.link(conn) else {
+                return Poll::Ready(Outcome::Gone);
+            };
             if link.tcp.poll_read_ready(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -226,7 +230,11 @@ impl Reactor {
     /// Reads once. `true`: the buffer was filled, and there may be more.
     fn read(&mut self, conn: ConnId, appetite: usize) -> bool {
         let now = self.clock.now();
-        let Some(link) = self.links.get_mut(conn.index as usize).and_then(Option::as_mut) else {
+        let Some(link) = self
+            .links
+            .get_mut(conn.index as usize)
+            .and_then(Option::as_mut)
+        else {
             return false;
         };
         let raw = &mut self.raw[..appetite];
@@ -246,9 +254,11 @@ impl Reactor {
         self.turn_began.get_or_insert_with(Instant::now);
         let shook = link.layers.is_shaking_hands();
         let core = &mut self.core;
-        let ended = link.layers.ingest(&mut raw[..length], &mut self.plain, |mqtt| {
-            core.received(conn, mqtt, now);
-        });
+        let ended = link
+            .layers
+            .ingest(&mut raw[..length], &mut self.plain, |mqtt| {
+                core.received(conn, mqtt, now);
+            });
         if shook && !link.layers.is_shaking_hands() {
             self.services.count_handshake(&link.listener);
         }
@@ -323,7 +333,8 @@ impl Reactor {
         }
         if let Some(began) = self.turn_began.take() {
             let messages = self.core.delivered();
-            self.services.routed(began.elapsed(), messages - self.delivered);
+            self.services
+                .routed(began.elapsed(), messages - self.delivered);
             self.delivered = messages;
         }
         self.end_turn();
@@ -346,7 +357,10 @@ impl Reactor {
     /// Writes what a link has to say until there is nothing left or its socket takes no more.
     fn flush(&mut self, conn: ConnId, now: Time) {
         loop {
-            let Some(link) = self.links.get_mut(conn.index as usize).and_then(Option::as_mut)
+            let Some(link) = self
+                .links
+                .get_mut(conn.index as usize)
+                .and_then(Option::as_mut)
             else {
                 return;
             };
@@ -395,9 +409,23 @@ impl Reactor {
 
     fn move_link(&mut self, conn: ConnId, to: u16, migrant: Box<Migrant>) {
         let Some(link) = self.take(conn) else { return };
-        let Link { tcp, layers, waker, listener, .. } = *link;
+        let Link {
+            tcp,
+            layers,
+            waker,
+            listener,
+            ..
+        } = *link;
         if let Ok(tcp) = tcp.into_std() {
-            self.peers.send_arrival(to, Arrival { tcp, layers, listener, migrant });
+            self.peers.send_arrival(
+                to,
+                Arrival {
+                    tcp,
+                    layers,
+                    listener,
+                    migrant,
+                },
+            );
         }
         waker.wake(); // its task here finds nothing and ends
     }

@@ -124,7 +124,11 @@ impl Server {
         let peers = Peers::new(senders);
         let own = peers[0].clone();
         let mut threads = Vec::with_capacity(count);
-        let shards = peers.into_iter().zip(inboxes).zip(sockets).zip(parts.reporters);
+        let shards = peers
+            .into_iter()
+            .zip(inboxes)
+            .zip(sockets)
+            .zip(parts.reporters);
         for (id, (((peers, inbox), sockets), reporter)) in shards.enumerate() {
             let id = id as u16;
             let mut core_seed = [0; 32];
@@ -144,10 +148,16 @@ impl Server {
                 sockets,
             };
             let name = format!("shard-{id}");
-            let thread = std::thread::Builder::new().name(name).spawn(move || run(shard));
+            let thread = std::thread::Builder::new()
+                .name(name)
+                .spawn(move || run(shard));
             threads.push(thread.map_err(ServerError::Shard)?);
         }
-        Ok(Self { threads, peers: own, addresses })
+        Ok(Self {
+            threads,
+            peers: own,
+            addresses,
+        })
     }
 
     /// Where each listener listens, in the configuration's order.
@@ -182,16 +192,34 @@ impl Verdicts {
 
 /// One shard's thread.
 fn run(parts: ShardParts) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "a shard has no runtime");
             return;
         }
     };
-    let ShardParts { id, core_seed, world, count, clock, services, peers, inbox, sockets } = parts;
+    let ShardParts {
+        id,
+        core_seed,
+        world,
+        count,
+        clock,
+        services,
+        peers,
+        inbox,
+        sockets,
+    } = parts;
     let core = Shard::new(id, count, world, core_seed);
-    let reactor = Rc::new(RefCell::new(Reactor::new(core, clock, services, peers.clone())));
+    let reactor = Rc::new(RefCell::new(Reactor::new(
+        core,
+        clock,
+        services,
+        peers.clone(),
+    )));
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
         let tasks: Vec<_> = sockets
@@ -260,7 +288,9 @@ async fn keep_time(reactor: SharedReactor) {
     poll_fn(|cx| {
         loop {
             let mut reactor = reactor.borrow_mut();
-            let Some(alarm) = reactor.next_alarm(cx.waker()) else { return Poll::<()>::Pending };
+            let Some(alarm) = reactor.next_alarm(cx.waker()) else {
+                return Poll::<()>::Pending;
+            };
             sleep.as_mut().reset(alarm.into());
             if sleep.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;

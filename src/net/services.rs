@@ -42,14 +42,26 @@ impl Services {
         reporter: Reporter,
     ) -> Self {
         let (events, online) = (Snapshot::default(), BTreeMap::new());
-        Self { shard, judge, record, reporter, events, online }
+        Self {
+            shard,
+            judge,
+            record,
+            reporter,
+            events,
+            online,
+        }
     }
 
     /// Has a login judged elsewhere. Where too many wait already, the verdict is at once that
     /// nothing could be judged.
     pub(super) fn judge(&self, login: Box<Login>) -> Result<(), Verdict> {
-        let request = Request { shard: self.shard, login };
-        self.judge.try_send(request).map_err(|_| Verdict::Undecided(Refusal::Busy))
+        let request = Request {
+            shard: self.shard,
+            login,
+        };
+        self.judge
+            .try_send(request)
+            .map_err(|_| Verdict::Undecided(Refusal::Busy))
     }
 
     /// Counts an event and puts it on record.
@@ -57,14 +69,22 @@ impl Services {
         let listener = &event.who.peer.listener;
         match &event.kind {
             EventKind::Connected { version, .. } => {
-                self.events.add(&m::CONNECTS, &[listener, version.as_str()], 1);
+                self.events
+                    .add(&m::CONNECTS, &[listener, version.as_str()], 1);
                 *self.online.entry(seat(&event)).or_default() += 1;
             }
             EventKind::ConnectRefused { reason, .. } => {
-                self.events.add(&m::CONNECTS_REFUSED, &[listener, reason.as_str()], 1);
+                self.events
+                    .add(&m::CONNECTS_REFUSED, &[listener, reason.as_str()], 1);
             }
-            EventKind::Disconnected { cause, bytes_in, bytes_out, .. } => {
-                self.events.add(&m::DISCONNECTS, &[listener, cause.as_str()], 1);
+            EventKind::Disconnected {
+                cause,
+                bytes_in,
+                bytes_out,
+                ..
+            } => {
+                self.events
+                    .add(&m::DISCONNECTS, &[listener, cause.as_str()], 1);
                 self.events.add(&m::BYTES_RECEIVED, &[listener], *bytes_in);
                 self.events.add(&m::BYTES_SENT, &[listener], *bytes_out);
                 if let Some(online) = self.online.get_mut(&seat(&event)) {
@@ -85,12 +105,16 @@ impl Services {
     /// Counts what a client broke below MQTT.
     pub(super) fn count_breach(&mut self, listener: &str, breach: Breach) {
         match breach {
-            Breach::Tls => self.events.add(&m::TLS_HANDSHAKES, &[listener, "failed"], 1),
+            Breach::Tls => self
+                .events
+                .add(&m::TLS_HANDSHAKES, &[listener, "failed"], 1),
             Breach::WebSocket(code) if code < 1000 => {
-                self.events.add(&m::WEBSOCKET_REFUSED, &[listener, &code.to_string()], 1);
+                self.events
+                    .add(&m::WEBSOCKET_REFUSED, &[listener, &code.to_string()], 1);
             }
             Breach::WebSocket(code) => {
-                self.events.add(&m::WEBSOCKET_CLOSED, &[listener, &code.to_string()], 1);
+                self.events
+                    .add(&m::WEBSOCKET_CLOSED, &[listener, &code.to_string()], 1);
             }
         }
     }

@@ -44,8 +44,11 @@ pub fn server_config(
         .with_single_cert(chain, key)
         .map_err(wrong)?;
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(wrong)?;
-    config.alpn_protocols =
-        vec![if transport.is_websocket() { ALPN_HTTP.to_vec() } else { ALPN_MQTT.to_vec() }];
+    config.alpn_protocols = vec![if transport.is_websocket() {
+        ALPN_HTTP.to_vec()
+    } else {
+        ALPN_MQTT.to_vec()
+    }];
     Ok(Arc::new(config))
 }
 

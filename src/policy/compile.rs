@@ -74,7 +74,11 @@ impl Source<'_> {
 
     fn namespace(&self, table: &NamespaceTable) -> Result<Namespace, PolicyError> {
         let bad = || self.error(&table.team, "namespace.team", Fault::Namespace);
-        let prefix = table.team.as_ref().strip_suffix(TEAM_PLACE).ok_or_else(bad)?;
+        let prefix = table
+            .team
+            .as_ref()
+            .strip_suffix(TEAM_PLACE)
+            .ok_or_else(bad)?;
         let levels_are_plain = !prefix.contains(['{', '}', '+', '#', '\0']);
         if !levels_are_plain || !(prefix.is_empty() || prefix.ends_with('/')) {
             return Err(bad());
@@ -179,7 +183,9 @@ impl Source<'_> {
                 return Err(self.error(at, key, Fault::VariableTwice(name.to_owned())));
             }
             if variables.len() == MAX_VARIABLES {
-                let fault = Fault::TooManyVariables { limit: MAX_VARIABLES };
+                let fault = Fault::TooManyVariables {
+                    limit: MAX_VARIABLES,
+                };
                 return Err(self.error(at, key, fault));
             }
             variables.push(Arc::from(name));
@@ -233,10 +239,16 @@ impl Source<'_> {
         let mut conditions = Vec::new();
         for (name, wanted) in &table.when {
             let Ok(variable) = slot_of(variables, name) else {
-                let fault = Fault::UnknownCondition { name: name.clone(), known: list(variables) };
+                let fault = Fault::UnknownCondition {
+                    name: name.clone(),
+                    known: list(variables),
+                };
                 return Err(self.error(at, format!("{key}.when"), fault));
             };
-            conditions.push(Condition { variable, wanted: wanted.clone() });
+            conditions.push(Condition {
+                variable,
+                wanted: wanted.clone(),
+            });
         }
         let mut topics = Vec::new();
         for (index, topic) in table.topics.iter().enumerate() {
@@ -245,7 +257,6 @@ impl Source<'_> {
             topics.push(compiled.map_err(|fault| self.error(topic, key, fault))?);
         }
         Ok(Rule {
-            line: self.line(at),
             allow,
             action,
             topics: topics.into(),
@@ -306,7 +317,10 @@ impl Source<'_> {
 fn slot_of(variables: &[Arc<str>], name: &str) -> Result<Slot, Fault> {
     let place = variables.iter().position(|known| **known == *name);
     let slot = place.and_then(|place| Slot::try_from(place).ok());
-    slot.ok_or_else(|| Fault::UnknownVariable { name: name.to_owned(), known: list(variables) })
+    slot.ok_or_else(|| Fault::UnknownVariable {
+        name: name.to_owned(),
+        known: list(variables),
+    })
 }
 
 fn list(variables: &[Arc<str>]) -> String {

@@ -55,7 +55,10 @@ impl Policy {
         directory: &dyn Directory,
     ) -> Result<Expectations, ExpectationError> {
         let mut grants: HashMap<&str, Option<Grant>> = HashMap::new();
-        let mut outcome = Expectations { checked: 0, differences: Vec::new() };
+        let mut outcome = Expectations {
+            checked: 0,
+            differences: Vec::new(),
+        };
         for (index, text) in expectations.lines().enumerate() {
             if text.trim().is_empty() || text.starts_with('#') || (index == 0 && is_header(text)) {
                 continue;
@@ -75,7 +78,11 @@ impl Policy {
             };
             outcome.checked += 1;
             if (explanation.ruling != Ruling::Deny) != expected_allow {
-                outcome.differences.push(Difference { line, expected_allow, explanation });
+                outcome.differences.push(Difference {
+                    line,
+                    expected_allow,
+                    explanation,
+                });
             }
         }
         Ok(outcome)
@@ -96,5 +103,8 @@ fn read(text: &str) -> Option<(&str, Action, &str, bool)> {
         "deny" => false,
         _ => return None,
     };
-    columns.next().is_none().then_some((username, action, asked, allow))
+    columns
+        .next()
+        .is_none()
+        .then_some((username, action, asked, allow))
 }

@@ -6,7 +6,7 @@ use super::document::{Overlap, Reach};
 use super::error::GrantError;
 use super::members::TeamMembers;
 use super::principal::{Action, Pattern, Principal, TeamId};
-use super::role::{Role, Rule, TEAM, USERNAME, permits};
+use super::role::{MAX_PATTERNS, Role, Rule, TEAM, USERNAME, permits};
 use super::template::{Bound, Levels, Template};
 use crate::topic::{TopicFilter, TopicName, relation};
 
@@ -83,6 +83,11 @@ impl Grant {
             }
         }
         if role.pattern_shares.is_some() {
+            if principal.patterns.len() > MAX_PATTERNS {
+                return Err(GrantError::TooManyPatterns {
+                    limit: MAX_PATTERNS,
+                });
+            }
             for pattern in &principal.patterns {
                 TopicFilter::parse(&pattern.filter, u16::MAX, u16::MAX).map_err(|error| {
                     let pattern = Arc::clone(&pattern.filter);
@@ -113,12 +118,18 @@ impl Grant {
 
     /// The team's subtree, such as `ff/v1/<team>/`; empty for principals that span teams.
     pub fn root(&self) -> &str {
-        self.base.get(..self.root_length as usize).unwrap_or_default()
+        self.base
+            .get(..self.root_length as usize)
+            .unwrap_or_default()
     }
 
     /// What is put before the client's own topics and taken off on delivery; empty: nothing.
     pub fn mount(&self) -> &str {
-        if self.role.mount.is_some() { &self.base } else { "" }
+        if self.role.mount.is_some() {
+            &self.base
+        } else {
+            ""
+        }
     }
 
     /// Whether the role lets the principal connect under this client id.
@@ -130,7 +141,9 @@ impl Grant {
     /// Counts the changes of what decisions depend on besides the grant itself (the team's
     /// members): a decision may be remembered as long as this number stays the same.
     pub fn generation(&self) -> u64 {
-        self.members.as_ref().map_or(0, |members| members.generation())
+        self.members
+            .as_ref()
+            .map_or(0, |members| members.generation())
     }
 
     /// The structural check, to be made before the rules are asked, or whoever else decides: is
@@ -148,7 +161,12 @@ impl Grant {
     }
 
     fn reaches_text(&self, text: &str) -> bool {
-        let in_commons = || self.role.commons.iter().any(|root| text.starts_with(&**root));
+        let in_commons = || {
+            self.role
+                .commons
+                .iter()
+                .any(|root| text.starts_with(&**root))
+        };
         match self.role.reach {
             Reach::All => true,
             Reach::Commons => in_commons(),
@@ -192,7 +210,10 @@ impl Grant {
             return Decision::by(Ruling::Deny, index);
         }
         let permitted = |(_, rule): &(usize, &Rule)| rule.permits(group, &self.values);
-        let allowed = rules().filter(|(_, rule)| rule.allow).filter(containing).find(permitted);
+        let allowed = rules()
+            .filter(|(_, rule)| rule.allow)
+            .filter(containing)
+            .find(permitted);
         let allowed = allowed.map(|(index, _)| index);
         let own = || self.own(Action::Subscribe, true, &asked, contains);
         let own_permitted = || permits(self.pattern_shares(), group, &self.values);
@@ -218,10 +239,14 @@ impl Grant {
 
     fn is_met_by_a_deny(&self, asked: &Asked<'_>) -> bool {
         let meets = |pattern: &Pattern, text: &str| {
-            let (one, other) = (relation::spell_out(&pattern.filter), relation::spell_out(text));
+            let (one, other) = (
+                relation::spell_out(&pattern.filter),
+                relation::spell_out(text),
+            );
             relation::overlaps(one, other)
         };
-        self.checked_denies().any(|rule| asked.any(rule, Template::overlaps))
+        self.checked_denies()
+            .any(|rule| asked.any(rule, Template::overlaps))
             || self.own(Action::Subscribe, false, asked, meets).is_some()
     }
 
@@ -259,7 +284,10 @@ impl Grant {
     }
 
     pub(super) fn bound(&self) -> Bound<'_> {
-        Bound { values: &self.values, members: self.members.as_deref() }
+        Bound {
+            values: &self.values,
+            members: self.members.as_deref(),
+        }
     }
 }
 
@@ -299,10 +327,16 @@ impl<'a> Asked<'a> {
 
 impl Decision {
     /// No rule applied, so no.
-    pub(super) const UNRULED: Self = Self { ruling: Ruling::Deny, rule: None };
+    pub(super) const UNRULED: Self = Self {
+        ruling: Ruling::Deny,
+        rule: None,
+    };
 
     fn by(ruling: Ruling, index: usize) -> Self {
-        Self { ruling, rule: u16::try_from(index).ok() }
+        Self {
+            ruling,
+            rule: u16::try_from(index).ok(),
+        }
     }
 
     /// Whether it is a yes, with or without a check on delivery.

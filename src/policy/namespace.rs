@@ -27,7 +27,10 @@ pub enum Owner<'a> {
 
 impl Namespace {
     pub(super) fn new(prefix: &str, commons: Vec<Box<str>>) -> Self {
-        Self { prefix: Box::from(prefix), commons: commons.into() }
+        Self {
+            prefix: Box::from(prefix),
+            commons: commons.into(),
+        }
     }
 
     /// A team's subtree, such as `ff/v1/<team>/`.
@@ -72,7 +75,8 @@ impl Namespace {
     pub(super) fn commons_root<'a>(&self, text: &'a str) -> Option<&'a str> {
         let rest = text.strip_prefix(&*self.prefix)?;
         let (word, _) = rest.split_once('/')?;
-        self.is_commons(word).then(|| &text[..self.prefix.len() + word.len() + 1])
+        self.is_commons(word)
+            .then(|| &text[..self.prefix.len() + word.len() + 1])
     }
 
     fn owner_of_rest<'a>(&self, rest: &'a str) -> Owner<'a> {
@@ -97,7 +101,14 @@ mod tests {
         assert_eq!(name("ff/v1/t1"), Owner::Outside, "above the team's subtree");
         assert_eq!(name("ff/v1/platform/sync"), Owner::Commons("platform"));
         assert_eq!(name("ff/v1/$x/y"), Owner::Outside);
-        for outside in ["ff/v1", "ff/v1/", "ff/v1//c", "ff/v2/t1/c", "/ff/v1/t1/c", "$SYS/x"] {
+        for outside in [
+            "ff/v1",
+            "ff/v1/",
+            "ff/v1//c",
+            "ff/v2/t1/c",
+            "/ff/v1/t1/c",
+            "$SYS/x",
+        ] {
             assert_eq!(name(outside), Owner::Outside, "{outside}");
         }
     }
@@ -109,7 +120,15 @@ mod tests {
             |text| namespace.owner_of_filter(TopicFilter::parse(text, 99, 9).expect("a filter"));
         assert_eq!(filter("ff/v1/t1/#"), Owner::Team("t1"));
         assert_eq!(filter("ff/v1/platform/+"), Owner::Commons("platform"));
-        for spanning in ["#", "+/#", "ff/#", "ff/+/t1/c", "ff/v1/#", "ff/v1/+/c", "ff/v1/+"] {
+        for spanning in [
+            "#",
+            "+/#",
+            "ff/#",
+            "ff/+/t1/c",
+            "ff/v1/#",
+            "ff/v1/+/c",
+            "ff/v1/+",
+        ] {
             assert_eq!(filter(spanning), Owner::Spanning, "{spanning}");
         }
         for outside in ["a/#", "ff/v2/#", "$SYS/#", "ff/v2/+/x", "ff"] {

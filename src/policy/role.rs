@@ -10,6 +10,8 @@ use super::text::{Slot, Text, Values};
 
 /// Most rules of one role: a grant keeps one bit for each.
 pub(super) const MAX_RULES: usize = 64;
+/// Most patterns of one principal's own: each decision may look at all of them.
+pub(super) const MAX_PATTERNS: usize = 1000;
 /// Most variables of one role.
 pub(super) const MAX_VARIABLES: usize = 32;
 /// Every role's first variable.
@@ -40,7 +42,6 @@ pub(super) struct Role {
 
 #[derive(Debug)]
 pub(super) struct Rule {
-    pub(super) line: u32,
     pub(super) allow: bool,
     pub(super) action: PatternAction,
     pub(super) topics: Box<[Template]>,
@@ -57,14 +58,13 @@ pub(super) struct Condition {
 }
 
 impl Role {
-    pub(super) fn slot(&self, name: &str) -> Option<usize> {
-        self.variables.iter().position(|known| **known == *name)
-    }
-
     /// One bit for each rule whose conditions hold for these values.
     pub(super) fn active_rules(&self, values: &Values) -> u64 {
         let bits = self.rules.iter().enumerate().map(|(index, rule)| {
-            let holds = rule.conditions.iter().all(|condition| condition.holds(values));
+            let holds = rule
+                .conditions
+                .iter()
+                .all(|condition| condition.holds(values));
             u64::from(holds) << index
         });
         bits.fold(0, |all, bit| all | bit)
@@ -73,7 +73,9 @@ impl Role {
 
 impl Condition {
     pub(super) fn holds(&self, values: &Values) -> bool {
-        let value = values.get(usize::from(self.variable)).and_then(Option::as_deref);
+        let value = values
+            .get(usize::from(self.variable))
+            .and_then(Option::as_deref);
         match &self.wanted {
             Wanted::Bound(wanted) => value.is_some() == *wanted,
             Wanted::Value(wanted) => value == Some(wanted),

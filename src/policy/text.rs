@@ -79,7 +79,10 @@ impl Text {
         if anys.count() > 1 {
             return Err(Fault::SecondAny);
         }
-        Ok(Self { written: Box::from(written), pieces: pieces.into() })
+        Ok(Self {
+            written: Box::from(written),
+            pieces: pieces.into(),
+        })
     }
 
     /// As it stands in the policy.
@@ -198,7 +201,10 @@ mod tests {
     #[test]
     fn a_username_gives_its_variables_or_is_of_another_form() {
         let project = text("project:{team}:{client}");
-        assert_eq!(project.capture("project:t:i"), Some(vec![(0, "t"), (1, "i")]));
+        assert_eq!(
+            project.capture("project:t:i"),
+            Some(vec![(0, "t"), (1, "i")])
+        );
         for other in [
             "project:",
             "project::",
@@ -229,7 +235,10 @@ mod tests {
         assert!(!text("{team}").fits("tt", &values));
         assert!(!text("{client}").fits("", &values), "unbound fits nothing");
         assert!(text("{team}:{any}").fits("t:x", &values));
-        assert!(!text("{team}:{any}").fits("t:", &values), "any is not nothing");
+        assert!(
+            !text("{team}:{any}").fits("t:", &values),
+            "any is not nothing"
+        );
         assert!(text("{any}-{team}").fits("x-t", &values));
         assert!(!text("a{any}a").fits("aa", &values));
         assert!(!text("a{any}a").fits("a", &values), "ends must not overlap");

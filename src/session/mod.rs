@@ -123,7 +123,9 @@ impl Session {
     /// A connection came or went.
     pub fn attach(&mut self, conn: Option<u32>) {
         self.conn = conn;
-        self.presence.connected.store(conn.is_some(), Ordering::Relaxed);
+        self.presence
+            .connected
+            .store(conn.is_some(), Ordering::Relaxed);
     }
 
     /// Tells share groups how much waits.

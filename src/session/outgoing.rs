@@ -109,7 +109,10 @@ impl Outgoing {
     /// Puts a message in flight and gives it an identifier.
     pub fn start(&mut self, item: Queued) -> PacketId {
         let id = self.next_id();
-        self.inflight.push_back(Inflight { id, state: State::Published(item) });
+        self.inflight.push_back(Inflight {
+            id,
+            state: State::Published(item),
+        });
         self.live += 1;
         id
     }
@@ -147,7 +150,10 @@ impl Outgoing {
             }
             let id = self.start(item);
             return match self.inflight.back() {
-                Some(Inflight { state: State::Published(item), .. }) => Some((id, item)),
+                Some(Inflight {
+                    state: State::Published(item),
+                    ..
+                }) => Some((id, item)),
                 _ => None,
             };
         }
@@ -164,7 +170,9 @@ impl Outgoing {
 
     /// PUBREC came; `accepted` is false for a reason code of 0x80 and above.
     pub fn pubrec(&mut self, id: PacketId, accepted: bool) -> PubRecOutcome {
-        let Some(place) = self.find(id) else { return PubRecOutcome::Unknown };
+        let Some(place) = self.find(id) else {
+            return PubRecOutcome::Unknown;
+        };
         let state = &mut self.inflight[place].state;
         match state {
             State::Published(item) if item.qos == QoS::ExactlyOnce => {}
@@ -199,14 +207,19 @@ impl Outgoing {
     }
 
     fn finish(&mut self, id: PacketId, awaited: impl Fn(&State) -> bool) -> bool {
-        let Some(place) = self.find(id) else { return false };
+        let Some(place) = self.find(id) else {
+            return false;
+        };
         let entry = &mut self.inflight[place];
         if !awaited(&entry.state) {
             return false;
         }
         entry.state = State::Done;
         self.live -= 1;
-        while let Some(Inflight { state: State::Done, .. }) = self.inflight.front() {
+        while let Some(Inflight {
+            state: State::Done, ..
+        }) = self.inflight.front()
+        {
             self.inflight.pop_front();
         }
         true
@@ -246,7 +259,12 @@ mod tests {
             expires: Time::NEVER,
             publisher: SessionAddress::NOBODY,
         };
-        Queued { message: Arc::new(view.keep()), qos, retain: false, subscription_id: 0 }
+        Queued {
+            message: Arc::new(view.keep()),
+            qos,
+            retain: false,
+            subscription_id: 0,
+        }
     }
 
     fn id(id: u16) -> PacketId {
@@ -262,7 +280,10 @@ mod tests {
             let fresh = outgoing.start(item(QoS::AtLeastOnce));
             assert!(in_use.insert(fresh), "{fresh:?} is in use");
             if outgoing.in_flight() > 10 {
-                let done = *in_use.iter().find(|id| **id != stuck).expect("more than one");
+                let done = *in_use
+                    .iter()
+                    .find(|id| **id != stuck)
+                    .expect("more than one");
                 assert!(outgoing.puback(done));
                 in_use.remove(&done);
             }
@@ -282,7 +303,11 @@ mod tests {
         assert!(!outgoing.puback(a), "PUBACK is not QoS 2's answer");
         assert!(!outgoing.pubcomp(a), "PUBCOMP before PUBREC");
         assert_eq!(outgoing.pubrec(a, true), PubRecOutcome::Release);
-        assert_eq!(outgoing.pubrec(a, true), PubRecOutcome::Release, "PUBREC sent again");
+        assert_eq!(
+            outgoing.pubrec(a, true),
+            PubRecOutcome::Release,
+            "PUBREC sent again"
+        );
         assert!(matches!(outgoing.resend().next(), Some(Resend::Release(again)) if again == a));
         assert!(outgoing.pubcomp(a));
         assert!(!outgoing.pubcomp(a));
@@ -301,13 +326,26 @@ mod tests {
 
     #[test]
     fn the_queue_has_bounds_in_messages_and_in_bytes() {
-        let limits = Limits { max_queued_messages: 2, max_queued_bytes: 9, ..Limits::default() };
+        let limits = Limits {
+            max_queued_messages: 2,
+            max_queued_bytes: 9,
+            ..Limits::default()
+        };
         let mut outgoing = Outgoing::default();
         assert_eq!(outgoing.enqueue(item(QoS::AtLeastOnce), &limits), Ok(()));
-        assert_eq!(outgoing.enqueue(item(QoS::AtLeastOnce), &limits), Err(QueueFull));
-        let limits = Limits { max_queued_bytes: 100, ..limits };
+        assert_eq!(
+            outgoing.enqueue(item(QoS::AtLeastOnce), &limits),
+            Err(QueueFull)
+        );
+        let limits = Limits {
+            max_queued_bytes: 100,
+            ..limits
+        };
         assert_eq!(outgoing.enqueue(item(QoS::AtLeastOnce), &limits), Ok(()));
-        assert_eq!(outgoing.enqueue(item(QoS::AtLeastOnce), &limits), Err(QueueFull));
+        assert_eq!(
+            outgoing.enqueue(item(QoS::AtLeastOnce), &limits),
+            Err(QueueFull)
+        );
         assert_eq!((outgoing.queued(), outgoing.queued_bytes()), (2, 10));
     }
 
@@ -315,7 +353,9 @@ mod tests {
     fn the_window_holds_the_queue_back_and_order_holds() {
         let mut outgoing = Outgoing::default();
         for _ in 0..3 {
-            outgoing.enqueue(item(QoS::AtLeastOnce), &Limits::default()).expect("room");
+            outgoing
+                .enqueue(item(QoS::AtLeastOnce), &Limits::default())
+                .expect("room");
         }
         let mut expired = 0;
         let next = |outgoing: &mut Outgoing, expired: &mut u64| {

@@ -104,7 +104,9 @@ impl Message {
         MessageView {
             topic: self.topic(),
             passed_on: &self.data[passed_on..response],
-            response_topic: self.has_response.then(|| text(&self.data[response..payload])),
+            response_topic: self
+                .has_response
+                .then(|| text(&self.data[response..payload])),
             payload: &self.data[payload..],
             qos: self.qos,
             retain: self.retain,

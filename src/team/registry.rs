@@ -45,7 +45,11 @@ pub struct Registry {
 
 impl SessionAddress {
     /// The address of nobody: no session has it.
-    pub const NOBODY: Self = Self { shard: u16::MAX, index: u32::MAX, generation: u32::MAX };
+    pub const NOBODY: Self = Self {
+        shard: u16::MAX,
+        index: u32::MAX,
+        generation: u32::MAX,
+    };
 }
 
 impl Registry {

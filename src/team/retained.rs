@@ -80,7 +80,10 @@ impl Retained {
         max: u32,
         max_bytes: u64,
     ) -> Result<(), RetainedFull> {
-        let old = self.by_topic.get(message.topic()).map(|old| old.0.size() as u64);
+        let old = self
+            .by_topic
+            .get(message.topic())
+            .map(|old| old.0.size() as u64);
         let count = self.by_topic.len() + usize::from(old.is_none());
         let bytes = self.bytes - old.unwrap_or(0) + message.size() as u64;
         if count > max as usize || bytes > max_bytes {
@@ -104,7 +107,11 @@ impl Retained {
 
     /// Forgets `message`, unless another has taken its topic's place.
     pub fn clear_if(&mut self, message: &Arc<Message>) {
-        if self.by_topic.get(message.topic()).is_some_and(|kept| Arc::ptr_eq(&kept.0, message)) {
+        if self
+            .by_topic
+            .get(message.topic())
+            .is_some_and(|kept| Arc::ptr_eq(&kept.0, message))
+        {
             self.clear(message.topic());
         }
     }
@@ -216,7 +223,10 @@ mod tests {
         let mut retained = Retained::default();
         assert_eq!(retained.set(message("a", b"12"), 1, 5), Ok(()));
         assert_eq!(retained.set(message("b", b""), 1, 5), Err(RetainedFull));
-        assert_eq!(retained.set(message("a", b"12345"), 1, 5), Err(RetainedFull));
+        assert_eq!(
+            retained.set(message("a", b"12345"), 1, 5),
+            Err(RetainedFull)
+        );
         assert_eq!(retained.set(message("a", b"1234"), 1, 5), Ok(()));
         assert_eq!((retained.len(), retained.bytes()), (1, 5));
         assert!(retained.clear("a"));

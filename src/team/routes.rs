@@ -104,7 +104,10 @@ impl Subscribers {
     fn members_without(&self, name: &str, session: SessionAddress) -> (Option<usize>, Vec<Member>) {
         let place = self.groups.iter().position(|group| *group.name == *name);
         let members = place.map(|place| &self.groups[place].members);
-        let others = members.into_iter().flatten().filter(|m| m.route.session != session);
+        let others = members
+            .into_iter()
+            .flatten()
+            .filter(|m| m.route.session != session);
         (place, others.cloned().collect())
     }
 }
@@ -112,7 +115,10 @@ impl Subscribers {
 impl Routes {
     /// No subscriptions yet; all filters and names will begin with `root`.
     pub fn under(root: &str) -> Self {
-        Self { filters: Trie::under(root), count: 0 }
+        Self {
+            filters: Trie::under(root),
+            count: 0,
+        }
     }
 
     /// Number of subscriptions.
@@ -128,10 +134,16 @@ impl Routes {
     /// Adds a subscription, or replaces the session's own under the same filter.
     pub fn subscribe(&mut self, filter: &Arc<str>, route: Route) {
         let subscribers = self.filters.entry(filter);
-        match subscribers.routes.iter_mut().find(|old| old.session == route.session) {
+        match subscribers
+            .routes
+            .iter_mut()
+            .find(|old| old.session == route.session)
+        {
             Some(old) => *old = route,
             None => {
-                subscribers.routes.reserve_exact(usize::from(subscribers.routes.is_empty()));
+                subscribers
+                    .routes
+                    .reserve_exact(usize::from(subscribers.routes.is_empty()));
                 subscribers.routes.push(route);
                 self.count += 1;
             }
@@ -145,7 +157,11 @@ impl Routes {
         let before = place.map_or(0, |place| subscribers.groups[place].members.len());
         members.push(member);
         self.count += members.len() - before;
-        let group = Arc::new(Group { name: Arc::clone(name), members, turn: AtomicU32::new(0) });
+        let group = Arc::new(Group {
+            name: Arc::clone(name),
+            members,
+            turn: AtomicU32::new(0),
+        });
         match place {
             Some(place) => subscribers.groups[place] = group,
             None => subscribers.groups.push(group),
@@ -169,14 +185,20 @@ impl Routes {
         let mut removed = 0;
         self.filters.update(filter, |subscribers| {
             let (place, members) = subscribers.members_without(name, session);
-            let Some(place) = place else { return !subscribers.is_empty() };
+            let Some(place) = place else {
+                return !subscribers.is_empty();
+            };
             let old = &subscribers.groups[place];
             removed = old.members.len() - members.len();
             if members.is_empty() {
                 subscribers.groups.remove(place);
             } else {
                 let turn = AtomicU32::new(old.turn.load(Ordering::Relaxed));
-                let group = Group { name: Arc::clone(&old.name), members, turn };
+                let group = Group {
+                    name: Arc::clone(&old.name),
+                    members,
+                    turn,
+                };
                 subscribers.groups[place] = Arc::new(group);
             }
             !subscribers.is_empty()

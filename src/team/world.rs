@@ -153,7 +153,12 @@ impl World {
     /// No teams yet.
     pub fn new(limits: Limits, policy: Arc<Policy>) -> Self {
         let commons = Arc::new(Team::new(None, Arc::from("")));
-        Self { teams: DashMap::default(), commons, limits, policy }
+        Self {
+            teams: DashMap::default(),
+            commons,
+            limits,
+            policy,
+        }
     }
 
     /// Whose topic is whose.
@@ -182,7 +187,10 @@ impl World {
 
     /// Where a topic of `team` is routed: in the team, and among those who span teams.
     pub fn compartment<'a>(&'a self, team: &'a Team) -> Compartment<'a> {
-        Compartment { own: team, commons: &self.commons }
+        Compartment {
+            own: team,
+            commons: &self.commons,
+        }
     }
 }
 

@@ -77,7 +77,10 @@ impl<'a> SharedFilter<'a> {
     pub fn parse(text: &'a str, max_length: u16, max_levels: u16) -> Result<Self, TopicError> {
         let Some(rest) = text.strip_prefix("$share") else {
             let filter = TopicFilter::parse(text, max_length, max_levels)?;
-            return Ok(Self { group: None, filter });
+            return Ok(Self {
+                group: None,
+                filter,
+            });
         };
         let (group, filter) = match rest.strip_prefix('/') {
             Some(rest) => rest.split_once('/').ok_or(TopicError::Share)?,
@@ -85,7 +88,10 @@ impl<'a> SharedFilter<'a> {
             // `$shared/…` and the like: an ordinary filter.
             None => {
                 let filter = TopicFilter::parse(text, max_length, max_levels)?;
-                return Ok(Self { group: None, filter });
+                return Ok(Self {
+                    group: None,
+                    filter,
+                });
             }
         };
         if group.is_empty() || group.contains(['+', '#']) || filter.is_empty() {
@@ -93,7 +99,10 @@ impl<'a> SharedFilter<'a> {
         }
         check_size(group, max_length, 1)?;
         let filter = TopicFilter::parse(filter, max_length, max_levels)?;
-        Ok(Self { group: Some(group), filter })
+        Ok(Self {
+            group: Some(group),
+            filter,
+        })
     }
 }
 
@@ -107,14 +116,22 @@ mod tests {
         for good in ["#", "+", "/", "a/+/b", "+/+/#", "a//#", "//+", "$SYS/#"] {
             assert_eq!(parse(good), Ok(good));
         }
-        for bad in ["a+", "+a", "a#", "#/", "#/a", "a/b#", "a/+b/c", "++", "##", "a/#/#"] {
+        for bad in [
+            "a+", "+a", "a#", "#/", "#/a", "a/b#", "a/+b/c", "++", "##", "a/#/#",
+        ] {
             assert_eq!(parse(bad), Err(TopicError::MisplacedWildcard), "{bad}");
         }
         assert_eq!(parse(""), Err(TopicError::Empty));
         assert_eq!(parse("a\0"), Err(TopicError::Null));
         assert_eq!(parse("a/b/c/d"), Ok("a/b/c/d"));
-        assert_eq!(parse("a/b/c/d/#"), Err(TopicError::TooManyLevels { limit: 4 }));
-        assert_eq!(parse("12345678901234567"), Err(TopicError::TooLong { limit: 16 }));
+        assert_eq!(
+            parse("a/b/c/d/#"),
+            Err(TopicError::TooManyLevels { limit: 4 })
+        );
+        assert_eq!(
+            parse("12345678901234567"),
+            Err(TopicError::TooLong { limit: 16 })
+        );
     }
 
     #[test]
@@ -126,7 +143,14 @@ mod tests {
         assert_eq!(parse("$share/g/a/+/#"), Ok((Some("g"), "a/+/#")));
         assert_eq!(parse("$share/g//"), Ok((Some("g"), "/")));
         assert_eq!(parse("$shared/g/a"), Ok((None, "$shared/g/a")));
-        for bad in ["$share", "$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a"] {
+        for bad in [
+            "$share",
+            "$share/",
+            "$share/g",
+            "$share/g/",
+            "$share//a",
+            "$share/+/a",
+        ] {
             assert_eq!(parse(bad), Err(TopicError::Share), "{bad}");
         }
         assert_eq!(parse("$share/g#/a"), Err(TopicError::Share));

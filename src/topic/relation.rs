@@ -90,8 +90,16 @@ mod tests {
     fn the_examples_of_the_standard_hold() {
         for (f, n, expected) in [
             ("sport/tennis/player1/#", "sport/tennis/player1", true),
-            ("sport/tennis/player1/#", "sport/tennis/player1/ranking", true),
-            ("sport/tennis/player1/#", "sport/tennis/player1/score/wimbledon", true),
+            (
+                "sport/tennis/player1/#",
+                "sport/tennis/player1/ranking",
+                true,
+            ),
+            (
+                "sport/tennis/player1/#",
+                "sport/tennis/player1/score/wimbledon",
+                true,
+            ),
             ("sport/#", "sport", true),
             ("sport/tennis/+", "sport/tennis/player1", true),
             ("sport/tennis/+", "sport/tennis/player1/ranking", false),
@@ -153,9 +161,15 @@ mod tests {
             .into_iter()
             .filter(|text| TopicFilter::parse(text, 100, 10).is_ok())
             .collect();
-        assert!(names.len() > 300 && filters.len() > 100, "{}", filters.len());
-        let matched: Vec<Vec<bool>> =
-            filters.iter().map(|f| names.iter().map(|n| reference(f, n)).collect()).collect();
+        assert!(
+            names.len() > 300 && filters.len() > 100,
+            "{}",
+            filters.len()
+        );
+        let matched: Vec<Vec<bool>> = filters
+            .iter()
+            .map(|f| names.iter().map(|n| reference(f, n)).collect())
+            .collect();
         for (f, row) in filters.iter().zip(&matched) {
             for (n, expected) in names.iter().zip(row) {
                 assert_eq!(filter(f).matches(name(n)), *expected, "{f} matches {n}");

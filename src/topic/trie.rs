@@ -54,7 +54,11 @@ const NONE: u32 = u32::MAX;
 
 impl Hash for Edge {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        EdgeRef { from: self.from, level: &self.level }.hash(state);
+        EdgeRef {
+            from: self.from,
+            level: &self.level,
+        }
+        .hash(state);
     }
 }
 
@@ -73,7 +77,12 @@ impl Equivalent<Edge> for EdgeRef<'_> {
 
 impl<V> Node<V> {
     const fn new() -> Self {
-        Self { here: None, rest: None, plus: NONE, edges: 0 }
+        Self {
+            here: None,
+            rest: None,
+            plus: NONE,
+            edges: 0,
+        }
     }
 
     const fn is_bare(&self) -> bool {
@@ -179,7 +188,13 @@ impl<V> Trie<V> {
             return node;
         }
         let node = self.nodes.insert(Node::new()) as u32;
-        self.edges.insert(Edge { from, level: level.into() }, node);
+        self.edges.insert(
+            Edge {
+                from,
+                level: level.into(),
+            },
+            node,
+        );
         self.nodes[from as usize].edges += 1;
         node
     }
@@ -196,7 +211,9 @@ impl<V> Trie<V> {
         let Some(levels) = levels else {
             let node = &mut self.nodes[at as usize];
             let place = if rest { &mut node.rest } else { &mut node.here };
-            let Some(value) = place.as_mut() else { return false };
+            let Some(value) = place.as_mut() else {
+                return false;
+            };
             let taken = !change(value);
             if taken {
                 *place = None;
@@ -206,7 +223,11 @@ impl<V> Trie<V> {
         let (level, deeper) = split_level(levels);
         let next = match level {
             "+" => self.nodes[at as usize].plus,
-            _ => self.edges.get(&EdgeRef { from: at, level }).copied().unwrap_or(NONE),
+            _ => self
+                .edges
+                .get(&EdgeRef { from: at, level })
+                .copied()
+                .unwrap_or(NONE),
         };
         if next == NONE {
             return false;

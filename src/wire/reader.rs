@@ -27,7 +27,11 @@ impl<'a> Reader<'a> {
 
     /// The packet must end here.
     pub(super) fn end(self) -> Read<()> {
-        if self.rest.is_empty() { Ok(()) } else { Err(&rule::TRAILING) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(&rule::TRAILING)
+        }
     }
 
     #[inline]
@@ -78,7 +82,11 @@ impl<'a> Reader<'a> {
             value |= u32::from(byte & 0x7F) << shift;
             if byte & 0x80 == 0 {
                 let overlong = byte == 0 && shift > 0;
-                return if overlong { Err(&rule::VARIABLE_BYTE_INTEGER) } else { Ok(value) };
+                return if overlong {
+                    Err(&rule::VARIABLE_BYTE_INTEGER)
+                } else {
+                    Ok(value)
+                };
             }
         }
         Err(&rule::VARIABLE_BYTE_INTEGER)

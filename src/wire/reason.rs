@@ -101,7 +101,10 @@ impl ReasonCode {
     /// May stand in PUBACK and PUBREC `[MQTT-3.4.2-1]`, `[MQTT-3.5.2-1]`. 0x10 is for servers
     /// only, but harmless from a client that relays another server's answer.
     pub const fn fits_puback(self) -> bool {
-        matches!(self.as_byte(), 0x00 | 0x10 | 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99)
+        matches!(
+            self.as_byte(),
+            0x00 | 0x10 | 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99
+        )
     }
 
     /// May stand in PUBREL and PUBCOMP `[MQTT-3.6.2-1]`, `[MQTT-3.7.2-1]`.
@@ -119,7 +122,10 @@ impl ReasonCode {
 
     /// May stand in UNSUBACK `[MQTT-3.11.3-2]`.
     pub const fn fits_unsuback(self) -> bool {
-        matches!(self.as_byte(), 0x00 | 0x11 | 0x80 | 0x83 | 0x87 | 0x8F | 0x91)
+        matches!(
+            self.as_byte(),
+            0x00 | 0x11 | 0x80 | 0x83 | 0x87 | 0x8F | 0x91
+        )
     }
 
     /// May stand in a client's DISCONNECT `[MQTT-3.14.2-1]`.
@@ -218,7 +224,9 @@ mod tests {
         let mut labels: Vec<_> = ReasonCode::ALL.iter().map(|code| code.as_str()).collect();
         for label in &labels {
             assert!(
-                label.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
+                label
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
                 "{label}"
             );
         }

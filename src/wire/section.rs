@@ -113,7 +113,11 @@ impl<'a> Section<'a> {
     /// A client's section: only user properties repeat.
     #[inline]
     pub(super) const fn new(bytes: &'a [u8]) -> Self {
-        Self { reader: Reader::new(bytes), seen: 0, repeatable: 1 << id::USER }
+        Self {
+            reader: Reader::new(bytes),
+            seen: 0,
+            repeatable: 1 << id::USER,
+        }
     }
 
     /// A server's PUBLISH may carry a subscription identifier for each subscription that matched.

@@ -57,14 +57,32 @@ fn connack_says_in_3_x_what_the_reason_means_there() {
 
 #[test]
 fn connack_tells_of_a_session_only_where_it_may() {
-    let with_session = ConnAck { session_present: true, ..ConnAck::default() };
+    let with_session = ConnAck {
+        session_present: true,
+        ..ConnAck::default()
+    };
     let success = ReasonCode::Success;
     let refused = ReasonCode::NotAuthorized;
-    assert_eq!(connack(Version::V31, success, &with_session), [0x20, 2, 0, 0]);
-    assert_eq!(connack(Version::V311, success, &with_session), [0x20, 2, 1, 0]);
-    assert_eq!(connack(Version::V5, success, &with_session), [0x20, 3, 1, 0, 0]);
-    assert_eq!(connack(Version::V311, refused, &with_session), [0x20, 2, 0, 5]);
-    assert_eq!(connack(Version::V5, refused, &with_session), [0x20, 3, 0, 0x87, 0]);
+    assert_eq!(
+        connack(Version::V31, success, &with_session),
+        [0x20, 2, 0, 0]
+    );
+    assert_eq!(
+        connack(Version::V311, success, &with_session),
+        [0x20, 2, 1, 0]
+    );
+    assert_eq!(
+        connack(Version::V5, success, &with_session),
+        [0x20, 3, 1, 0, 0]
+    );
+    assert_eq!(
+        connack(Version::V311, refused, &with_session),
+        [0x20, 2, 0, 5]
+    );
+    assert_eq!(
+        connack(Version::V5, refused, &with_session),
+        [0x20, 3, 0, 0x87, 0]
+    );
 }
 
 #[test]
@@ -92,8 +110,13 @@ fn acknowledgements_take_their_shortest_form() {
 #[test]
 fn suback_says_each_refusal_as_the_version_can() {
     use ReasonCode as R;
-    let codes =
-        [R::Success, R::GrantedQoS1, R::GrantedQoS2, R::NotAuthorized, R::TopicFilterInvalid];
+    let codes = [
+        R::Success,
+        R::GrantedQoS1,
+        R::GrantedQoS2,
+        R::NotAuthorized,
+        R::TopicFilterInvalid,
+    ];
     let suback = |version| written(|out| encode::suback(out, version, id(), &codes));
     assert_eq!(suback(Version::V31), [0x90, 7, 1, 2, 0, 1, 2, 0, 0]);
     assert_eq!(suback(Version::V311), [0x90, 7, 1, 2, 0, 1, 2, 0x80, 0x80]);
@@ -114,7 +137,10 @@ fn disconnect_takes_its_shortest_form_and_is_not_said_in_3_x() {
     let disconnect =
         |version, reason, why| written(|out| encode::disconnect(out, version, reason, why));
     let taken = ReasonCode::SessionTakenOver;
-    assert_eq!(disconnect(Version::V5, ReasonCode::Success, None), [0xE0, 0]);
+    assert_eq!(
+        disconnect(Version::V5, ReasonCode::Success, None),
+        [0xE0, 0]
+    );
     assert_eq!(disconnect(Version::V5, taken, None), [0xE0, 1, 0x8E]);
     assert_eq!(
         disconnect(Version::V5, taken, Some("ab")),
@@ -160,7 +186,10 @@ fn a_publish_is_written_byte_for_byte_as_the_standard_has_it() {
     assert_eq!(place, Some(7));
     assert_eq!(encode::publish_length(&head), expected.len());
 
-    let v311 = PublishHead { version: Version::V311, ..head };
+    let v311 = PublishHead {
+        version: Version::V311,
+        ..head
+    };
     let found = written(|out| {
         encode::publish_head(out, &v311);
     });
@@ -194,13 +223,20 @@ fn a_client_refuses_what_no_server_may_say() {
         (&[0xD0], &V[..]),                       // incomplete
     ] {
         for version in versions {
-            assert!(read_all(bytes, *version).is_err(), "{bytes:02x?} in {version:?}");
+            assert!(
+                read_all(bytes, *version).is_err(),
+                "{bytes:02x?} in {version:?}"
+            );
         }
     }
 }
 
 fn codes(fits: fn(ReasonCode) -> bool) -> Vec<ReasonCode> {
-    ReasonCode::ALL.iter().copied().filter(|code| fits(*code)).collect()
+    ReasonCode::ALL
+        .iter()
+        .copied()
+        .filter(|code| fits(*code))
+        .collect()
 }
 
 proptest! {

@@ -18,17 +18,34 @@ pub fn read(bytes: &[u8], version: Option<Version>) -> Packet<'_> {
 }
 
 pub fn user_as_sent(user: &UserProperties<'_>) -> impl Iterator<Item = Property> {
-    user.iter().map(|(name, value)| Property::User(name.into(), value.into()))
+    user.iter()
+        .map(|(name, value)| Property::User(name.into(), value.into()))
 }
 
 pub fn message_as_sent(message: &PublishProperties<'_>) -> Vec<Property> {
     let mut properties = Vec::new();
     properties.extend(message.topic_alias.map(Property::TopicAlias));
-    properties.extend(message.payload_is_utf8.then_some(Property::PayloadFormat(true)));
+    properties.extend(
+        message
+            .payload_is_utf8
+            .then_some(Property::PayloadFormat(true)),
+    );
     properties.extend(message.message_expiry.map(Property::MessageExpiry));
-    properties.extend(message.content_type.map(|text| Property::ContentType(text.into())));
-    properties.extend(message.response_topic.map(|text| Property::ResponseTopic(text.into())));
-    properties.extend(message.correlation_data.map(|data| Property::CorrelationData(data.into())));
+    properties.extend(
+        message
+            .content_type
+            .map(|text| Property::ContentType(text.into())),
+    );
+    properties.extend(
+        message
+            .response_topic
+            .map(|text| Property::ResponseTopic(text.into())),
+    );
+    properties.extend(
+        message
+            .correlation_data
+            .map(|data| Property::CorrelationData(data.into())),
+    );
     properties.extend(user_as_sent(&message.user));
     properties
 }
@@ -47,10 +64,14 @@ pub fn connect_as_sent(connect: &Connect<'_>) -> client::Connect {
     properties.extend(response.then_some(Property::RequestResponseInformation(true)));
     let no_problem = !held.request_problem_information;
     properties.extend(no_problem.then_some(Property::RequestProblemInformation(false)));
-    properties
-        .extend(held.authentication_method.map(|text| Property::AuthenticationMethod(text.into())));
-    properties
-        .extend(held.authentication_data.map(|data| Property::AuthenticationData(data.into())));
+    properties.extend(
+        held.authentication_method
+            .map(|text| Property::AuthenticationMethod(text.into())),
+    );
+    properties.extend(
+        held.authentication_data
+            .map(|data| Property::AuthenticationData(data.into())),
+    );
     properties.extend(user_as_sent(&held.user));
     client::Connect {
         version: connect.version,

@@ -16,7 +16,12 @@ fn suffer(bytes: &[u8]) {
     if let Ok(Framing::Whole(frame)) = decode::frame(bytes, 1 << 20) {
         assert!(frame.length <= bytes.len() && frame.body.len() < frame.length);
         decode::answer_version(frame);
-        for version in [None, Some(Version::V31), Some(Version::V311), Some(Version::V5)] {
+        for version in [
+            None,
+            Some(Version::V31),
+            Some(Version::V311),
+            Some(Version::V5),
+        ] {
             match decode::packet(frame, version) {
                 Ok(Packet::Publish(publish)) => {
                     publish.properties.passed_on();

@@ -39,7 +39,10 @@ pub fn data() -> impl Strategy<Value = Vec<u8>> {
 }
 
 pub fn user() -> impl Strategy<Value = Vec<Property>> {
-    vec((text(), text()).prop_map(|(name, value)| Property::User(name, value)), 0..4)
+    vec(
+        (text(), text()).prop_map(|(name, value)| Property::User(name, value)),
+        0..4,
+    )
 }
 
 /// The properties of a PUBLISH or a will, in the order in which `as_sent` gives them back.
@@ -68,13 +71,25 @@ pub fn message_properties() -> impl Strategy<Value = Vec<Property>> {
 }
 
 pub fn connect() -> impl Strategy<Value = client::Connect> {
-    let will =
-        (topic(), data(), qos(), any::<bool>(), option::of(1..=u32::MAX), message_properties())
-            .prop_map(|(topic, payload, qos, retain, delay, message)| {
-                let mut properties: Vec<_> = delay.map(Property::WillDelay).into_iter().collect();
-                properties.extend(message);
-                client::Will { topic, payload, qos, retain, properties }
-            });
+    let will = (
+        topic(),
+        data(),
+        qos(),
+        any::<bool>(),
+        option::of(1..=u32::MAX),
+        message_properties(),
+    )
+        .prop_map(|(topic, payload, qos, retain, delay, message)| {
+            let mut properties: Vec<_> = delay.map(Property::WillDelay).into_iter().collect();
+            properties.extend(message);
+            client::Will {
+                topic,
+                payload,
+                qos,
+                retain,
+                properties,
+            }
+        });
     let properties = (
         option::of(1..=u32::MAX),
         option::of(1..u16::MAX),
@@ -84,21 +99,23 @@ pub fn connect() -> impl Strategy<Value = client::Connect> {
         option::of((text(), option::of(data()))),
         user(),
     )
-        .prop_map(|(expiry, receive, size, aliases, (response, problem), auth, user)| {
-            let mut properties = Vec::new();
-            properties.extend(expiry.map(Property::SessionExpiry));
-            properties.extend(receive.map(Property::ReceiveMaximum));
-            properties.extend(size.map(Property::MaximumPacketSize));
-            properties.extend(aliases.map(Property::TopicAliasMaximum));
-            properties.extend(response.then_some(Property::RequestResponseInformation(true)));
-            properties.extend(problem.then_some(Property::RequestProblemInformation(false)));
-            if let Some((method, data)) = auth {
-                properties.push(Property::AuthenticationMethod(method));
-                properties.extend(data.map(Property::AuthenticationData));
-            }
-            properties.extend(user);
-            properties
-        });
+        .prop_map(
+            |(expiry, receive, size, aliases, (response, problem), auth, user)| {
+                let mut properties = Vec::new();
+                properties.extend(expiry.map(Property::SessionExpiry));
+                properties.extend(receive.map(Property::ReceiveMaximum));
+                properties.extend(size.map(Property::MaximumPacketSize));
+                properties.extend(aliases.map(Property::TopicAliasMaximum));
+                properties.extend(response.then_some(Property::RequestResponseInformation(true)));
+                properties.extend(problem.then_some(Property::RequestProblemInformation(false)));
+                if let Some((method, data)) = auth {
+                    properties.push(Property::AuthenticationMethod(method));
+                    properties.extend(data.map(Property::AuthenticationData));
+                }
+                properties.extend(user);
+                properties
+            },
+        );
     (
         (version(), any::<(bool, bool, u16)>(), text()),
         (option::of(will), option::of(text()), option::of(data())),
@@ -140,28 +157,34 @@ pub fn publish() -> impl Strategy<Value = (Version, client::Publish)> {
         message_properties(),
         data(),
     )
-        .prop_map(|(version, (dup, retain), qos, topic, id, alias, message, payload)| {
-            let above_0 = qos != QoS::AtMostOnce;
-            let mut properties: Vec<_> = alias.map(Property::TopicAlias).into_iter().collect();
-            properties.extend(message);
-            if version != Version::V5 {
-                properties.clear();
-            }
-            let publish = client::Publish {
-                dup: dup && above_0,
-                qos,
-                retain,
-                topic,
-                packet_id: above_0.then_some(id),
-                properties,
-                payload,
-            };
-            (version, publish)
-        })
+        .prop_map(
+            |(version, (dup, retain), qos, topic, id, alias, message, payload)| {
+                let above_0 = qos != QoS::AtMostOnce;
+                let mut properties: Vec<_> = alias.map(Property::TopicAlias).into_iter().collect();
+                properties.extend(message);
+                if version != Version::V5 {
+                    properties.clear();
+                }
+                let publish = client::Publish {
+                    dup: dup && above_0,
+                    qos,
+                    retain,
+                    topic,
+                    packet_id: above_0.then_some(id),
+                    properties,
+                    payload,
+                };
+                (version, publish)
+            },
+        )
 }
 
 pub fn options() -> impl Strategy<Value = SubscriptionOptions> {
-    let handling = [RetainHandling::Send, RetainHandling::SendIfNew, RetainHandling::DoNotSend];
+    let handling = [
+        RetainHandling::Send,
+        RetainHandling::SendIfNew,
+        RetainHandling::DoNotSend,
+    ];
     (qos(), any::<(bool, bool)>(), select(handling.to_vec())).prop_map(
         |(qos, (no_local, retain_as_published), retain_handling)| SubscriptionOptions {
             qos,

@@ -138,13 +138,15 @@ fn every_reason_code_arrives_in_every_acknowledgement_it_fits() {
                     panic!("no whole packet");
                 };
                 let found =
-                    decode::packet(frame, Some(Version::V5)).ok().map(|packet| match packet {
-                        Packet::PubAck(ack)
-                        | Packet::PubRec(ack)
-                        | Packet::PubRel(ack)
-                        | Packet::PubComp(ack) => (ack.packet_id.get(), ack.reason),
-                        other => panic!("no acknowledgement: {other:?}"),
-                    });
+                    decode::packet(frame, Some(Version::V5))
+                        .ok()
+                        .map(|packet| match packet {
+                            Packet::PubAck(ack)
+                            | Packet::PubRec(ack)
+                            | Packet::PubRel(ack)
+                            | Packet::PubComp(ack) => (ack.packet_id.get(), ack.reason),
+                            other => panic!("no acknowledgement: {other:?}"),
+                        });
                 assert_eq!(found, fits(code).then_some((7, code)));
             }
         }

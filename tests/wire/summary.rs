@@ -110,8 +110,14 @@ impl Line {
         self.number("maximum_packet_size", properties.maximum_packet_size);
         let aliases = properties.topic_alias_maximum.into();
         self.unless(0, "topic_alias_maximum", aliases);
-        self.flag("request_response_information", properties.request_response_information);
-        self.flag("no_problem_information", !properties.request_problem_information);
+        self.flag(
+            "request_response_information",
+            properties.request_response_information,
+        );
+        self.flag(
+            "no_problem_information",
+            !properties.request_problem_information,
+        );
         self.text("method", properties.authentication_method);
         self.bytes("data", properties.authentication_data);
         self.user(&properties.user);

@@ -85,8 +85,10 @@ fn the_table_breaks_every_rule() {
 #[test]
 fn the_table_names_each_case_once() {
     let cases = cases();
-    let names: BTreeSet<_> =
-        cases.iter().map(|case| (case.name, case.version, case.first)).collect();
+    let names: BTreeSet<_> = cases
+        .iter()
+        .map(|case| (case.name, case.version, case.first))
+        .collect();
     assert_eq!(names.len(), cases.len());
 }
 
@@ -98,7 +100,10 @@ fn every_refusal_is_an_error_code_with_plain_words_and_a_source() {
             .iter()
             .any(|start| rule.statement.starts_with(start));
         assert!(source, "{rule:?}");
-        assert!(!rule.what.is_empty() && !rule.what.ends_with('.'), "{rule:?}");
+        assert!(
+            !rule.what.is_empty() && !rule.what.ends_with('.'),
+            "{rule:?}"
+        );
     }
 }
 
@@ -140,7 +145,11 @@ fn a_packet_as_large_as_the_limit_is_taken_and_one_byte_more_is_not() {
     let packet = [0x30, 3, 0, 1, b'a'];
     assert_eq!(
         decode::frame(&packet, 5),
-        Ok(Framing::Whole(Frame { first: 0x30, body: &[0, 1, b'a'], length: 5 }))
+        Ok(Framing::Whole(Frame {
+            first: 0x30,
+            body: &[0, 1, b'a'],
+            length: 5
+        }))
     );
     let error = decode::frame(&packet, 4).expect_err("larger than the limit");
     assert_eq!(error.code.as_byte(), 0x95);
@@ -161,7 +170,12 @@ fn every_shorter_body_is_read_or_refused_but_never_read_beyond() {
                 ..frame
             };
             // Read in all three versions, whatever it was made for: nothing may panic.
-            for version in [None, Some(Version::V31), Some(Version::V311), Some(Version::V5)] {
+            for version in [
+                None,
+                Some(Version::V31),
+                Some(Version::V311),
+                Some(Version::V5),
+            ] {
                 let _ = decode::packet(shorter, version);
             }
         }
@@ -179,7 +193,11 @@ fn a_refused_connect_is_answered_in_its_own_version() {
         }
     }
     let answered_in = |first, body: &'static [u8]| {
-        decode::answer_version(Frame { first, body, length: body.len() + 2 })
+        decode::answer_version(Frame {
+            first,
+            body,
+            length: body.len() + 2,
+        })
     };
     assert_eq!(answered_in(0x10, b"\0\x04MQTT\x06"), Some(Version::V5));
     assert_eq!(answered_in(0x10, b"\0\x04MQTT\x85"), Some(Version::V5));

@@ -76,16 +76,25 @@ impl Development {
     ) -> Result<Self, TlsError> {
         let place = Place::under(&data_dir.join("tls"))?;
         let names = names(hostname);
-        let made =
-            if place.is_good(&names, now) { Made::Nothing } else { place.make(&names, now)? };
-        Ok(Self { ca: place.ca, files: place.server, made })
+        let made = if place.is_good(&names, now) {
+            Made::Nothing
+        } else {
+            place.make(&names, now)?
+        };
+        Ok(Self {
+            ca: place.ca,
+            files: place.server,
+            made,
+        })
     }
 }
 
 impl Place {
     fn under(dir: &Path) -> Result<Self, TlsError> {
-        fs::create_dir_all(dir)
-            .map_err(|source| TlsError::Write { path: dir.to_owned(), source })?;
+        fs::create_dir_all(dir).map_err(|source| TlsError::Write {
+            path: dir.to_owned(),
+            source,
+        })?;
         Ok(Self {
             ca: dir.join("ca.pem"),
             ca_key: dir.join("ca.key"),
@@ -104,21 +113,28 @@ impl Place {
 
     fn judge(&self, names: &[ServerName<'static>], now: SystemTime) -> Option<()> {
         let mut roots = RootCertStore::empty();
-        roots.add(certificates(&self.ca).ok()?.into_iter().next()?).ok()?;
+        roots
+            .add(certificates(&self.ca).ok()?.into_iter().next()?)
+            .ok()?;
         let roots = Arc::new(roots);
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(roots, provider()).build().ok()?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider())
+            .build()
+            .ok()?;
         let chain = certificates(&self.server.certificate).ok()?;
         let (own, others) = chain.split_first()?;
         let since_epoch = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
         for at in [since_epoch(now)?, since_epoch(now)? + RENEW_BEFORE] {
             let at = UnixTime::since_unix_epoch(at);
             for name in names {
-                verifier.verify_server_cert(own, others, name, &[], at).ok()?;
+                verifier
+                    .verify_server_cert(own, others, name, &[], at)
+                    .ok()?;
             }
         }
         let key = private_key(&self.server.private_key).ok()?;
-        rustls::sign::CertifiedKey::from_der(chain, key, &provider()).ok().map(|_| ())
+        rustls::sign::CertifiedKey::from_der(chain, key, &provider())
+            .ok()
+            .map(|_| ())
     }
 
     fn make(&self, names: &[ServerName<'static>], now: SystemTime) -> Result<Made, TlsError> {
@@ -149,10 +165,14 @@ impl Place {
     }
 
     fn known_authority(&self) -> Result<KeyPair, TlsError> {
-        let pem = fs::read_to_string(&self.ca_key)
-            .map_err(|source| TlsError::Read { path: self.ca_key.clone(), source })?;
-        KeyPair::from_pem(&pem)
-            .map_err(|source| TlsError::CaKey { key: self.ca_key.clone(), source })
+        let pem = fs::read_to_string(&self.ca_key).map_err(|source| TlsError::Read {
+            path: self.ca_key.clone(),
+            source,
+        })?;
+        KeyPair::from_pem(&pem).map_err(|source| TlsError::CaKey {
+            key: self.ca_key.clone(),
+            source,
+        })
     }
 }
 
@@ -162,7 +182,10 @@ fn names(hostname: Option<&str>) -> Vec<ServerName<'static>> {
         .into_iter()
         .flatten()
         .filter_map(|name| ServerName::try_from(name.to_ascii_lowercase()).ok());
-    let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let addresses = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
     let mut names: Vec<_> = named.chain(addresses.map(ServerName::from)).collect();
     names.dedup();
     names
@@ -229,5 +252,8 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
     };
     #[cfg(not(unix))]
     let _ = mode;
-    written().map_err(|source| TlsError::Write { path: path.to_owned(), source })
+    written().map_err(|source| TlsError::Write {
+        path: path.to_owned(),
+        source,
+    })
 }

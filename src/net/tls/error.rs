@@ -96,17 +96,31 @@ impl TlsError {
             source => Self::Pem {
                 path,
                 kind,
-                block: if kind == "certificate" { "CERTIFICATE" } else { "PRIVATE KEY" },
+                block: if kind == "certificate" {
+                    "CERTIFICATE"
+                } else {
+                    "PRIVATE KEY"
+                },
                 source,
             },
         }
     }
 
     pub(super) fn unusable(files: &CertificateFiles, source: rustls::Error) -> Self {
-        let CertificateFiles { certificate, private_key } = files.clone();
+        let CertificateFiles {
+            certificate,
+            private_key,
+        } = files.clone();
         match source {
-            rustls::Error::InconsistentKeys(_) => Self::Mismatch { certificate, private_key },
-            source => Self::Unusable { certificate, private_key, source },
+            rustls::Error::InconsistentKeys(_) => Self::Mismatch {
+                certificate,
+                private_key,
+            },
+            source => Self::Unusable {
+                certificate,
+                private_key,
+                source,
+            },
         }
     }
 }

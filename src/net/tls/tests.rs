@@ -79,7 +79,10 @@ fn the_first_start_makes_all_files_and_keeps_the_keys_to_itself() {
     let dir = tempfile::tempdir().expect("a directory");
     let made = prepare(dir.path(), now());
     assert_eq!(made.made, Made::Authority);
-    let names: Vec<_> = contents(dir.path()).into_iter().map(|(name, _)| name).collect();
+    let names: Vec<_> = contents(dir.path())
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     assert_eq!(names, ["ca.key", "ca.pem", "server.key", "server.pem"]);
     let mode = |name: &str| {
         let metadata = fs::metadata(dir.path().join("tls").join(name)).expect("a file");
@@ -138,7 +141,10 @@ fn a_lost_ca_key_is_an_error_only_when_it_is_needed() {
     assert_eq!(prepare(dir.path(), now()).made, Made::Nothing);
     let error = Development::prepare(dir.path(), None, now() + 400 * DAY).expect_err("due");
     let text = error.to_string();
-    assert!(text.contains("ca.key is not") && text.contains("restore the key"), "{text}");
+    assert!(
+        text.contains("ca.key is not") && text.contains("restore the key"),
+        "{text}"
+    );
     fs::write(dir.path().join("tls/ca.key"), "rubbish").expect("written");
     let error = Development::prepare(dir.path(), None, now() + 400 * DAY).expect_err("rubbish");
     assert!(matches!(error, TlsError::CaKey { .. }), "{error}");
@@ -179,7 +185,10 @@ fn alpn_is_optional_but_must_fit_where_it_is_used() {
     }
     let config = server_config(&made.files, Transport::Wss).expect("usable");
     let mut http2 = client(&made.ca, "localhost", &[b"h2"], rustls::ALL_VERSIONS);
-    assert_eq!(shake(&mut http2, &config).err(), Some(rustls::Error::NoApplicationProtocol));
+    assert_eq!(
+        shake(&mut http2, &config).err(),
+        Some(rustls::Error::NoApplicationProtocol)
+    );
 }
 
 #[test]
@@ -191,19 +200,41 @@ fn a_wrong_file_is_named_with_what_is_wrong() {
     let other = tempfile::tempdir().expect("a directory");
     let others = prepare(other.path(), now()).files;
     let says = |certificate: &PathBuf, private_key: &PathBuf| {
-        let files =
-            CertificateFiles { certificate: certificate.clone(), private_key: private_key.clone() };
-        server_config(&files, Transport::Tls).expect_err("wrong").to_string()
+        let files = CertificateFiles {
+            certificate: certificate.clone(),
+            private_key: private_key.clone(),
+        };
+        server_config(&files, Transport::Tls)
+            .expect_err("wrong")
+            .to_string()
     };
     let own = &made.files;
     let none = PathBuf::from("/nowhere/x.pem");
     let cases = [
-        (says(&none, &own.private_key), "/nowhere/x.pem cannot be read"),
-        (says(&empty, &own.private_key), "empty.pem holds no certificate in PEM form"),
-        (says(&own.private_key, &own.private_key), "server.key holds no certificate"),
-        (says(&own.certificate, &empty), "empty.pem holds no private key in PEM form"),
-        (says(&own.certificate, &own.certificate), "server.pem holds no private key"),
-        (says(&own.certificate, &others.private_key), "is not the key of the first certificate"),
+        (
+            says(&none, &own.private_key),
+            "/nowhere/x.pem cannot be read",
+        ),
+        (
+            says(&empty, &own.private_key),
+            "empty.pem holds no certificate in PEM form",
+        ),
+        (
+            says(&own.private_key, &own.private_key),
+            "server.key holds no certificate",
+        ),
+        (
+            says(&own.certificate, &empty),
+            "empty.pem holds no private key in PEM form",
+        ),
+        (
+            says(&own.certificate, &own.certificate),
+            "server.pem holds no private key",
+        ),
+        (
+            says(&own.certificate, &others.private_key),
+            "is not the key of the first certificate",
+        ),
     ];
     for (text, wanted) in cases {
         assert!(text.contains(wanted), "{wanted}: {text}");

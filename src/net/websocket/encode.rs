@@ -39,7 +39,10 @@ pub enum CloseCode {
 
 impl Head {
     pub(super) fn new(opcode: u8, length: usize) -> Self {
-        let mut head = Self { bytes: [0; 10], length: 0 };
+        let mut head = Self {
+            bytes: [0; 10],
+            length: 0,
+        };
         head.push(&[FIN | opcode]);
         match (u8::try_from(length), u16::try_from(length)) {
             (Ok(short), _) if length <= LENGTH_7_BITS => head.push(&[short]),

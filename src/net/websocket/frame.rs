@@ -92,7 +92,11 @@ impl Decoder {
     /// Takes all of `buffer`, as read from the socket, and leaves its MQTT bytes in one piece
     /// within it. After an [`End`], everything is passed over.
     pub fn decode(&mut self, buffer: &mut [u8]) -> Decoded {
-        let mut decoded = Decoded { data: 0..0, pong: None, end: None };
+        let mut decoded = Decoded {
+            data: 0..0,
+            pong: None,
+            end: None,
+        };
         let mut at = 0;
         while at < buffer.len() && !self.ended {
             if self.remaining > 0 {
@@ -187,7 +191,9 @@ impl Decoder {
         };
         let payload = match length {
             [] => u64::from(short),
-            bytes => bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+            bytes => bytes
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
         };
         self.check_length(extended, payload)?;
         let Some((mask, rest)) = rest.split_first_chunk::<4>() else {
@@ -216,7 +222,11 @@ impl Decoder {
             CLOSE | PING | PONG => fin,
             _ => false,
         };
-        if fine && reserved == 0 { Ok(()) } else { Err(End::Failed(CloseCode::Protocol)) }
+        if fine && reserved == 0 {
+            Ok(())
+        } else {
+            Err(End::Failed(CloseCode::Protocol))
+        }
     }
 
     /// A length is written in the fewest bytes that hold it (section 5.2), and within the limit.

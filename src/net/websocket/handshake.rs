@@ -88,18 +88,27 @@ impl Handshake {
     pub fn advance(&mut self, bytes: &[u8], rules: &WebSocket) -> Progress {
         let before = self.held.len();
         // The end may lie across the seam. The search never sees a byte more than four times.
-        self.held.extend_from_slice(&bytes[..bytes.len().min(HEAD_MAX - before)]);
+        self.held
+            .extend_from_slice(&bytes[..bytes.len().min(HEAD_MAX - before)]);
         let from = before.saturating_sub(HEAD_END.len() - 1);
-        let end = self.held[from..].windows(HEAD_END.len()).position(|w| w == HEAD_END);
+        let end = self.held[from..]
+            .windows(HEAD_END.len())
+            .position(|w| w == HEAD_END);
         let answer = match end {
             Some(at) => {
                 let head = from + at + HEAD_END.len();
-                accept(&self.held[..head], rules)
-                    .map(|accepted| Accepted { consumed: head - before, ..accepted })
+                accept(&self.held[..head], rules).map(|accepted| Accepted {
+                    consumed: head - before,
+                    ..accepted
+                })
             }
             None if self.held.len() == HEAD_MAX => Err(TOO_LARGE),
             // MQTT or TLS sent to the wrong port need not wait for the deadline.
-            None if self.held.first().is_some_and(|first| !first.is_ascii_uppercase()) => {
+            None if self
+                .held
+                .first()
+                .is_some_and(|first| !first.is_ascii_uppercase()) =>
+            {
                 Err(NOT_HTTP)
             }
             None => return Progress::NeedMore,
@@ -133,10 +142,16 @@ const WRONG_METHOD: No = No {
     field: "Allow: GET\r\n",
     why: "A WebSocket begins with GET.",
 };
-const WRONG_PATH: No =
-    No { status: "404 Not Found", field: "", why: "There is nothing at this path." };
-const WRONG_ORIGIN: No =
-    No { status: "403 Forbidden", field: "", why: "Pages of this origin may not connect." };
+const WRONG_PATH: No = No {
+    status: "404 Not Found",
+    field: "",
+    why: "There is nothing at this path.",
+};
+const WRONG_ORIGIN: No = No {
+    status: "403 Forbidden",
+    field: "",
+    why: "Pages of this origin may not connect.",
+};
 
 /// Judges a complete head. `consumed` is left for the caller to fill in.
 fn accept(head: &[u8], rules: &WebSocket) -> Result<Accepted, No> {
@@ -167,7 +182,11 @@ fn accept(head: &[u8], rules: &WebSocket) -> Result<Accepted, No> {
 
 fn check_path(target: &str, rules: &WebSocket) -> Result<(), No> {
     let path = target.split('?').next().unwrap_or_default();
-    if rules.paths.iter().any(|known| known == path) { Ok(()) } else { Err(WRONG_PATH) }
+    if rules.paths.iter().any(|known| known == path) {
+        Ok(())
+    } else {
+        Err(WRONG_PATH)
+    }
 }
 
 fn check_upgrade(minor_version: Option<u8>, fields: Fields<'_>) -> Result<(), No> {
@@ -180,7 +199,9 @@ fn check_upgrade(minor_version: Option<u8>, fields: Fields<'_>) -> Result<(), No
     if !fields.lists("Connection", "upgrade") {
         return Err(No::bad("The field Connection does not say Upgrade."));
     }
-    fields.one("Host").map_err(|()| No::bad("The field Host is missing."))?;
+    fields
+        .one("Host")
+        .map_err(|()| No::bad("The field Host is missing."))?;
     if fields.all("Transfer-Encoding").next().is_some()
         || fields.all("Content-Length").any(|length| length != b"0")
     {
@@ -217,14 +238,22 @@ fn key<'a>(fields: Fields<'a>) -> Result<&'a [u8], No> {
 fn subprotocol(fields: Fields<'_>) -> Result<&'static str, No> {
     fields
         .elements("Sec-WebSocket-Protocol")
-        .find_map(|named| SUBPROTOCOLS.into_iter().find(|known| known.as_bytes() == named))
+        .find_map(|named| {
+            SUBPROTOCOLS
+                .into_iter()
+                .find(|known| known.as_bytes() == named)
+        })
         .ok_or(No::bad("The subprotocol must be mqtt."))
 }
 
 fn forwarded_for(fields: Fields<'_>) -> Option<Box<str>> {
-    let named: Option<Vec<&str>> =
-        fields.all("X-Forwarded-For").map(|value| std::str::from_utf8(value).ok()).collect();
-    named.filter(|values| !values.is_empty()).map(|values| values.join(", ").into_boxed_str())
+    let named: Option<Vec<&str>> = fields
+        .all("X-Forwarded-For")
+        .map(|value| std::str::from_utf8(value).ok())
+        .collect();
+    named
+        .filter(|values| !values.is_empty())
+        .map(|values| values.join(", ").into_boxed_str())
 }
 
 fn switching(key: &[u8], subprotocol: &str) -> Vec<u8> {
@@ -241,7 +270,11 @@ fn switching(key: &[u8], subprotocol: &str) -> Vec<u8> {
 
 impl No {
     const fn bad(why: &'static str) -> Self {
-        Self { status: "400 Bad Request", field: "", why }
+        Self {
+            status: "400 Bad Request",
+            field: "",
+            why,
+        }
     }
 
     fn written(&self) -> Refused {
@@ -252,7 +285,11 @@ impl No {
             why.len() + 1
         );
         let code = status.split(' ').next().and_then(|code| code.parse().ok());
-        Refused { response: response.into_bytes(), status: code.unwrap_or(400), why }
+        Refused {
+            response: response.into_bytes(),
+            status: code.unwrap_or(400),
+            why,
+        }
     }
 }
 
@@ -264,7 +301,10 @@ impl<'a> Fields<'a> {
     /// Every value of a field, in order.
     fn all(self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
         let named = move |field: &&Header<'_>| field.name.eq_ignore_ascii_case(name);
-        self.0.iter().filter(named).map(|field| field.value.trim_ascii())
+        self.0
+            .iter()
+            .filter(named)
+            .map(|field| field.value.trim_ascii())
     }
 
     /// The value of a field that is there once.
@@ -284,7 +324,8 @@ impl<'a> Fields<'a> {
 
     /// Whether a list has an element, in capitals or not.
     fn lists(self, name: &'static str, element: &str) -> bool {
-        self.elements(name).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
+        self.elements(name)
+            .any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
     }
 }
 

@@ -15,15 +15,45 @@ use crate::wire::section::Section;
 pub enum ServerPacket {
     ConnAck(ConnAck),
     Publish(Publish),
-    PubAck { packet_id: u16, reason: ReasonCode, properties: Vec<Property> },
-    PubRec { packet_id: u16, reason: ReasonCode, properties: Vec<Property> },
-    PubRel { packet_id: u16, reason: ReasonCode, properties: Vec<Property> },
-    PubComp { packet_id: u16, reason: ReasonCode, properties: Vec<Property> },
-    SubAck { packet_id: u16, codes: Vec<ReasonCode>, properties: Vec<Property> },
-    UnsubAck { packet_id: u16, codes: Vec<ReasonCode>, properties: Vec<Property> },
+    PubAck {
+        packet_id: u16,
+        reason: ReasonCode,
+        properties: Vec<Property>,
+    },
+    PubRec {
+        packet_id: u16,
+        reason: ReasonCode,
+        properties: Vec<Property>,
+    },
+    PubRel {
+        packet_id: u16,
+        reason: ReasonCode,
+        properties: Vec<Property>,
+    },
+    PubComp {
+        packet_id: u16,
+        reason: ReasonCode,
+        properties: Vec<Property>,
+    },
+    SubAck {
+        packet_id: u16,
+        codes: Vec<ReasonCode>,
+        properties: Vec<Property>,
+    },
+    UnsubAck {
+        packet_id: u16,
+        codes: Vec<ReasonCode>,
+        properties: Vec<Property>,
+    },
     PingResp,
-    Disconnect { reason: ReasonCode, properties: Vec<Property> },
-    Auth { reason: ReasonCode, properties: Vec<Property> },
+    Disconnect {
+        reason: ReasonCode,
+        properties: Vec<Property>,
+    },
+    Auth {
+        reason: ReasonCode,
+        properties: Vec<Property>,
+    },
 }
 
 /// CONNACK.
@@ -88,7 +118,11 @@ fn packet(first: u8, body: &mut Reader<'_>, version: Version) -> Read<ServerPack
             if codes.is_empty() {
                 return Err(&MISFORMED);
             }
-            Ok(ServerPacket::SubAck { packet_id, codes, properties })
+            Ok(ServerPacket::SubAck {
+                packet_id,
+                codes,
+                properties,
+            })
         }
         0xB0 => {
             let (packet_id, properties) = id_and_properties(body, version)?;
@@ -96,7 +130,11 @@ fn packet(first: u8, body: &mut Reader<'_>, version: Version) -> Read<ServerPack
             if codes.is_empty() == v5 {
                 return Err(&MISFORMED);
             }
-            Ok(ServerPacket::UnsubAck { packet_id, codes, properties })
+            Ok(ServerPacket::UnsubAck {
+                packet_id,
+                codes,
+                properties,
+            })
         }
         0xD0 => Ok(ServerPacket::PingResp),
         0xE0 if v5 => {
@@ -169,10 +207,26 @@ fn ack(first: u8, body: &mut Reader<'_>, version: Version) -> Read<ServerPacket>
     };
     let (reason, properties) = reason(body, version, fits)?;
     Ok(match first {
-        0x40 => ServerPacket::PubAck { packet_id, reason, properties },
-        0x50 => ServerPacket::PubRec { packet_id, reason, properties },
-        0x62 => ServerPacket::PubRel { packet_id, reason, properties },
-        _ => ServerPacket::PubComp { packet_id, reason, properties },
+        0x40 => ServerPacket::PubAck {
+            packet_id,
+            reason,
+            properties,
+        },
+        0x50 => ServerPacket::PubRec {
+            packet_id,
+            reason,
+            properties,
+        },
+        0x62 => ServerPacket::PubRel {
+            packet_id,
+            reason,
+            properties,
+        },
+        _ => ServerPacket::PubComp {
+            packet_id,
+            reason,
+            properties,
+        },
     })
 }
 
@@ -183,7 +237,11 @@ fn id_and_properties(body: &mut Reader<'_>, version: Version) -> Read<(u16, Vec<
 /// All bytes that are left, each a code that `fits`.
 fn codes(body: &mut Reader<'_>, fits: impl Fn(ReasonCode) -> bool) -> Read<Vec<ReasonCode>> {
     let bytes = body.take(body.rest().len())?;
-    let code = |&byte| ReasonCode::from_byte(byte).filter(|code| fits(*code)).ok_or(&MISFORMED);
+    let code = |&byte| {
+        ReasonCode::from_byte(byte)
+            .filter(|code| fits(*code))
+            .ok_or(&MISFORMED)
+    };
     bytes.iter().map(code).collect()
 }
 
@@ -196,9 +254,14 @@ fn reason(
     if version != Version::V5 || body.is_empty() {
         return Ok((ReasonCode::Success, Vec::new()));
     }
-    let reason =
-        ReasonCode::from_byte(body.u8()?).filter(|reason| fits(*reason)).ok_or(&MISFORMED)?;
-    let properties = if body.is_empty() { Vec::new() } else { properties(body, version)? };
+    let reason = ReasonCode::from_byte(body.u8()?)
+        .filter(|reason| fits(*reason))
+        .ok_or(&MISFORMED)?;
+    let properties = if body.is_empty() {
+        Vec::new()
+    } else {
+        properties(body, version)?
+    };
     Ok((reason, properties))
 }
 

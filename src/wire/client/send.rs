@@ -107,10 +107,9 @@ impl Connect {
     }
 
     fn flags(&self) -> u8 {
-        let will = self
-            .will
-            .as_ref()
-            .map_or(0, |will| 0x04 | (will.qos as u8) << 3 | u8::from(will.retain) << 5);
+        let will = self.will.as_ref().map_or(0, |will| {
+            0x04 | (will.qos as u8) << 3 | u8::from(will.retain) << 5
+        });
         u8::from(self.clean_start) << 1
             | will
             | u8::from(self.password.is_some()) << 6
@@ -134,7 +133,11 @@ impl Publish {
 
     /// The same at QoS 1 or 2 under a packet identifier.
     pub fn at(self, qos: QoS, packet_id: u16) -> Self {
-        Self { qos, packet_id: Some(packet_id), ..self }
+        Self {
+            qos,
+            packet_id: Some(packet_id),
+            ..self
+        }
     }
 
     /// The whole packet.

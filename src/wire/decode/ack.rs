@@ -20,7 +20,12 @@ pub(super) fn pubrel(body: &[u8], version: Version) -> Read<Ack> {
 }
 
 pub(super) fn pubcomp(body: &[u8], version: Version) -> Read<Ack> {
-    ack(body, version, ReasonCode::fits_pubrel, &rule::PUBCOMP_REASON)
+    ack(
+        body,
+        version,
+        ReasonCode::fits_pubrel,
+        &rule::PUBCOMP_REASON,
+    )
 }
 
 #[inline]
@@ -51,12 +56,18 @@ pub(super) fn reason(
     fits: fn(ReasonCode) -> bool,
     misfit: &'static DecodeError,
 ) -> Read<ReasonCode> {
-    ReasonCode::from_byte(reader.u8()?).filter(|reason| fits(*reason)).ok_or(misfit)
+    ReasonCode::from_byte(reader.u8()?)
+        .filter(|reason| fits(*reason))
+        .ok_or(misfit)
 }
 
 /// The property section at a packet's end, which may be left out.
 pub(super) fn trailing_properties<'a>(reader: &mut Reader<'a>) -> Read<&'a [u8]> {
-    if reader.is_empty() { Ok(&[]) } else { reader.properties() }
+    if reader.is_empty() {
+        Ok(&[])
+    } else {
+        reader.properties()
+    }
 }
 
 /// Reason string and user properties may stand here; the broker has no use for them.

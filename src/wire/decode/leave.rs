@@ -16,8 +16,11 @@ pub(super) fn disconnect(body: &[u8], version: Version) -> Read<Disconnect<'_>> 
         user: UserProperties::default(),
     };
     if version == Version::V5 && !reader.is_empty() {
-        disconnect.reason =
-            reason(&mut reader, ReasonCode::fits_client_disconnect, &rule::DISCONNECT_REASON)?;
+        disconnect.reason = reason(
+            &mut reader,
+            ReasonCode::fits_client_disconnect,
+            &rule::DISCONNECT_REASON,
+        )?;
         let bytes = trailing_properties(&mut reader)?;
         disconnect.user = UserProperties { section: bytes };
         let mut section = Section::new(bytes);
@@ -40,10 +43,18 @@ pub(super) fn auth(body: &[u8]) -> Read<Auth<'_>> {
         // Left out is Success (section 3.15.2.1), which only a server says.
         return Err(&rule::AUTH_REASON);
     }
-    let reason = reason(&mut reader, ReasonCode::fits_client_auth, &rule::AUTH_REASON)?;
+    let reason = reason(
+        &mut reader,
+        ReasonCode::fits_client_auth,
+        &rule::AUTH_REASON,
+    )?;
     let bytes = trailing_properties(&mut reader)?;
-    let mut auth =
-        Auth { reason, method: None, data: None, user: UserProperties { section: bytes } };
+    let mut auth = Auth {
+        reason,
+        method: None,
+        data: None,
+        user: UserProperties { section: bytes },
+    };
     let mut section = Section::new(bytes);
     while let Some(property) = section.next()? {
         match property {

@@ -68,7 +68,11 @@ pub fn frame(bytes: &[u8], max_packet_size: u32) -> Result<Framing<'_>, DecodeEr
         return Err(rule::TOO_LARGE);
     }
     Ok(match bytes.get(header..length) {
-        Some(body) => Framing::Whole(Frame { first: bytes[0], body, length }),
+        Some(body) => Framing::Whole(Frame {
+            first: bytes[0],
+            body,
+            length,
+        }),
         None => Framing::Partial(Some(length)),
     })
 }
@@ -83,7 +87,11 @@ fn long_remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, DecodeE
             return Ok(Some((place + 2, remaining)));
         }
     }
-    if bytes.len() > 4 { Err(rule::REMAINING_LENGTH) } else { Ok(None) }
+    if bytes.len() > 4 {
+        Err(rule::REMAINING_LENGTH)
+    } else {
+        Ok(None)
+    }
 }
 
 /// Reads a frame. `version` is the one that CONNECT settled, `None` before that; a CONNECT brings

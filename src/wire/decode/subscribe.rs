@@ -27,7 +27,12 @@ pub(super) fn subscribe(body: &[u8], version: Version) -> Read<Subscribe<'_>> {
         }
         filters.push(SubscribeFilter { filter, options });
     }
-    Ok(Subscribe { packet_id, subscription_id, user, filters })
+    Ok(Subscribe {
+        packet_id,
+        subscription_id,
+        user,
+        filters,
+    })
 }
 
 pub(super) fn unsubscribe(body: &[u8], version: Version) -> Read<Unsubscribe<'_>> {
@@ -44,7 +49,11 @@ pub(super) fn unsubscribe(body: &[u8], version: Version) -> Read<Unsubscribe<'_>
     while !reader.is_empty() {
         filters.push(reader.text()?);
     }
-    Ok(Unsubscribe { packet_id, user, filters })
+    Ok(Unsubscribe {
+        packet_id,
+        user,
+        filters,
+    })
 }
 
 /// Section 3.8.3.1. In 3.x all but the QoS is reserved `[3.1.1: MQTT-3-8.3-4]`.

@@ -73,7 +73,8 @@ impl<'a> ConnAck<'a> {
             self.session_expiry.map(Property::SessionExpiry),
             self.assigned_client_id.map(Property::AssignedClientId),
             self.server_keep_alive.map(Property::ServerKeepAlive),
-            self.authentication_method.map(Property::AuthenticationMethod),
+            self.authentication_method
+                .map(Property::AuthenticationMethod),
             self.authentication_data.map(Property::AuthenticationData),
             self.response_information.map(Property::ResponseInformation),
             self.reason_string.map(Property::ReasonString),

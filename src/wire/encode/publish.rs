@@ -55,7 +55,10 @@ pub fn publish_length(head: &PublishHead<'_>) -> usize {
 /// Appends a PUBLISH without its payload; the payload must follow. Returns where in `out` the
 /// packet identifier's two bytes lie, so that the same bytes can serve several receivers.
 pub fn publish_head(out: &mut Vec<u8>, head: &PublishHead<'_>) -> Option<usize> {
-    let Lengths { properties, remaining } = lengths(head);
+    let Lengths {
+        properties,
+        remaining,
+    } = lengths(head);
     // Room for the head alone: a large payload goes out from where it lies.
     out.reserve(5 + remaining - head.payload_length);
     let flags = u8::from(head.dup) << 3 | (head.qos as u8) << 1 | u8::from(head.retain);
@@ -110,9 +113,12 @@ fn lengths(head: &PublishHead<'_>) -> Lengths {
 fn properties_length(head: &PublishHead<'_>) -> usize {
     let expiry = head.message_expiry.map_or(0, |_| 5);
     let alias = head.topic_alias.map_or(0, |_| 3);
-    let subscription =
-        head.subscription_id.map_or(0, |id| 1 + variable_byte_integer_length(id as usize));
-    let response = head.response_topic.map_or(0, |topic| 1 + text_length(topic));
+    let subscription = head
+        .subscription_id
+        .map_or(0, |id| 1 + variable_byte_integer_length(id as usize));
+    let response = head
+        .response_topic
+        .map_or(0, |topic| 1 + text_length(topic));
     expiry + alias + subscription + response + head.passed_on.len()
 }
 

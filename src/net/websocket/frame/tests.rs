@@ -14,7 +14,12 @@ fn frame(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
     bytes[0] = first;
     bytes[1] |= 0x80;
     bytes.extend(mask);
-    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    bytes.extend(
+        payload
+            .iter()
+            .zip(mask.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
     bytes
 }
 
@@ -41,7 +46,11 @@ fn hear(bytes: &[u8], cuts: &[usize]) -> Heard {
             pong.append_to(&mut heard.pongs);
         }
         heard.end = heard.end.or(decoded.end);
-        assert!(decoder.held.len() <= 130, "{} bytes held", decoder.held.len());
+        assert!(
+            decoder.held.len() <= 130,
+            "{} bytes held",
+            decoder.held.len()
+        );
     }
     heard
 }
@@ -60,7 +69,9 @@ fn failure(bytes: &[u8]) -> Option<CloseCode> {
 #[test]
 fn the_examples_of_the_rfc_decode_to_what_it_says() {
     // Section 5.7, as binary instead of text.
-    let hello = [0x82, 0x85, 0x37, 0xFA, 0x21, 0x3D, 0x7F, 0x9F, 0x4D, 0x51, 0x58];
+    let hello = [
+        0x82, 0x85, 0x37, 0xFA, 0x21, 0x3D, 0x7F, 0x9F, 0x4D, 0x51, 0x58,
+    ];
     assert_eq!(hear(&hello, &[]).data, b"Hello");
     let mut fragmented = frame(0x02, b"Hel", MASK);
     fragmented.extend(frame(0x89, b"Hello", MASK));
@@ -121,16 +132,36 @@ fn what_breaks_the_rfc_ends_with_its_close_code() {
         ("opcode 15", frame(0x8F, b"a", MASK), Protocol),
         ("a ping in fragments", frame(0x09, b"a", MASK), Protocol),
         ("a close in fragments", frame(0x08, b"", MASK), Protocol),
-        ("a ping of 126 bytes", frame(0x89, &[0; 126], MASK), Protocol),
-        ("a continuation of nothing", frame(0x80, b"a", MASK), Protocol),
-        ("a message within a message", after_start(frame(0x82, b"b", MASK)), Protocol),
-        ("text within a message", after_start(frame(0x81, b"b", MASK)), Protocol),
+        (
+            "a ping of 126 bytes",
+            frame(0x89, &[0; 126], MASK),
+            Protocol,
+        ),
+        (
+            "a continuation of nothing",
+            frame(0x80, b"a", MASK),
+            Protocol,
+        ),
+        (
+            "a message within a message",
+            after_start(frame(0x82, b"b", MASK)),
+            Protocol,
+        ),
+        (
+            "text within a message",
+            after_start(frame(0x81, b"b", MASK)),
+            Protocol,
+        ),
         (
             "a continuation after the end",
             after_start([frame(0x80, b"", MASK), frame(0x80, b"", MASK)].concat()),
             Protocol,
         ),
-        ("a length in too many bytes", unmasked(&[0x82, 0xFE, 0, 125, 0, 0, 0, 0]), Protocol),
+        (
+            "a length in too many bytes",
+            unmasked(&[0x82, 0xFE, 0, 125, 0, 0, 0, 0]),
+            Protocol,
+        ),
         (
             "a length in far too many",
             unmasked(&[0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]),
@@ -141,16 +172,48 @@ fn what_breaks_the_rfc_ends_with_its_close_code() {
             unmasked(&[0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0]),
             Protocol,
         ),
-        ("one byte over the limit", unmasked(&[0x82, 0xFF, 0, 0, 0, 0, 0, 0x10, 0, 1]), TooBig),
+        (
+            "one byte over the limit",
+            unmasked(&[0x82, 0xFF, 0, 0, 0, 0, 0, 0x10, 0, 1]),
+            TooBig,
+        ),
         ("a close of one byte", close(&[3]), Protocol),
         ("a close with 999", close(&999_u16.to_be_bytes()), Protocol),
-        ("a close with 1004", close(&1004_u16.to_be_bytes()), Protocol),
-        ("a close with 1005", close(&1005_u16.to_be_bytes()), Protocol),
-        ("a close with 1006", close(&1006_u16.to_be_bytes()), Protocol),
-        ("a close with 1015", close(&1015_u16.to_be_bytes()), Protocol),
-        ("a close with 2999", close(&2999_u16.to_be_bytes()), Protocol),
-        ("a close with 5000", close(&5000_u16.to_be_bytes()), Protocol),
-        ("a close with a bad reason", close(&[3, 0xE8, 0xFF]), NotUtf8),
+        (
+            "a close with 1004",
+            close(&1004_u16.to_be_bytes()),
+            Protocol,
+        ),
+        (
+            "a close with 1005",
+            close(&1005_u16.to_be_bytes()),
+            Protocol,
+        ),
+        (
+            "a close with 1006",
+            close(&1006_u16.to_be_bytes()),
+            Protocol,
+        ),
+        (
+            "a close with 1015",
+            close(&1015_u16.to_be_bytes()),
+            Protocol,
+        ),
+        (
+            "a close with 2999",
+            close(&2999_u16.to_be_bytes()),
+            Protocol,
+        ),
+        (
+            "a close with 5000",
+            close(&5000_u16.to_be_bytes()),
+            Protocol,
+        ),
+        (
+            "a close with a bad reason",
+            close(&[3, 0xE8, 0xFF]),
+            NotUtf8,
+        ),
     ];
     for (name, bytes, code) in cases {
         assert_eq!(failure(&bytes), Some(code), "{name}");
@@ -175,7 +238,10 @@ fn a_close_is_answered_with_its_own_code() {
     }
     let bare = end(b"").map(End::answer).expect("an end");
     assert_eq!(bare.as_ref(), [0x88, 0]);
-    assert_eq!(End::Failed(CloseCode::TooBig).answer().as_ref(), [0x88, 2, 0x03, 0xF1]);
+    assert_eq!(
+        End::Failed(CloseCode::TooBig).answer().as_ref(),
+        [0x88, 2, 0x03, 0xF1]
+    );
 }
 
 #[test]

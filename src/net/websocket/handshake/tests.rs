@@ -61,12 +61,21 @@ fn real_clients_requests_are_accepted() {
     let cases = [
         (but("/mqtt ", "/ "), "mqtt"),
         (but("/mqtt ", "/mqtt?token=x "), "mqtt"),
-        (but("Connection: Upgrade", "Connection: keep-alive, Upgrade"), "mqtt"),
+        (
+            but("Connection: Upgrade", "Connection: keep-alive, Upgrade"),
+            "mqtt",
+        ),
         (but("Upgrade: websocket", "upgrade: WebSocket"), "mqtt"),
         (but("Protocol: mqtt", "Protocol: mqttv3.1"), "mqttv3.1"),
-        (but("Protocol: mqtt", "Protocol: chat, mqttv3.1, mqtt"), "mqttv3.1"),
+        (
+            but("Protocol: mqtt", "Protocol: chat, mqttv3.1, mqtt"),
+            "mqttv3.1",
+        ),
         (with("Sec-WebSocket-Protocol: mqttv3.1"), "mqtt"),
-        (with("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"), "mqtt"),
+        (
+            with("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"),
+            "mqtt",
+        ),
         (with("Content-Length: 0"), "mqtt"),
         (with("Origin: https://anywhere.example"), "mqtt"),
     ];
@@ -75,7 +84,10 @@ fn real_clients_requests_are_accepted() {
         assert_eq!(accepted.subprotocol, subprotocol, "{request}");
         let response = String::from_utf8_lossy(&accepted.response).into_owned();
         assert!(response.contains(&format!("Sec-WebSocket-Protocol: {subprotocol}\r\n")));
-        assert!(!response.contains("Extensions"), "compression was never asked for");
+        assert!(
+            !response.contains("Extensions"),
+            "compression was never asked for"
+        );
     }
 }
 
@@ -87,8 +99,16 @@ fn every_refusal_has_the_status_that_says_why() {
         (but("/mqtt ", "/mqtt/ "), 404, ""),
         (but("Upgrade: websocket\r\n", ""), 426, "Upgrade: websocket"),
         (but("websocket", "h2c"), 426, "Upgrade: websocket"),
-        (but("Version: 13", "Version: 8"), 426, "Sec-WebSocket-Version: 13"),
-        (but("Sec-WebSocket-Version: 13\r\n", ""), 426, "Sec-WebSocket-Version: 13"),
+        (
+            but("Version: 13", "Version: 8"),
+            426,
+            "Sec-WebSocket-Version: 13",
+        ),
+        (
+            but("Sec-WebSocket-Version: 13\r\n", ""),
+            426,
+            "Sec-WebSocket-Version: 13",
+        ),
         (but("HTTP/1.1", "HTTP/1.0"), 400, ""),
         (but("HTTP/1.1", "HTTP/2.0"), 400, ""),
         (but("Connection: Upgrade\r\n", ""), 400, ""),
@@ -104,7 +124,11 @@ fn every_refusal_has_the_status_that_says_why() {
         (with("Transfer-Encoding: chunked"), 400, ""),
         (with("no colon"), 400, ""),
         (REQUEST.replace("\r\n", "\n") + "\r\n\r\n", 400, ""),
-        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), 426, "Upgrade: websocket"),
+        (
+            "GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+            426,
+            "Upgrade: websocket",
+        ),
         ("\u{10}\u{10}\0\u{4}MQTT".to_owned(), 400, ""),
         ("\u{16}\u{3}\u{1}".to_owned(), 400, ""),
     ];
@@ -112,7 +136,10 @@ fn every_refusal_has_the_status_that_says_why() {
         let refused = refused(&request, &rules(&[]));
         assert_eq!(refused.status, status, "{request}");
         let response = String::from_utf8(refused.response).expect("text");
-        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{response}"
+        );
         assert!(response.contains("\r\nConnection: close\r\n"), "{response}");
         assert!(response.contains(&format!("\r\n{field}")), "{response}");
         let (_, body) = response.split_once("\r\n\r\n").expect("a body");
@@ -124,10 +151,17 @@ fn every_refusal_has_the_status_that_says_why() {
 #[test]
 fn an_origin_that_is_not_listed_is_refused() {
     let rules = rules(&["https://app.example.com"]);
-    for origin in
-        ["https://evil.example", "http://app.example.com", "null", "https://app.example.com.evil"]
-    {
-        assert_eq!(refused(&with(&format!("Origin: {origin}")), &rules).status, 403, "{origin}");
+    for origin in [
+        "https://evil.example",
+        "http://app.example.com",
+        "null",
+        "https://app.example.com.evil",
+    ] {
+        assert_eq!(
+            refused(&with(&format!("Origin: {origin}")), &rules).status,
+            403,
+            "{origin}"
+        );
     }
     let twice = with("Origin: https://app.example.com\r\nOrigin: https://evil.example");
     assert_eq!(refused(&twice, &rules).status, 403);
@@ -160,7 +194,10 @@ fn a_request_may_arrive_in_any_pieces_with_frames_behind_it() {
         assert_eq!(handshake.advance(byte, &rules(&[])), Progress::NeedMore);
     }
     let progress = handshake.advance(&bytes[last..], &rules(&[]));
-    assert!(matches!(progress, Progress::Accept(Accepted { consumed: 1, .. })));
+    assert!(matches!(
+        progress,
+        Progress::Accept(Accepted { consumed: 1, .. })
+    ));
 }
 
 #[test]
@@ -184,7 +221,9 @@ fn a_request_without_end_is_refused_at_eight_kibibytes() {
 
 #[test]
 fn too_many_fields_are_refused() {
-    let fields = (0..FIELDS_MAX).map(|n| format!("X-{n}: y\r\n")).collect::<String>();
+    let fields = (0..FIELDS_MAX)
+        .map(|n| format!("X-{n}: y\r\n"))
+        .collect::<String>();
     assert_eq!(refused(&with(fields.trim_end()), &rules(&[])).status, 431);
 }
 
@@ -192,7 +231,10 @@ fn too_many_fields_are_refused() {
 fn the_address_that_a_proxy_told_is_kept() {
     let request = with("X-Forwarded-For: 203.0.113.7, 10.0.0.1\r\nx-forwarded-for: 10.0.0.2");
     let forwarded = accepted(&request).forwarded_for;
-    assert_eq!(forwarded.as_deref(), Some("203.0.113.7, 10.0.0.1, 10.0.0.2"));
+    assert_eq!(
+        forwarded.as_deref(),
+        Some("203.0.113.7, 10.0.0.1, 10.0.0.2")
+    );
 }
 
 #[test]
