@@ -85,8 +85,9 @@ impl Database {
         };
         let begun = Instant::now();
         // The pool would try again until its time is up and then say only that it is up.
-        sqlx::AnyConnection::connect(&url)
+        tokio::time::timeout(settings.acquire_timeout, sqlx::AnyConnection::connect(&url))
             .await
+            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
             .map_err(unreachable)?
             .close()
             .await?;
