@@ -1,0 +1,193 @@
+//! From the tree to [`Config`], key by key.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::problem::Report;
+use super::section::Section;
+use super::tree::Table;
+use super::{
+    Admin, CertificateFiles, Config, Database, DatabaseUrl, Durability, Journal, Listener, Log,
+    Policy, Transport, WebSocket, check, limits,
+};
+use crate::limits::Limits;
+use crate::policy::TeamId;
+
+const DEFAULT_DATA_DIR: &str = "data";
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9080);
+const DEFAULT_PATHS: [&str; 2] = ["/", "/mqtt"];
+const DEFAULT_MAX_FRAME: u64 = 16 << 20;
+const MAX_SHARDS: u64 = 256;
+
+/// Reads everything; what the report holds afterwards says whether the result is any good.
+pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
+    let mut top = Section::top(table, report);
+    let data_dir = top
+        .path("data_dir")
+        .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
+    let shards = top.integer("shards", &(1..=MAX_SHARDS));
+    let limits = limits(top.section("limits"));
+    let admin = admin(top.section("admin"));
+    let listeners = listeners(&mut top, &limits, &admin);
+    let config = Config {
+        source: source.to_owned(),
+        shards: shards
+            .and_then(|count| NonZeroUsize::new(usize::try_from(count).ok()?))
+            .unwrap_or_else(cores),
+        listeners,
+        admin,
+        database: database(top.section("database"), &data_dir),
+        journal: journal(top.section("journal")),
+        limits,
+        policy: policy(top.section("policy")),
+        log: log(top.section("log")),
+        data_dir,
+    };
+    top.finish();
+    config
+}
+
+fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+fn limits(mut section: Section<'_>) -> Limits {
+    let limits = limits::read(&mut section);
+    check::limits(&section, &limits);
+    section.finish();
+    limits
+}
+
+fn admin(mut section: Section<'_>) -> Admin {
+    let bind = section.address("bind").unwrap_or(DEFAULT_ADMIN);
+    section.finish();
+    Admin { bind }
+}
+
+fn database(mut section: Section<'_>, data_dir: &Path) -> Database {
+    let url = section.text("url");
+    let url = match url {
+        Some(url) => section.keep("url", check::database_url(url)),
+        None => None,
+    };
+    section.finish();
+    let beside = || format!("sqlite://{}/cofferdam.db", data_dir.display());
+    Database {
+        url: DatabaseUrl(url.unwrap_or_else(beside)),
+    }
+}
+
+fn journal(mut section: Section<'_>) -> Journal {
+    let choices = [("memory", Durability::Memory)];
+    let durability = section.choice("durability", &choices);
+    section.finish();
+    Journal {
+        durability: durability.unwrap_or(Durability::Memory),
+    }
+}
+
+fn policy(mut section: Section<'_>) -> Policy {
+    let file = readable(&mut section, "file");
+    section.finish();
+    Policy { file }
+}
+
+fn log(mut section: Section<'_>) -> Log {
+    let filter = section.text("filter");
+    let filter = filter.and_then(|filter| section.keep("filter", check::log_filter(filter)));
+    section.finish();
+    Log {
+        filter: filter.unwrap_or_else(|| "info".to_owned()),
+    }
+}
+
+fn listeners(top: &mut Section<'_>, limits: &Limits, admin: &Admin) -> Vec<Listener> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    let sections = top.sections("listener");
+    if sections.is_empty() {
+        top.problem("listener", "there is none: add at least one [[listener]]");
+    }
+    for mut section in sections {
+        if let Some(listener) = listener(&mut section, limits) {
+            check::distinct(&section, &listener, &listeners, admin);
+            listeners.push(listener);
+        }
+        section.finish();
+    }
+    listeners
+}
+
+/// `None` where what makes a listener is missing; the report says what.
+fn listener(section: &mut Section<'_>, limits: &Limits) -> Option<Listener> {
+    let name = required(section, "name", Section::text);
+    let name = name.and_then(|name| section.keep("name", check::name(name)));
+    let transport = required(section, "transport", |section, key| {
+        section.choice(key, &Transport::ALL)
+    });
+    let bind = required(section, "bind", Section::address);
+    let certificate = readable(section, "certificate");
+    let private_key = readable(section, "private_key");
+    let anonymous_team = section.text("anonymous_team");
+    let anonymous_team = anonymous_team.and_then(|id| {
+        let team = TeamId::new(&id).ok_or_else(|| {
+            format!("{id:?} is no team id: it holds none of / + # and does not begin with $")
+        });
+        section.keep("anonymous_team", team)
+    });
+    let allow_anonymous_remote = section.boolean("allow_anonymous_remote").unwrap_or(false);
+    let websocket = websocket(section, limits);
+    let (transport, bind) = (transport?, bind?);
+    check::certificate(section, transport);
+    check::websocket(section, transport);
+    let listener = Listener {
+        name: Arc::from(name?),
+        transport,
+        bind,
+        certificate: certificate
+            .zip(private_key)
+            .map(|(certificate, private_key)| CertificateFiles {
+                certificate,
+                private_key,
+            }),
+        anonymous_team,
+        allow_anonymous_remote,
+        websocket: transport.is_websocket().then_some(websocket),
+    };
+    check::anonymous(section, &listener);
+    Some(listener)
+}
+
+fn websocket(section: &mut Section<'_>, limits: &Limits) -> WebSocket {
+    let default = || DEFAULT_PATHS.map(str::to_owned).to_vec();
+    let paths = section.texts("paths");
+    let paths = paths.and_then(|paths| section.keep("paths", check::paths(paths)));
+    let origins = section.texts("allowed_origins");
+    let origins = origins.and_then(|list| section.keep("allowed_origins", check::origins(list)));
+    let smallest = u64::from(limits.max_packet_size);
+    let frame = section.size("max_frame_size", &(smallest..=1 << 40));
+    WebSocket {
+        paths: paths.unwrap_or_else(default),
+        allowed_origins: origins.unwrap_or_default(),
+        max_frame_size: frame.unwrap_or(DEFAULT_MAX_FRAME.max(smallest)),
+    }
+}
+
+fn required<'r, T>(
+    section: &mut Section<'r>,
+    key: &'static str,
+    read: impl FnOnce(&mut Section<'r>, &'static str) -> Option<T>,
+) -> Option<T> {
+    let value = read(section, key);
+    if !section.has(key) {
+        section.problem(key, "is missing");
+    }
+    value
+}
+
+/// A file that can be opened for reading.
+fn readable(section: &mut Section<'_>, key: &'static str) -> Option<PathBuf> {
+    let path = section.path(key)?;
+    section.keep(key, check::readable(path))
+}

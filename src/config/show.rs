@@ -1,0 +1,139 @@
+//! The configuration in force, as text.
+
+use serde_json::{Map, Value, json};
+
+use super::limits::{Slot, rows};
+use super::quantity::{format_size, format_span};
+use super::{Config, Listener};
+use crate::time::Span;
+
+pub(super) fn json(config: &Config) -> Value {
+    let mut value = json!({
+        "data_dir": config.data_dir,
+        "shards": config.shards,
+        "listener": config.listeners.iter().map(listener).collect::<Vec<_>>(),
+        "admin": { "bind": config.admin.bind.to_string() },
+        "database": { "url": config.database.url.to_string() },
+        "journal": { "durability": config.journal.durability.as_str() },
+        "limits": limits(config),
+        "log": { "filter": config.log.filter },
+    });
+    if let Some(file) = &config.policy.file {
+        value["policy"] = json!({ "file": file });
+    }
+    value
+}
+
+/// TOML in the order of the default file. Written by hand: a serialiser would sort the keys.
+pub(super) fn toml(config: &Config) -> String {
+    const SECTIONS: [&str; 6] = ["admin", "database", "journal", "limits", "policy", "log"];
+    let value = json(config);
+    let mut out = String::new();
+    for key in ["data_dir", "shards"] {
+        line(&mut out, key, &value[key]);
+    }
+    for entry in value["listener"].as_array().into_iter().flatten() {
+        out.push_str("\n[[listener]]\n");
+        let order = [
+            "name",
+            "transport",
+            "bind",
+            "certificate",
+            "private_key",
+            "anonymous_team",
+            "allow_anonymous_remote",
+            "paths",
+            "allowed_origins",
+            "max_frame_size",
+        ];
+        for key in order {
+            if let Some(value) = entry.get(key) {
+                line(&mut out, key, value);
+            }
+        }
+    }
+    for section in SECTIONS {
+        if let Some(entries) = value[section].as_object() {
+            out.push_str(&format!("\n[{section}]\n"));
+            for (key, value) in entries {
+                line(&mut out, key, value);
+            }
+        }
+    }
+    out
+}
+
+/// `url` with its password, if it has one, left out.
+pub(super) fn redacted(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    // The last `@` ends the user part: a password may hold others.
+    let shown = match authority.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((user, _)) => format!("{user}:***@{host}"),
+            None => authority.to_owned(),
+        },
+        None => authority.to_owned(),
+    };
+    let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
+    let query: Vec<&str> = query
+        .split('&')
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            if part.starts_with("password=") {
+                "password=***"
+            } else {
+                part
+            }
+        })
+        .collect();
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("{scheme}://{shown}{path}{mark}{}", query.join("&"))
+}
+
+/// TOML writes these kinds of value as JSON does.
+fn line(out: &mut String, key: &str, value: &Value) {
+    out.push_str(&format!("{key} = {value}\n"));
+}
+
+fn listener(listener: &Listener) -> Value {
+    let mut value = json!({
+        "name": listener.name.as_ref(),
+        "transport": listener.transport.as_str(),
+        "bind": listener.bind.to_string(),
+    });
+    if let Some(files) = &listener.certificate {
+        value["certificate"] = json!(files.certificate);
+        value["private_key"] = json!(files.private_key);
+    }
+    if let Some(team) = &listener.anonymous_team {
+        value["anonymous_team"] = json!(team.as_str());
+        value["allow_anonymous_remote"] = json!(listener.allow_anonymous_remote);
+    }
+    if let Some(websocket) = &listener.websocket {
+        value["paths"] = json!(websocket.paths);
+        value["allowed_origins"] = json!(websocket.allowed_origins);
+        value["max_frame_size"] = json!(format_size(websocket.max_frame_size));
+    }
+    value
+}
+
+fn limits(config: &Config) -> Map<String, Value> {
+    let mut limits = config.limits.clone();
+    let mut shown = Map::new();
+    for (key, slot, _) in rows(&mut limits) {
+        let value = match slot {
+            Slot::Size32(size) => json!(format_size(u64::from(*size))),
+            Slot::Size64(size) => json!(format_size(*size)),
+            Slot::Count16(count) => json!(*count),
+            Slot::Count32(count) => json!(*count),
+            Slot::Span(span) => json!(format_span(*span)),
+            Slot::Seconds(Some(s)) => json!(format_span(Span::from_secs(u64::from(*s)))),
+            Slot::Seconds(None) => continue,
+        };
+        shown.insert(key.to_owned(), value);
+    }
+    shown
+}
