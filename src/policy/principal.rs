@@ -34,8 +34,9 @@ pub struct Pattern {
     pub filter: Arc<str>,
 }
 
-/// What a pattern is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a pattern or rule is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PatternAction {
     /// Publishing.
     Publish,
@@ -45,15 +46,81 @@ pub enum PatternAction {
     Both,
 }
 
+impl PatternAction {
+    /// Whether it is about this.
+    pub fn covers(self, action: Action) -> bool {
+        match self {
+            Self::Publish => action == Action::Publish,
+            Self::Subscribe => action == Action::Subscribe,
+            Self::Both => true,
+        }
+    }
+
+    /// The word for it in a policy.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Subscribe => "subscribe",
+            Self::Both => "both",
+        }
+    }
+}
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Publish to a topic.
+    Publish,
+    /// Subscribe to a filter.
+    Subscribe,
+}
+
+impl Action {
+    /// From `publish` or `subscribe`.
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "publish" => Some(Self::Publish),
+            "subscribe" => Some(Self::Subscribe),
+            _ => None,
+        }
+    }
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Subscribe => "subscribe",
+        }
+    }
+}
+
+impl Principal {
+    /// The value that a template variable has for this principal.
+    pub fn binding(&self, name: &str) -> Option<&Arc<str>> {
+        let found = self.bindings.iter().find(|(bound, _)| **bound == *name);
+        found.map(|(_, value)| value)
+    }
+}
+
 impl TeamId {
     /// `None` where the text could not stand as one level of a topic.
     pub fn new(id: &str) -> Option<Self> {
-        let bad = id.is_empty() || id.contains(['/', '+', '#', '\0']) || id.starts_with('$');
-        (!bad).then(|| Self(Arc::from(id)))
+        Self::is_valid(id).then(|| Self(Arc::from(id)))
+    }
+
+    /// Whether the text could stand as one level of a topic, and is no word of the broker's own.
+    pub(super) fn is_valid(id: &str) -> bool {
+        !(id.is_empty() || id.contains(['/', '+', '#', '\0']) || id.starts_with('$'))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The text, shared.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 }

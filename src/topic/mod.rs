@@ -6,7 +6,7 @@
 
 mod filter;
 mod name;
-mod relation;
+pub(crate) mod relation;
 
 pub use filter::{SharedFilter, TopicFilter};
 pub use name::{TopicError, TopicName};

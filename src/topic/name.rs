@@ -43,12 +43,60 @@ impl<'a> TopicName<'a> {
     /// # Errors
     /// [`TopicError`], the first that applies.
     pub fn parse(text: &'a str, max_length: u16, max_levels: u16) -> Result<Self, TopicError> {
-        let _ = (max_length, max_levels);
-        Ok(Self(text)) // topic: to be written
+        check_size(text, max_length, max_levels)?;
+        if text.bytes().any(|b| matches!(b, b'+' | b'#')) {
+            return Err(TopicError::Wildcard);
+        }
+        Ok(Self(text))
     }
 
     /// The text.
     pub const fn as_str(self) -> &'a str {
         self.0
+    }
+}
+
+/// What names and filters have in common: not empty, no null character, within the limits.
+pub(super) fn check_size(text: &str, max_length: u16, max_levels: u16) -> Result<(), TopicError> {
+    if text.is_empty() {
+        return Err(TopicError::Empty);
+    }
+    // Length before content: what is too long is never scanned.
+    if text.len() > usize::from(max_length) {
+        return Err(TopicError::TooLong { limit: max_length });
+    }
+    let mut levels = 1_usize;
+    for byte in text.bytes() {
+        match byte {
+            0 => return Err(TopicError::Null),
+            b'/' => levels += 1,
+            _ => {}
+        }
+    }
+    if levels > usize::from(max_levels) {
+        return Err(TopicError::TooManyLevels { limit: max_levels });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_characters_no_wildcard_no_null_and_stays_within_the_limits() {
+        let parse = |text| TopicName::parse(text, 8, 3).map(TopicName::as_str);
+        assert_eq!(parse(""), Err(TopicError::Empty));
+        assert_eq!(parse("a\0b"), Err(TopicError::Null));
+        assert_eq!(parse("a/+"), Err(TopicError::Wildcard));
+        assert_eq!(parse("a/b#"), Err(TopicError::Wildcard));
+        assert_eq!(parse("12345678"), Ok("12345678"));
+        assert_eq!(parse("123456789"), Err(TopicError::TooLong { limit: 8 }));
+        assert_eq!(parse("ääää"), Ok("ääää"), "the limit counts bytes");
+        assert_eq!(parse("ääää1"), Err(TopicError::TooLong { limit: 8 }));
+        assert_eq!(parse("//"), Ok("//"), "empty levels are levels");
+        assert_eq!(parse("///"), Err(TopicError::TooManyLevels { limit: 3 }));
+        assert_eq!(parse("$SYS/x"), Ok("$SYS/x"));
+        assert_eq!(parse(" "), Ok(" "));
     }
 }
