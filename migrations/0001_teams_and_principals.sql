@@ -28,3 +28,11 @@ CREATE TABLE principal (
 -- An instance or device is in one team at a time; a client's name is its team's own.
 CREATE UNIQUE INDEX principal_machine ON principal (kind, id) WHERE kind IN ('instance', 'device');
 CREATE INDEX principal_team ON principal (team);
+
+-- Counts the changes to the tables above. A broker that sees another number reads again what it
+-- keeps in memory of them.
+CREATE TABLE revision (
+    one   BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
+    value BIGINT NOT NULL
+);
+INSERT INTO revision (one, value) VALUES (1, 0);

@@ -155,6 +155,15 @@ impl Database {
         Ok(transaction)
     }
 
+    /// Tells brokers that keep teams or principals in memory that these have changed; within the
+    /// transaction of the change.
+    pub(crate) async fn bump_revision(transaction: &mut Transaction) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE revision SET value = value + 1")
+            .execute(&mut **transaction)
+            .await
+            .map(drop)
+    }
+
     /// Which of the two it is.
     pub fn backend(&self) -> Backend {
         self.backend
