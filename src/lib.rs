@@ -17,7 +17,9 @@
 //! | [`broker`] | the core's face: a shard, which ties connections, sessions and teams together |
 //! | — | — |
 //! | [`config`] | the configuration file |
+//! | [`database`] | SQLite or PostgreSQL: one schema, one set of queries |
 //! | [`audit`] | events on record |
+//! | [`provision`] | teams and their members made, changed and removed |
 //! | [`identity`] | who may log in, and as whom |
 //! | [`net`] | listeners, TLS, WebSocket; the loop that drives a shard |
 //! | [`admin`] | HTTP: health and metrics |
@@ -36,5 +38,7 @@ pub mod admin;
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod database;
 pub mod identity;
 pub mod net;
+pub mod provision;

@@ -1,1 +1,28 @@
-//! To be written.
+//! Events on record.
+//!
+//! Shards hand their events to an [`AuditSink`], which never waits: a bounded queue, and where it
+//! is full a count of what had to be left out, which goes on record too. One [`AuditWriter`] takes
+//! them in order, batches them into the database and tries again while it is away. Administrative
+//! changes write their records in the transaction of the change itself ([`insert`]). `list` reads
+//! them for `cofferdam audit list`.
+//!
+//! Two layers: what concerns one team's own members is of level `team`, everything else (teams
+//! themselves, principals that span teams, logins under no known name, gaps) of level `platform`.
+
+mod list;
+mod metric;
+mod record;
+mod sink;
+mod store;
+mod words;
+mod writer;
+
+pub use list::{Filter, list, parse_time, rfc3339};
+pub use record::{Level, Record};
+pub use sink::AuditSink;
+pub use store::insert;
+pub use words::refusal_word;
+pub use writer::{AuditWriter, Finished, Settings, start};
+
+#[cfg(test)]
+mod tests;

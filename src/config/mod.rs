@@ -31,6 +31,10 @@ use crate::limits::Limits;
 use crate::policy::TeamId;
 
 pub use problem::{ConfigErrors, Problem};
+// Other files of the operator's are read in the same way, with the same messages.
+pub(crate) use problem::{Origin, Report};
+pub(crate) use section::Section;
+pub(crate) use tree::parse as parse_toml;
 
 /// The file that is read where none is named and it exists.
 pub const DEFAULT_FILE: &str = "cofferdam.toml";

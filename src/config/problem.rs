@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// A line of the file, from 1.
     Line(usize),
     /// A variable, by its name.
@@ -34,20 +34,20 @@ pub struct ConfigErrors {
 }
 
 /// Collects problems while a configuration is read.
-pub(super) struct Report {
+pub(crate) struct Report {
     file: String,
     problems: RefCell<Vec<Problem>>,
 }
 
 impl Report {
-    pub(super) fn new(file: &str) -> Self {
+    pub(crate) fn new(file: &str) -> Self {
         Self {
             file: file.to_owned(),
             problems: RefCell::default(),
         }
     }
 
-    pub(super) fn add(&self, origin: &Origin, key: impl Into<String>, what: impl Into<String>) {
+    pub(crate) fn add(&self, origin: &Origin, key: impl Into<String>, what: impl Into<String>) {
         let place = match origin {
             Origin::Line(line) => format!("{}:{line}", self.file),
             Origin::Variable(name) => name.to_string(),
@@ -61,7 +61,7 @@ impl Report {
     }
 
     /// `value`, unless there was a problem.
-    pub(super) fn into_result<T>(self, value: T) -> Result<T, ConfigErrors> {
+    pub(crate) fn into_result<T>(self, value: T) -> Result<T, ConfigErrors> {
         let problems = self.problems.into_inner();
         if problems.is_empty() {
             Ok(value)
@@ -72,7 +72,7 @@ impl Report {
 }
 
 impl ConfigErrors {
-    pub(super) fn unreadable(file: &str, error: &std::io::Error) -> Self {
+    pub(crate) fn unreadable(file: &str, error: &std::io::Error) -> Self {
         Self {
             problems: vec![Problem {
                 place: file.to_owned(),

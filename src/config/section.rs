@@ -12,7 +12,7 @@ use crate::time::Span;
 
 /// A table being read. Problems go to the report; a value with a problem reads as absent, so that
 /// reading goes on and finds the rest.
-pub(super) struct Section<'r> {
+pub(crate) struct Section<'r> {
     /// With its trailing dot; empty at the top.
     path: String,
     table: Table,
@@ -23,7 +23,7 @@ pub(super) struct Section<'r> {
 }
 
 impl<'r> Section<'r> {
-    pub(super) fn top(table: Table, report: &'r Report) -> Self {
+    pub(crate) fn top(table: Table, report: &'r Report) -> Self {
         Self {
             path: String::new(),
             table,
@@ -34,7 +34,7 @@ impl<'r> Section<'r> {
     }
 
     /// The table under `key`; an empty one where it is absent.
-    pub(super) fn section(&mut self, key: &'static str) -> Section<'r> {
+    pub(crate) fn section(&mut self, key: &'static str) -> Section<'r> {
         let path = format!("{}{key}.", self.path);
         let (table, origin) = match self.take(key) {
             Some(Node {
@@ -56,8 +56,8 @@ impl<'r> Section<'r> {
         }
     }
 
-    /// The tables under `[[key]]`, each called by its `name` in problems.
-    pub(super) fn sections(&mut self, key: &'static str) -> Vec<Section<'r>> {
+    /// The tables under `[[key]]`, each called by its `name` or `id` in problems.
+    pub(crate) fn sections(&mut self, key: &'static str) -> Vec<Section<'r>> {
         let Some(node) = self.take(key) else {
             return Vec::new();
         };
@@ -71,7 +71,8 @@ impl<'r> Section<'r> {
                 self.wrong(key, &entry.origin, &expected("a section", &entry));
                 continue;
             };
-            let called = match table.get("name").map(|node| &node.value) {
+            let name = table.get("name").or_else(|| table.get("id"));
+            let called = match name.map(|node| &node.value) {
                 Some(Value::Text(name)) => name.clone(),
                 _ => index.to_string(),
             };
@@ -86,7 +87,7 @@ impl<'r> Section<'r> {
         sections
     }
 
-    pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
+    pub(crate) fn text(&mut self, key: &'static str) -> Option<String> {
         self.read(key, |node| match &node.value {
             Value::Text(text) if text.is_empty() => Err("is empty".to_owned()),
             Value::Text(text) => Ok(text.clone()),
@@ -94,11 +95,11 @@ impl<'r> Section<'r> {
         })
     }
 
-    pub(super) fn path(&mut self, key: &'static str) -> Option<PathBuf> {
+    pub(crate) fn path(&mut self, key: &'static str) -> Option<PathBuf> {
         self.text(key).map(PathBuf::from)
     }
 
-    pub(super) fn address(&mut self, key: &'static str) -> Option<SocketAddr> {
+    pub(crate) fn address(&mut self, key: &'static str) -> Option<SocketAddr> {
         let text = self.text(key)?;
         let address = text.parse().map_err(|_| {
             format!("{text:?} is no address: write \"127.0.0.1:8883\", \"[::1]:8883\" or \"0.0.0.0:8883\"")
@@ -106,7 +107,7 @@ impl<'r> Section<'r> {
         self.keep(key, address)
     }
 
-    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+    pub(crate) fn boolean(&mut self, key: &'static str) -> Option<bool> {
         self.read(key, |node| match (&node.value, &node.origin) {
             (Value::Boolean(value), _) => Ok(*value),
             (Value::Text(text), Origin::Variable(_)) => text
@@ -117,7 +118,7 @@ impl<'r> Section<'r> {
     }
 
     /// One of `choices`, by name.
-    pub(super) fn choice<T: Copy>(
+    pub(crate) fn choice<T: Copy>(
         &mut self,
         key: &'static str,
         choices: &[(&'static str, T)],
@@ -132,7 +133,7 @@ impl<'r> Section<'r> {
         self.keep(key, value)
     }
 
-    pub(super) fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
+    pub(crate) fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
         self.read(key, |node| match (&node.value, &node.origin) {
             (Value::Text(text), Origin::Variable(_)) => Ok(text
                 .split(',')
@@ -150,7 +151,7 @@ impl<'r> Section<'r> {
         })
     }
 
-    pub(super) fn integer(
+    pub(crate) fn integer(
         &mut self,
         key: &'static str,
         range: &RangeInclusive<u64>,
@@ -166,7 +167,7 @@ impl<'r> Section<'r> {
     }
 
     /// Bytes, from `"64 KiB"` or a plain number.
-    pub(super) fn size(&mut self, key: &'static str, range: &RangeInclusive<u64>) -> Option<u64> {
+    pub(crate) fn size(&mut self, key: &'static str, range: &RangeInclusive<u64>) -> Option<u64> {
         let show = |bytes: &u64| quantity::format_size(*bytes);
         self.within(key, range, show, |node| match &node.value {
             Value::Text(text) => quantity::parse_size(text),
@@ -178,7 +179,7 @@ impl<'r> Section<'r> {
     }
 
     /// From `"10 s"`; the range is in milliseconds.
-    pub(super) fn span(&mut self, key: &'static str, range: &RangeInclusive<u64>) -> Option<Span> {
+    pub(crate) fn span(&mut self, key: &'static str, range: &RangeInclusive<u64>) -> Option<Span> {
         let show = |millis: &u64| quantity::format_span(Span::from_millis(*millis));
         let millis = self.within(key, range, show, |node| match &node.value {
             Value::Text(text) => quantity::parse_span(text).map(Span::as_millis),
@@ -187,8 +188,13 @@ impl<'r> Section<'r> {
         millis.map(Span::from_millis)
     }
 
+    /// What stands before a key in problems, such as `listener.wss.`; empty at the top.
+    pub(crate) fn path_prefix(&self) -> &str {
+        &self.path
+    }
+
     /// Where `key` stands; the section itself where it was left out.
-    pub(super) fn origin(&self, key: &str) -> &Origin {
+    pub(crate) fn origin(&self, key: &str) -> &Origin {
         let asked = self.asked.iter().find(|(name, _)| *name == key);
         asked
             .and_then(|(_, origin)| origin.as_ref())
@@ -196,23 +202,23 @@ impl<'r> Section<'r> {
     }
 
     /// Whether `key` was there, with a good value or a bad one.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         let there = |(name, origin): &(&str, Option<Origin>)| *name == key && origin.is_some();
         self.table.contains_key(key) || self.asked.iter().any(there)
     }
 
     /// Reports a problem of `key`.
-    pub(super) fn problem(&self, key: &str, what: impl Into<String>) {
+    pub(crate) fn problem(&self, key: &str, what: impl Into<String>) {
         self.wrong(key, self.origin(key), &what.into());
     }
 
     /// Keeps a value that was checked further, or reports why not.
-    pub(super) fn keep<T>(&self, key: &str, value: Result<T, String>) -> Option<T> {
+    pub(crate) fn keep<T>(&self, key: &str, value: Result<T, String>) -> Option<T> {
         value.map_err(|what| self.problem(key, what)).ok()
     }
 
     /// Reports every key that nothing asked for.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         for (key, node) in &self.table {
             let known = self.asked.iter().map(|(name, _)| *name);
             let near = nearest(key, known);
@@ -271,7 +277,7 @@ fn expected(what: &str, node: &Node) -> String {
 }
 
 /// `; did you mean …?` where one of `known` is close enough to be meant, else nothing.
-pub(super) fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
     let likeness = |name: &str| strsim::jaro_winkler(key, name);
     let best = known
         .map(|name| (likeness(name), name))

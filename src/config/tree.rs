@@ -17,18 +17,18 @@ const SEPARATOR: &str = "__";
 const LISTENER: &str = "listener";
 
 /// Keys and values of one table.
-pub(super) type Table = BTreeMap<String, Node>;
+pub(crate) type Table = BTreeMap<String, Node>;
 
 /// A value and where it came from.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) value: Value,
-    pub(super) origin: Origin,
+pub(crate) struct Node {
+    pub(crate) value: Value,
+    pub(crate) origin: Origin,
 }
 
 /// The kinds of value that the configuration uses.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Text(String),
     Integer(i64),
     Boolean(bool),
@@ -39,7 +39,7 @@ pub(super) enum Value {
 }
 
 /// Reads TOML, keeping what could be read where some of it could not.
-pub(super) fn parse(text: &str, report: &mut Report) -> Table {
+pub(crate) fn parse(text: &str, report: &mut Report) -> Table {
     let lines = Lines::of(text);
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -50,7 +50,7 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Table {
 }
 
 /// Sets what the variables say.
-pub(super) fn overlay(
+pub(crate) fn overlay(
     mut table: Table,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     report: &mut Report,

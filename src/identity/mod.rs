@@ -1,1 +1,38 @@
-//! To be written.
+//! Who may log in, and as whom.
+//!
+//! [`Authenticator::judge`] answers the logins that shards hand out: it looks the username up,
+//! checks the secret, has the policy make a principal and its grant, and asks the role whether the
+//! client id will do. It runs on an ordinary runtime, never on a shard's thread, and is bounded in
+//! everything: logins being judged, passwords being hashed, connections to the database, time.
+//!
+//! **Nobody learns who exists.** Unknown user, no credential, wrong password and suspended team get
+//! the same answer for the same work: one look-up, then one hash, whose kind depends on what was
+//! *presented* and never on what is stored ([`Secrets`]); the team's suspension is judged after the
+//! password. The one difference left is an imported argon2id hash with parameters of its own, and
+//! whatever caches add; so a refusal leaves on a fixed grid of time ([`Settings::refusal_step`]).
+//! The true reason goes on record, where only operators read it.
+//!
+//! **A crowd that comes back costs little.** Machine tokens cost a microsecond. A password that was
+//! found right is remembered under a key of this process, bound to the stored hash that it matched:
+//! the next time it costs no argon2id, and after a rotation it does. Only the right password is
+//! ever quick, and only where the login will succeed.
+
+mod account;
+mod anonymous;
+mod authenticator;
+mod memo;
+mod secret;
+mod token_key;
+mod waiting_room;
+mod world;
+
+pub use account::Kind;
+pub(crate) use account::{read_patterns, write_patterns};
+pub use anonymous::ANONYMOUS;
+pub use authenticator::{Authenticator, Settings};
+pub use secret::{MAX_PASSWORD_BYTES, Scheme, SecretError, Secrets, Work, random_token};
+pub use token_key::{TokenKey, TokenKeyError};
+pub use world::World;
+
+#[cfg(test)]
+mod tests;

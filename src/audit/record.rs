@@ -1,0 +1,234 @@
+//! One row of the audit store.
+
+use serde_json::{Map, Value, json};
+
+use super::words::{cause_word, event_word, refusal_word, version_word};
+use crate::broker::{Event, EventKind, Refusal};
+use crate::time::{Span, Time};
+use crate::wire::ReasonCode;
+
+/// Longest text of a column, in bytes. What comes before a login was judged is as long as the
+/// sender likes; a record is not.
+const MAX_TEXT_BYTES: usize = 1024;
+
+/// Whose business a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// The operator's.
+    Platform,
+    /// One team's, and the operator's.
+    Team,
+}
+
+impl Level {
+    /// As stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Platform => "platform",
+            Self::Team => "team",
+        }
+    }
+}
+
+/// One row of the audit store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// When.
+    pub at: Time,
+    /// Whose business.
+    pub level: Level,
+    /// Which team's, where there is one; also of removed teams.
+    pub team: Option<String>,
+    /// What happened, in one word.
+    pub event: String,
+    /// Who did it: a username as sent, or the person at the command line.
+    pub actor: Option<String>,
+    /// The client identifier.
+    pub client_id: Option<String>,
+    /// The far end's address and port.
+    pub remote: Option<String>,
+    /// The listener's name.
+    pub listener: Option<String>,
+    /// Everything else, by event.
+    pub detail: Map<String, Value>,
+}
+
+impl Record {
+    /// A record of an administrative change. `detail` is a JSON object.
+    pub fn administration(
+        at: Time,
+        event: &str,
+        team: Option<&str>,
+        actor: &str,
+        detail: Value,
+    ) -> Self {
+        // Teams come and go by the operator's hand; what is inside a team is the team's business.
+        let level = match team {
+            Some(_) if !event.starts_with("team_") => Level::Team,
+            _ => Level::Platform,
+        };
+        Self {
+            at,
+            level,
+            team: team.map(text),
+            event: event.to_owned(),
+            actor: Some(text(actor)),
+            client_id: None,
+            remote: None,
+            listener: None,
+            detail: match detail {
+                Value::Object(detail) => detail,
+                _ => Map::new(),
+            },
+        }
+    }
+
+    /// A record that `count` events between two times had to be left out.
+    pub(super) fn gap(count: u64, first: Time, last: Time) -> Self {
+        let mut record = Self::administration(
+            last,
+            "gap",
+            None,
+            "cofferdam",
+            json!({
+                "dropped": count,
+                "first": super::list::rfc3339(first),
+                "last": super::list::rfc3339(last),
+            }),
+        );
+        record.actor = None;
+        record
+    }
+}
+
+impl From<&Event> for Record {
+    fn from(event: &Event) -> Self {
+        let who = &event.who;
+        let team = who.team.as_ref().map(|team| team.as_str());
+        Self {
+            at: event.at,
+            level: team.map_or(Level::Platform, |_| Level::Team),
+            team: team.map(text),
+            event: event_word(&event.kind).to_owned(),
+            actor: who.username.as_deref().map(text),
+            client_id: who.client_id.as_deref().map(text),
+            remote: Some(who.peer.address.to_string()),
+            listener: Some(text(&who.peer.listener)),
+            detail: detail(&event.kind),
+        }
+    }
+}
+
+fn detail(kind: &EventKind) -> Map<String, Value> {
+    let mut detail = Map::new();
+    let mut put = |key: &str, value: Value| drop(detail.insert(key.to_owned(), value));
+    match kind {
+        EventKind::Connected {
+            version,
+            clean_start,
+            session_present,
+            keep_alive,
+            session_expiry,
+        } => {
+            put("version", version_word(*version).into());
+            put("clean_start", (*clean_start).into());
+            put("session_present", (*session_present).into());
+            put("keep_alive_s", (*keep_alive).into());
+            put("session_expiry_ms", millis(*session_expiry));
+        }
+        EventKind::ConnectRefused { reason, told } => {
+            put("reason", refusal_word(*reason).into());
+            if let Refusal::Malformed(code) = reason {
+                put("malformed", code_name(*code));
+            }
+            put("told", told.map_or(Value::Null, code_name));
+            put(
+                "told_code",
+                told.map_or(Value::Null, |code| (code as u8).into()),
+            );
+        }
+        EventKind::Disconnected {
+            cause,
+            duration,
+            messages_in,
+            messages_out,
+            bytes_in,
+            bytes_out,
+        } => {
+            let (word, code) = cause_word(*cause);
+            put("cause", word.into());
+            if let Some(code) = code {
+                put("reason", code_name(code));
+                put("reason_code", (code as u8).into());
+            }
+            put("duration_ms", millis(*duration));
+            put("messages_in", (*messages_in).into());
+            put("messages_out", (*messages_out).into());
+            put("bytes_in", (*bytes_in).into());
+            put("bytes_out", (*bytes_out).into());
+        }
+        EventKind::TakenOver { by } => put("by", by.to_string().into()),
+        EventKind::PublishRefused {
+            topic,
+            reason,
+            why,
+            will,
+        } => {
+            put("topic", text(topic).into());
+            put("reason", code_name(*reason));
+            put("reason_code", (*reason as u8).into());
+            put("why", (*why).into());
+            put("will", (*will).into());
+        }
+        EventKind::SubscribeRefused {
+            filter,
+            reason,
+            why,
+        } => {
+            put("filter", text(filter).into());
+            put("reason", code_name(*reason));
+            put("reason_code", (*reason as u8).into());
+            put("why", (*why).into());
+        }
+    }
+    detail
+}
+
+/// The standard's own name, as `ReasonCode` writes it.
+fn code_name(code: ReasonCode) -> Value {
+    format!("{code:?}").into()
+}
+
+fn millis(span: Span) -> Value {
+    span.as_millis().into()
+}
+
+/// Text that both databases store: no U+0000, which PostgreSQL refuses (one such row would hold up
+/// all that come after it), and not longer than [`MAX_TEXT_BYTES`].
+fn text(text: &str) -> String {
+    let mut end = text.len().min(MAX_TEXT_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut kept = text[..end].replace('\0', "\u{fffd}");
+    if end < text.len() {
+        kept.push('…');
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_at_a_character_and_rid_of_null() {
+        assert_eq!(text("plain ÿ"), "plain ÿ");
+        assert_eq!(text("a\0b"), "a\u{fffd}b");
+        let long = format!("x{}", "ÿ".repeat(MAX_TEXT_BYTES));
+        assert_eq!(
+            text(&long),
+            format!("x{}…", "ÿ".repeat(MAX_TEXT_BYTES / 2 - 1))
+        );
+    }
+}

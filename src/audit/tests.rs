@@ -1,0 +1,288 @@
+//! The audit from a shard's event to the row.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::broker::{DisconnectCause, Event, EventKind, Peer, Refusal, Who};
+use crate::database::testing::each_database;
+use crate::database::{Database, Transaction};
+use crate::policy::TeamId;
+use crate::time::{Span, Time};
+use crate::wire::{ReasonCode, Version};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn settings() -> Settings {
+    Settings {
+        retry_first: Duration::from_millis(5),
+        retry_max: Duration::from_millis(20),
+        ..Settings::default()
+    }
+}
+
+fn event(at: u64, team: Option<&str>, username: &str, kind: EventKind) -> Box<Event> {
+    Box::new(Event {
+        at: Time::from_micros(at),
+        who: Who {
+            team: team.and_then(TeamId::new),
+            username: Some(Arc::from(username)),
+            client_id: Some(Arc::from("client")),
+            peer: Peer {
+                address: "192.0.2.7:1234".parse().unwrap(),
+                listener: Arc::from("devices"),
+            },
+        },
+        kind,
+    })
+}
+
+fn lost(at: u64) -> Box<Event> {
+    let kind = EventKind::Disconnected {
+        cause: DisconnectCause::Lost,
+        duration: Span::from_millis(1_500),
+        messages_in: 1,
+        messages_out: 2,
+        bytes_in: 3,
+        bytes_out: 4,
+    };
+    event(at, Some("a"), "alice@a", kind)
+}
+
+async fn all(database: &Database) -> Vec<Record> {
+    let filter = Filter {
+        limit: 1_000_000,
+        ..Filter::default()
+    };
+    list(database, &filter).await.unwrap()
+}
+
+async fn times(database: &Database) -> Vec<u64> {
+    let records = all(database).await;
+    records.iter().map(|record| record.at.as_micros()).collect()
+}
+
+/// Waits for something that another task is about to do.
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Holds the database so that nobody else writes to `audit`.
+async fn block(database: &Database) -> Transaction {
+    let mut transaction = database.begin().await.unwrap();
+    if database.backend() == crate::database::Backend::Postgres {
+        sqlx::query("LOCK TABLE audit IN EXCLUSIVE MODE")
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+    }
+    transaction
+}
+
+each_database! {
+    async fn every_kind_of_event_becomes_a_row_with_all_that_is_known(database) {
+        let (sink, writer) = start(Database::clone(&database), settings()).unwrap();
+        let connected = EventKind::Connected {
+            version: Version::V5,
+            clean_start: false,
+            session_present: true,
+            keep_alive: 45,
+            session_expiry: Span::from_secs(120),
+        };
+        sink.record(event(1, Some("a"), "alice@a", connected));
+        sink.record(event(2, None, "forge_platform", EventKind::ConnectRefused {
+            reason: Refusal::Malformed(ReasonCode::MalformedPacket),
+            told: None,
+        }));
+        sink.record(lost(3));
+        sink.record(event(4, Some("a"), "alice@a", EventKind::TakenOver {
+            by: "192.0.2.8:99".parse().unwrap(),
+        }));
+        sink.record(event(5, Some("a"), "alice@a", EventKind::PublishRefused {
+            topic: "ff/v1/a/c/x".into(),
+            reason: ReasonCode::NotAuthorized,
+            why: "policy",
+            will: true,
+        }));
+        sink.record(event(6, Some("a"), "alice@a", EventKind::SubscribeRefused {
+            filter: "ff/v1/b/#".into(),
+            reason: ReasonCode::NotAuthorized,
+            why: "outside the team",
+        }));
+        assert_eq!(writer.finish(PATIENCE).await, Finished::Whole { written: 6 });
+
+        let records = all(&database).await;
+        let told: Vec<_> = records
+            .iter()
+            .map(|it| (it.event.as_str(), it.level, it.team.as_deref(), it.detail.clone().into()))
+            .collect();
+        let a = Some("a");
+        assert_eq!(told, [
+            ("connect", Level::Team, a, json!({"version": "5.0", "clean_start": false,
+                "session_present": true, "keep_alive_s": 45, "session_expiry_ms": 120_000})),
+            ("connect_refused", Level::Platform, None, json!({"reason": "malformed",
+                "malformed": "MalformedPacket", "told": null, "told_code": null})),
+            ("disconnect", Level::Team, a, json!({"cause": "lost", "duration_ms": 1500,
+                "messages_in": 1, "messages_out": 2, "bytes_in": 3, "bytes_out": 4})),
+            ("takeover", Level::Team, a, json!({"by": "192.0.2.8:99"})),
+            ("publish_refused", Level::Team, a, json!({"topic": "ff/v1/a/c/x",
+                "reason": "NotAuthorized", "reason_code": 135, "why": "policy", "will": true})),
+            ("subscribe_refused", Level::Team, a, json!({"filter": "ff/v1/b/#",
+                "reason": "NotAuthorized", "reason_code": 135, "why": "outside the team"})),
+        ]);
+        let first = &records[0];
+        assert_eq!(
+            [&first.actor, &first.client_id, &first.remote, &first.listener]
+                .map(|it| it.as_deref().unwrap()),
+            ["alice@a", "client", "192.0.2.7:1234", "devices"]
+        );
+        assert_eq!(first.at, Time::from_micros(1));
+    }
+
+    async fn a_refused_login_is_on_record_under_the_team_of_its_username(database) {
+        sqlx::query("INSERT INTO team (id, name, created_us) VALUES ('a', 'A', 1)")
+            .execute(database.pool()).await.unwrap();
+        sqlx::query("INSERT INTO principal (username, kind, team, id, created_us, changed_us) \
+                     VALUES ('alice@a', 'client', 'a', 'alice', 1, 1)")
+            .execute(database.pool()).await.unwrap();
+        let (sink, writer) = start(Database::clone(&database), settings()).unwrap();
+        for (at, username) in [(1, "alice@a"), (2, "nobody@a")] {
+            sink.record(event(at, None, username, EventKind::ConnectRefused {
+                reason: Refusal::WrongPassword,
+                told: Some(ReasonCode::BadUserNameOrPassword),
+            }));
+        }
+        writer.finish(PATIENCE).await;
+        let told: Vec<_> = all(&database).await.into_iter().map(|it| (it.level, it.team)).collect();
+        assert_eq!(told, [(Level::Team, Some("a".to_owned())), (Level::Platform, None)]);
+    }
+
+    async fn events_are_written_in_order_and_in_batches(database) {
+        let few = Settings { batch_max: 64, ..settings() };
+        let (sink, writer) = start(Database::clone(&database), few).unwrap();
+        for at in 0..1_000 {
+            sink.record(lost(at));
+        }
+        assert_eq!(writer.finish(PATIENCE).await, Finished::Whole { written: 1_000 });
+        assert_eq!(times(&database).await, (0..1_000).collect::<Vec<_>>());
+        let seqs: Vec<i64> = sqlx::query_scalar("SELECT seq FROM audit ORDER BY at_us")
+            .fetch_all(database.pool()).await.unwrap();
+        assert_eq!(seqs, (0..1_000).collect::<Vec<_>>());
+    }
+
+    async fn an_event_does_not_wait_for_others_for_ever(database) {
+        let (sink, _writer) = start(Database::clone(&database), settings()).unwrap();
+        sink.record(lost(7));
+        while times(&database).await != [7] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn what_happens_while_the_store_is_blocked_is_written_afterwards_in_order(database) {
+        let (sink, writer) = start(Database::clone(&database), settings()).unwrap();
+        let blocking = block(&database).await;
+        for at in 0..100 {
+            sink.record(lost(at));
+        }
+        // Longer than SQLite's busy timeout of the tests: the writer has to try again.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert_eq!(times(&database).await, Vec::<u64>::new());
+        blocking.rollback().await.unwrap();
+        assert_eq!(writer.finish(PATIENCE).await, Finished::Whole { written: 100 });
+        assert_eq!(times(&database).await, (0..100).collect::<Vec<_>>());
+    }
+
+    async fn what_had_to_be_left_out_is_counted_on_record_in_its_place(database) {
+        let small = Settings { queue_max: 10, batch_max: 1, ..settings() };
+        let (sink, writer) = start(Database::clone(&database), small).unwrap();
+        let blocking = block(&database).await;
+        sink.record(lost(1));
+        until(|| sink.shared().waiting() == 0).await;
+        // The writer has the first in hand; the queue keeps ten more.
+        for at in 2..=100 {
+            sink.record(lost(at));
+        }
+        blocking.rollback().await.unwrap();
+        until(|| sink.shared().waiting() < 10).await;
+        sink.record(lost(101));
+        assert_eq!(writer.finish(PATIENCE).await, Finished::Whole { written: 13 });
+
+        let mut expected: Vec<_> = (1..=11).collect();
+        expected.extend([100, 101]);
+        assert_eq!(times(&database).await, expected);
+        let gap = all(&database).await.swap_remove(11);
+        assert_eq!((gap.event.as_str(), gap.level), ("gap", Level::Platform));
+        let at = |at| rfc3339(Time::from_micros(at));
+        let detail = json!({"dropped": 89, "first": at(12), "last": at(100)});
+        assert_eq!(serde_json::Value::from(gap.detail), detail);
+    }
+
+    async fn a_gap_is_on_record_also_when_nothing_comes_after_it(database) {
+        // Each event has 13 bytes of text: two fit.
+        let small = Settings { queue_bytes_max: 30, batch_max: 1, ..settings() };
+        let (sink, _writer) = start(Database::clone(&database), small).unwrap();
+        let blocking = block(&database).await;
+        sink.record(lost(1));
+        until(|| sink.shared().waiting() == 0).await;
+        for at in 2..=4 {
+            sink.record(lost(at));
+        }
+        blocking.rollback().await.unwrap();
+        while all(&database).await.last().is_none_or(|last| last.event != "gap") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(times(&database).await, [1, 2, 3, 4]);
+    }
+
+    async fn a_batch_that_is_sent_twice_is_kept_once(database) {
+        let mut numbering = store::Numbering::new().unwrap();
+        let records: Vec<_> = (0..250)
+            .map(|at| numbering.number(Record::from(&*lost(at))))
+            .collect();
+        for _ in 0..2 {
+            let mut transaction = database.begin().await.unwrap();
+            store::insert_numbered(&mut transaction, &records).await.unwrap();
+            transaction.commit().await.unwrap();
+        }
+        assert_eq!(times(&database).await, (0..250).collect::<Vec<_>>());
+    }
+
+    async fn a_store_that_stays_away_does_not_hold_up_the_end(database) {
+        let (sink, writer) = start(Database::clone(&database), settings()).unwrap();
+        let _blocking = block(&database).await;
+        sink.record(lost(1));
+        assert_eq!(writer.finish(Duration::from_millis(300)).await, Finished::Incomplete);
+    }
+
+    async fn the_list_filters_and_shows_the_latest_last(database) {
+        let (sink, writer) = start(Database::clone(&database), settings()).unwrap();
+        for at in 1..=5 {
+            sink.record(lost(at));
+        }
+        sink.record(event(6, Some("b"), "bob@b", EventKind::TakenOver {
+            by: "192.0.2.8:99".parse().unwrap(),
+        }));
+        writer.finish(PATIENCE).await;
+        let text = |text: &str| Some(text.to_owned());
+        let at = |at| Some(Time::from_micros(at));
+        let every = || Filter { limit: 100, ..Filter::default() };
+        for (filter, expected) in [
+            (every(), vec![1, 2, 3, 4, 5, 6]),
+            (Filter { limit: 2, ..every() }, vec![5, 6]),
+            (Filter { team: text("a"), limit: 2, ..every() }, vec![4, 5]),
+            (Filter { team: text("c"), ..every() }, vec![]),
+            (Filter { event: text("takeover"), ..every() }, vec![6]),
+            (Filter { client_id: text("client"), since: at(5), ..every() }, vec![5, 6]),
+            (Filter { actor: text("alice@a"), since: at(2), until: at(4), ..every() }, vec![2, 3]),
+            (Filter { actor: text("' OR 1=1 --"), ..every() }, vec![]),
+        ] {
+            let records = list(&database, &filter).await.unwrap();
+            let times: Vec<_> = records.iter().map(|it| it.at.as_micros()).collect();
+            assert_eq!(times, expected, "{filter:?}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What the database has on a username.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use crate::database::{Database, DatabaseError};
+use crate::policy::{Pattern, PatternAction, Principal, TeamId};
+
+/// What kind of member a username is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// The platform's own connection.
+    Platform,
+    /// A Node-RED instance.
+    Instance,
+    /// A device.
+    Device,
+    /// A client of a team's broker.
+    Client,
+}
+
+impl Kind {
+    /// As stored and printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Platform => "platform",
+            Self::Instance => "instance",
+            Self::Device => "device",
+            Self::Client => "client",
+        }
+    }
+
+    /// The username of a member with this `id` in `team`.
+    pub fn username(self, team: &str, id: &str) -> String {
+        match self {
+            Self::Platform => "forge_platform".to_owned(),
+            Self::Instance => format!("project:{team}:{id}"),
+            Self::Device => format!("device:{team}:{id}"),
+            Self::Client => format!("{id}@{team}"),
+        }
+    }
+}
+
+/// What the database has on a username, as far as a login asks.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub(super) team: Option<TeamId>,
+    pub(super) suspended: bool,
+    pub(super) secret: Option<String>,
+    pub(super) record: OnRecord,
+}
+
+/// What a username alone does not say about its principal.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OnRecord {
+    owner: Option<(String, String)>,
+    patterns: Vec<Pattern>,
+}
+
+impl OnRecord {
+    /// Adds it to a principal made from the username.
+    pub(super) fn complete(&self, principal: &mut Principal) {
+        if let Some((owner_type, owner)) = &self.owner {
+            for (name, value) in [("owner_type", owner_type), ("owner", owner)] {
+                principal
+                    .bindings
+                    .push((Arc::from(name), Arc::from(value.as_str())));
+            }
+        }
+        principal.patterns.clone_from(&self.patterns);
+    }
+
+    pub(super) fn from_row(row: &AnyRow) -> Result<Self, DatabaseError> {
+        let owner_type: Option<String> = row.try_get("owner_type")?;
+        let patterns: String = row.try_get("patterns")?;
+        Ok(Self {
+            owner: owner_type.zip(row.try_get("owner")?),
+            patterns: read_patterns(&patterns)?,
+        })
+    }
+}
+
+/// Looks a username up. Also returns the revision of the tables, in the same query: whoever lets
+/// somebody in by this answer must know the team's members as of then.
+pub(super) async fn find(
+    database: &Database,
+    username: &str,
+) -> Result<(Option<Account>, i64), DatabaseError> {
+    let row = sqlx::query(
+        "SELECT r.value AS revision, p.username, p.team, p.owner_type, p.owner, p.patterns, \
+                p.secret, t.suspended \
+         FROM revision r \
+         LEFT JOIN principal p ON p.username = $1 \
+         LEFT JOIN team t ON t.id = p.team",
+    )
+    .bind(username)
+    .fetch_one(database.pool())
+    .await?;
+    let revision = row.try_get("revision")?;
+    if row.try_get::<Option<String>, _>("username")?.is_none() {
+        return Ok((None, revision));
+    }
+    let team: Option<String> = row.try_get("team")?;
+    let account = Account {
+        team: team.map(|team| team_id(&team)).transpose()?,
+        suspended: row.try_get::<Option<i64>, _>("suspended")? == Some(1),
+        secret: row.try_get("secret")?,
+        record: OnRecord::from_row(&row)?,
+    };
+    Ok((Some(account), revision))
+}
+
+/// A team's id from the database.
+pub(super) fn team_id(text: &str) -> Result<TeamId, DatabaseError> {
+    TeamId::new(text).ok_or_else(|| DatabaseError::Corrupt {
+        what: format!("{text:?} as a team's id"),
+    })
+}
+
+/// A pattern as it is stored and printed: with the keys of `apply`'s files.
+#[derive(Deserialize, Serialize)]
+struct StoredPattern {
+    action: PatternAction,
+    effect: Effect,
+    pattern: String,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Effect {
+    Allow,
+    Deny,
+}
+
+/// Patterns as JSON, with the keys of `apply`'s files.
+pub(crate) fn write_patterns(patterns: &[Pattern]) -> String {
+    let stored: Vec<_> = patterns
+        .iter()
+        .map(|pattern| StoredPattern {
+            action: pattern.action,
+            effect: if pattern.allow {
+                Effect::Allow
+            } else {
+                Effect::Deny
+            },
+            pattern: pattern.filter.to_string(),
+        })
+        .collect();
+    // Text and words only: there is nothing in it that JSON could not hold.
+    serde_json::to_string(&stored).unwrap_or_else(|_| "[]".to_owned())
+}
+
+/// What [`write_patterns`] wrote.
+pub(crate) fn read_patterns(text: &str) -> Result<Vec<Pattern>, DatabaseError> {
+    let stored: Vec<StoredPattern> =
+        serde_json::from_str(text).map_err(|error| DatabaseError::Corrupt {
+            what: format!("a list of patterns ({error})"),
+        })?;
+    let patterns = stored.into_iter().map(|stored| Pattern {
+        action: stored.action,
+        allow: matches!(stored.effect, Effect::Allow),
+        filter: Arc::from(stored.pattern),
+    });
+    Ok(patterns.collect())
+}

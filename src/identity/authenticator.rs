@@ -1,0 +1,333 @@
+//! The judge of logins.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+
+use super::account::{self, Account, OnRecord};
+use super::anonymous::{ANONYMOUS, is_suspended};
+use super::memo::Memo;
+use super::secret::{Scheme, SecretError, Secrets};
+use super::waiting_room::WaitingRoom;
+use super::world::{AtLogin, Members};
+use crate::broker::{Login, Refusal, Verdict};
+use crate::database::{Database, DatabaseError};
+use crate::policy::{Grant, Policy, Principal, TeamId};
+use crate::time::Time;
+
+/// Bounds of the judge.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// A login that is not judged by then is [`Verdict::Undecided`].
+    pub deadline: Duration,
+    /// Most logins that are being judged, waiting included. What each holds is bounded by the
+    /// packet that it came in.
+    pub judging_max: usize,
+    /// Passwords hashed at once; each takes one core and some 19 MiB.
+    pub hashing_at_once: usize,
+    /// Most logins that wait for their password to be hashed.
+    pub hashing_waiting_max: usize,
+    /// Usernames whose last successful password is remembered (hashed).
+    pub memo_capacity: usize,
+    /// A refusal leaves at a multiple of this after the login came in, so that small differences
+    /// in the work done do not show.
+    pub refusal_step: Duration,
+    /// How often to look whether teams have other members.
+    pub members_poll: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            deadline: Duration::from_secs(9),
+            judging_max: 16_384,
+            // Half the cores at most: the shards keep serving while passwords are guessed.
+            hashing_at_once: (cores / 2).max(1),
+            hashing_waiting_max: 256,
+            memo_capacity: 65_536,
+            refusal_step: Duration::from_millis(250),
+            members_poll: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Judges logins against the database. Cheap to clone; runs on an ordinary tokio runtime, never on
+/// a shard's thread.
+#[derive(Clone)]
+pub struct Authenticator {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    database: Database,
+    policy: ArcSwap<Policy>,
+    secrets: Arc<Secrets>,
+    anonymous: HashMap<Arc<str>, TeamId>,
+    settings: Settings,
+    memo: Memo,
+    hashing: WaitingRoom,
+    judging: AtomicUsize,
+    members: Members,
+}
+
+/// A login that is not admitted.
+enum Declined {
+    Refused(Refusal),
+    Undecided(Refusal),
+}
+
+impl From<DatabaseError> for Declined {
+    fn from(error: DatabaseError) -> Self {
+        tracing::warn!(%error, "a login could not be judged");
+        Self::Undecided(Refusal::Unavailable)
+    }
+}
+
+/// Counts one login among those being judged.
+struct Judging<'a>(&'a AtomicUsize);
+
+impl Drop for Judging<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Authenticator {
+    /// `anonymous` says, by listener, which team takes clients that give neither username nor
+    /// password.
+    ///
+    /// # Errors
+    /// Where the system has no randomness.
+    pub fn new(
+        database: Database,
+        policy: Arc<Policy>,
+        secrets: Arc<Secrets>,
+        anonymous: HashMap<Arc<str>, TeamId>,
+        settings: Settings,
+    ) -> Result<Self, SecretError> {
+        let mut memo_key = [0; 32];
+        getrandom::fill(&mut memo_key).map_err(|error| SecretError::Hashing(error.to_string()))?;
+        describe();
+        Ok(Self {
+            inner: Arc::new(Inner {
+                memo: Memo::new(memo_key, settings.memo_capacity),
+                hashing: WaitingRoom::new(settings.hashing_at_once, settings.hashing_waiting_max),
+                judging: AtomicUsize::new(0),
+                members: Members::new(),
+                database,
+                policy: ArcSwap::new(policy),
+                secrets,
+                anonymous,
+                settings,
+            }),
+        })
+    }
+
+    /// Keeps what live grants know of their teams' members up to date, for ever: to be spawned
+    /// beside the broker.
+    pub async fn follow_changes(&self) {
+        let Inner {
+            members, database, ..
+        } = &*self.inner;
+        members
+            .follow(database, self.inner.settings.members_poll)
+            .await;
+    }
+
+    /// Judges a login that came in at `now`. Always answers, by the deadline.
+    pub async fn judge(&self, login: Login, now: Time) -> Verdict {
+        let begun = Instant::now();
+        let Settings {
+            deadline,
+            refusal_step,
+            ..
+        } = self.inner.settings;
+        let judged = tokio::time::timeout(deadline, self.inner.decide(&login, now)).await;
+        drop(login);
+        metrics::histogram!(SECONDS).record(begun.elapsed());
+        match judged {
+            Ok(Ok(grant)) => Verdict::Admit(Arc::new(grant)),
+            Ok(Err(Declined::Refused(refusal))) => {
+                tokio::time::sleep_until(step_after(begun, refusal_step, deadline)).await;
+                Verdict::Refuse(refusal)
+            }
+            Ok(Err(Declined::Undecided(refusal))) => Verdict::Undecided(refusal),
+            Err(_) => Verdict::Undecided(Refusal::Unavailable),
+        }
+    }
+}
+
+impl Inner {
+    async fn decide(&self, login: &Login, now: Time) -> Result<Grant, Declined> {
+        let before = self.judging.fetch_add(1, Ordering::Relaxed);
+        let _judging = Judging(&self.judging);
+        if before >= self.settings.judging_max {
+            return Err(Declined::Undecided(Refusal::Busy));
+        }
+        let grant = match (&login.username, &login.password) {
+            (None, None) => self.anonymous(login, now).await?,
+            (username, password) => {
+                let username = username.as_deref().unwrap_or_default();
+                let password = password.as_deref().unwrap_or_default();
+                self.with_password(username, password).await?
+            }
+        };
+        if grant.accepts_client_id(&login.client_id) {
+            Ok(grant)
+        } else {
+            Err(Declined::Refused(Refusal::ClientId))
+        }
+    }
+
+    async fn with_password(&self, username: &str, password: &[u8]) -> Result<Grant, Declined> {
+        let (account, revision) = self.find(username).await?;
+        let stored = account.as_ref().and_then(|it| it.secret.as_deref());
+        // Whoever is going to be refused whatever the password gets no short cut: it would show.
+        let welcome = account.as_ref().is_some_and(|it| !it.suspended);
+        let matches = self.check(username, password, stored, welcome).await?;
+        let refused = |refusal| Err(Declined::Refused(refusal));
+        match account {
+            None => refused(Refusal::UnknownUser),
+            Some(Account { secret: None, .. }) => refused(Refusal::NoCredential),
+            Some(_) if !matches => refused(Refusal::WrongPassword),
+            Some(account) if account.suspended => refused(Refusal::TeamSuspended),
+            Some(account) => self.grant(username, &account, revision).await,
+        }
+    }
+
+    /// No username that PostgreSQL would choke on is on record.
+    async fn find(&self, username: &str) -> Result<(Option<Account>, i64), Declined> {
+        let username = if username.contains('\0') {
+            ""
+        } else {
+            username
+        };
+        Ok(account::find(&self.database, username).await?)
+    }
+
+    async fn check(
+        &self,
+        username: &str,
+        password: &[u8],
+        stored: Option<&str>,
+        welcome: bool,
+    ) -> Result<bool, Declined> {
+        if Scheme::of(password) == Scheme::Token {
+            return Ok(self.secrets.check(password, stored));
+        }
+        if let Some(stored) = stored
+            && welcome
+            && self.memo.knows(username, password, stored)
+        {
+            return Ok(true);
+        }
+        let Ok(seat) = self.hashing.enter().await else {
+            return Err(Declined::Undecided(Refusal::Busy));
+        };
+        metrics::gauge!(WAITING).set(self.hashing.waiting() as f64);
+        let secrets = Arc::clone(&self.secrets);
+        let (presented, against) = (password.to_vec(), stored.map(str::to_owned));
+        // The seat goes with the work: a login that is given up does not make it stop.
+        let hashed = tokio::task::spawn_blocking(move || {
+            let matches = secrets.check(&presented, against.as_deref());
+            drop(seat);
+            matches
+        });
+        let matches = hashed.await.map_err(|error| {
+            tracing::error!(%error, "hashing a password failed");
+            Declined::Undecided(Refusal::Unavailable)
+        })?;
+        if let Some(stored) = stored
+            && matches
+        {
+            self.memo.learn(username, password, stored);
+        }
+        Ok(matches)
+    }
+
+    async fn grant(
+        &self,
+        username: &str,
+        account: &Account,
+        revision: i64,
+    ) -> Result<Grant, Declined> {
+        let members = match &account.team {
+            Some(team) => Some(self.members.of(&self.database, team, revision).await?),
+            None => None,
+        };
+        let directory = AtLogin {
+            record: &account.record,
+            members,
+        };
+        let policy = self.policy.load();
+        let Some(principal) = policy.principal(username, &directory) else {
+            return Err(unfit(username, "no role of the policy takes this username"));
+        };
+        // The same fact from two sources: the template's reading of the name, and the record.
+        if principal.team != account.team {
+            return Err(unfit(
+                username,
+                "the policy reads another team in it than is on record",
+            ));
+        }
+        policy
+            .grant(principal, &directory)
+            .map_err(|error| unfit(username, &error.to_string()))
+    }
+
+    async fn anonymous(&self, login: &Login, now: Time) -> Result<Grant, Declined> {
+        let Some(team) = self.anonymous.get(&login.peer.listener) else {
+            return Err(Declined::Refused(Refusal::Anonymous));
+        };
+        if is_suspended(&self.database, team, now).await? {
+            return Err(Declined::Refused(Refusal::TeamSuspended));
+        }
+        let directory = AtLogin {
+            record: &OnRecord::default(),
+            members: None,
+        };
+        let principal = Principal {
+            username: Arc::from(format!("{}@{}", ANONYMOUS, team.as_str())),
+            role: Arc::from(ANONYMOUS),
+            team: Some(team.clone()),
+            bindings: Vec::new(),
+            patterns: Vec::new(),
+        };
+        let policy = self.policy.load();
+        policy
+            .grant(principal, &directory)
+            .map_err(|error| unfit(ANONYMOUS, &error.to_string()))
+    }
+}
+
+/// A principal on record with whom the policy can do nothing: the operator's to mend, and not the
+/// client's fault.
+fn unfit(username: &str, why: &str) -> Declined {
+    tracing::error!(username, why, "policy and database do not fit together");
+    Declined::Undecided(Refusal::Unavailable)
+}
+
+/// The next multiple of `step` after `begun`, but not past the deadline.
+fn step_after(begun: Instant, step: Duration, deadline: Duration) -> Instant {
+    let passed = begun.elapsed();
+    let steps = passed.as_micros() / step.as_micros().max(1) + 1;
+    let wait = step.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX));
+    begun + wait.min(deadline)
+}
+
+const SECONDS: &str = "cofferdam_login_seconds";
+const WAITING: &str = "cofferdam_login_hashing_waiting";
+
+fn describe() {
+    metrics::describe_histogram!(
+        SECONDS,
+        metrics::Unit::Seconds,
+        "Time that judging a login took, without the delay of refusals."
+    );
+    metrics::describe_gauge!(WAITING, "Logins that wait for their password to be hashed.");
+}

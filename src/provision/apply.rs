@@ -1,0 +1,242 @@
+//! `cofferdam apply FILE`.
+
+use std::collections::HashMap;
+
+use super::document::{DeclaredMember, DeclaredTeam, Document, Password};
+use super::member::{self, Member, NewMember};
+use super::{Change, ProvisionError, Provisioner, Verb};
+use crate::config::Report;
+use crate::database::Transaction;
+use crate::identity::Kind;
+
+/// What `apply` did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// In the order of the file: teams, instances, devices, clients, the platform.
+    pub changes: Vec<Change>,
+    /// Declared things that were so already.
+    pub unchanged: usize,
+    /// What an operator should know though it was done: one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Hashes that took long to make, by username and by the stored secret that they were made for.
+type Hashed = HashMap<(String, Option<String>), Option<String>>;
+
+impl Provisioner<'_> {
+    /// Brings the database to what `text`, the text of `file`, declares. Hashing takes some twenty
+    /// milliseconds for each password (not token) in plain, also where nothing changes; it is done
+    /// before the transaction, so that nobody waits for it.
+    ///
+    /// # Errors
+    /// [`ProvisionError`]; then nothing was changed.
+    pub async fn apply(&self, file: &str, text: &str) -> Result<Applied, ProvisionError> {
+        let document = Document::parse(file, text, self.policy, self.secrets)?;
+        let hashed = self.hash_ahead(&document).await?;
+        let mut transaction = self.database.begin_administration().await?;
+        let report = Report::new(file);
+        self.check(&mut transaction, &document, &report).await?;
+        report.into_result(())?;
+
+        let mut applied = Applied {
+            changes: Vec::new(),
+            unchanged: 0,
+            notes: Vec::new(),
+        };
+        for team in &document.teams {
+            let change = self.apply_team(&mut transaction, team).await?;
+            applied.count(change);
+        }
+        for declared in &document.members {
+            let change = self
+                .apply_member(&mut transaction, declared, &hashed)
+                .await?;
+            applied.count(change);
+            if declared.kind == Kind::Client && declared.patterns.is_empty() {
+                let username = declared.username();
+                let note = format!("client {username} has no acl: it may do nothing");
+                applied.notes.push(note);
+            }
+        }
+        self.commit(transaction, &applied.changes, "apply").await?;
+        Ok(applied)
+    }
+
+    /// What only the database can say: which teams there are, and whose an owner is.
+    async fn check(
+        &self,
+        transaction: &mut Transaction,
+        document: &Document,
+        report: &Report,
+    ) -> Result<(), ProvisionError> {
+        let mut known: HashMap<&str, bool> = HashMap::new();
+        for team in &document.teams {
+            known.insert(&team.id, true);
+        }
+        for declared in &document.members {
+            let Some(team) = declared.team.as_deref() else {
+                continue;
+            };
+            if !known.contains_key(team) {
+                let name = member::team_name(transaction, team).await?;
+                known.insert(team, name.is_some());
+            }
+            if known.get(team) == Some(&false) {
+                declared.no_team(report);
+            }
+            let owner = declared.owner.as_ref().filter(|it| it.kind == "instance");
+            if let Some(owner) = owner {
+                let here = document.members.iter();
+                let here = here.filter(|it| it.kind == Kind::Instance && it.id == owner.id);
+                let home = match here.last() {
+                    Some(instance) => instance.team.clone(),
+                    None => member::find(transaction, Kind::Instance, "", &owner.id)
+                        .await?
+                        .and_then(|instance| instance.team),
+                };
+                if let Some(home) = home.filter(|home| home != team) {
+                    declared.foreign_owner(report, &home);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply_team(
+        &self,
+        transaction: &mut Transaction,
+        team: &DeclaredTeam,
+    ) -> Result<Option<Change>, ProvisionError> {
+        let (verb, fields) = match member::team_name(transaction, &team.id).await? {
+            Some(name) if name == team.name => return Ok(None),
+            Some(_) => {
+                sqlx::query("UPDATE team SET name = $1 WHERE id = $2")
+                    .bind(&team.name)
+                    .bind(&team.id)
+                    .execute(&mut **transaction)
+                    .await?;
+                (Verb::Change, vec!["name".to_owned()])
+            }
+            None => {
+                member::insert_team(transaction, &team.id, &team.name, self.now_us()).await?;
+                (Verb::Add, Vec::new())
+            }
+        };
+        Ok(Some(Change {
+            verb,
+            what: "team",
+            name: team.id.clone(),
+            team: Some(team.id.clone()),
+            fields,
+        }))
+    }
+
+    async fn apply_member(
+        &self,
+        transaction: &mut Transaction,
+        declared: &DeclaredMember,
+        hashed: &Hashed,
+    ) -> Result<Option<Change>, ProvisionError> {
+        let team = declared.team.as_deref();
+        let id = &declared.id;
+        let there = member::find(transaction, declared.kind, team.unwrap_or_default(), id).await?;
+        let stored = there.as_ref().and_then(|it| it.secret.clone());
+        let username = declared.username();
+        let secret = match hashed.get(&(username.clone(), stored.clone())) {
+            Some(secret) => secret.clone(),
+            // Somebody gave it another password since.
+            None => self.secret_for(&declared.password, stored.as_deref())?,
+        };
+        let fields = match &there {
+            None => Vec::new(),
+            Some(there) => differences(there, declared, secret.as_deref()),
+        };
+        if there.is_some() && fields.is_empty() {
+            return Ok(None);
+        }
+        let new = NewMember {
+            kind: declared.kind,
+            team,
+            id,
+            owner: declared.owner.as_ref(),
+            patterns: &declared.patterns,
+            secret: secret.as_deref(),
+        };
+        let was = there.as_ref().map(|there| there.username.as_str());
+        member::write(transaction, was, &new, self.now_us()).await?;
+        Ok(Some(Change {
+            verb: there.map_or(Verb::Add, |_| Verb::Change),
+            what: declared.kind.as_str(),
+            name: username,
+            team: declared.team.clone(),
+            fields,
+        }))
+    }
+
+    /// Hashes every password off the runtime's threads, against what is stored now.
+    async fn hash_ahead(&self, document: &Document) -> Result<Hashed, ProvisionError> {
+        let mut hashed = Hashed::new();
+        let mut connection = self.database.begin().await?;
+        let mut stored = Vec::with_capacity(document.members.len());
+        for declared in &document.members {
+            let team = declared.team.as_deref().unwrap_or_default();
+            let there = member::find(&mut connection, declared.kind, team, &declared.id).await?;
+            stored.push(there.and_then(|it| it.secret));
+        }
+        connection.rollback().await?;
+        for (declared, stored) in document.members.iter().zip(stored) {
+            let secret = self.secret_for(&declared.password, stored.as_deref())?;
+            hashed.insert((declared.username(), stored), secret);
+            tokio::task::yield_now().await;
+        }
+        Ok(hashed)
+    }
+
+    /// What to store for a declared password, where `stored` is what there is: the same, if it
+    /// matches.
+    fn secret_for(
+        &self,
+        password: &Password,
+        stored: Option<&str>,
+    ) -> Result<Option<String>, ProvisionError> {
+        Ok(match password {
+            Password::None => None,
+            Password::Hash(hash) => Some(hash.clone()),
+            Password::Plain(plain) => match stored {
+                Some(stored) if self.secrets.check(plain.as_bytes(), Some(stored)) => {
+                    Some(stored.to_owned())
+                }
+                _ => Some(self.secrets.hash(plain)?),
+            },
+        })
+    }
+}
+
+impl Applied {
+    fn count(&mut self, change: Option<Change>) {
+        match change {
+            Some(change) => self.changes.push(change),
+            None => self.unchanged += 1,
+        }
+    }
+}
+
+/// The keys in which what is there differs from what is declared.
+fn differences(there: &Member, declared: &DeclaredMember, secret: Option<&str>) -> Vec<String> {
+    let password = match (&there.secret, secret) {
+        (Some(_), None) => "password removed",
+        (None, Some(_)) => "password set",
+        _ => "password",
+    };
+    let team = format!("moved from team {}", there.team.as_deref().unwrap_or("-"));
+    [
+        (there.team != declared.team, team.as_str()),
+        (there.owner != declared.owner, "owner"),
+        (there.patterns != declared.patterns, "acl"),
+        (there.secret.as_deref() != secret, password),
+    ]
+    .into_iter()
+    .filter(|(differs, _)| *differs)
+    .map(|(_, name)| name.to_owned())
+    .collect()
+}

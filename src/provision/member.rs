@@ -1,0 +1,132 @@
+//! Rows of `team` and `principal`, read and written within a transaction.
+
+use sqlx::Row as _;
+
+use super::document::Owner;
+use crate::database::{DatabaseError, Transaction};
+use crate::identity::{Kind, read_patterns, write_patterns};
+use crate::policy::Pattern;
+
+/// A row of `principal`.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) username: String,
+    pub(super) team: Option<String>,
+    pub(super) owner: Option<Owner>,
+    pub(super) patterns: Vec<Pattern>,
+    pub(super) secret: Option<String>,
+}
+
+/// The member that is this kind's `id`, whatever team a machine is in.
+pub(super) async fn find(
+    transaction: &mut Transaction,
+    kind: Kind,
+    team: &str,
+    id: &str,
+) -> Result<Option<Member>, DatabaseError> {
+    let (column, key) = match kind {
+        Kind::Instance | Kind::Device => ("id", id.to_owned()),
+        Kind::Client | Kind::Platform => ("username", kind.username(team, id)),
+    };
+    let sql = format!(
+        "SELECT username, team, owner_type, owner, patterns, secret FROM principal \
+         WHERE kind = $1 AND {column} = $2"
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(kind.as_str())
+        .bind(key)
+        .fetch_optional(&mut **transaction)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let owner_type: Option<String> = row.try_get("owner_type")?;
+    let patterns: String = row.try_get("patterns")?;
+    Ok(Some(Member {
+        username: row.try_get("username")?,
+        team: row.try_get("team")?,
+        owner: match (owner_type.as_deref(), row.try_get("owner")?) {
+            (Some("instance"), Some(id)) => Some(Owner {
+                kind: "instance",
+                id,
+            }),
+            (Some(_), Some(id)) => Some(Owner {
+                kind: "application",
+                id,
+            }),
+            _ => None,
+        },
+        patterns: read_patterns(&patterns)?,
+        secret: row.try_get("secret")?,
+    }))
+}
+
+/// What a member is to become.
+pub(super) struct NewMember<'a> {
+    pub(super) kind: Kind,
+    pub(super) team: Option<&'a str>,
+    pub(super) id: &'a str,
+    pub(super) owner: Option<&'a Owner>,
+    pub(super) patterns: &'a [Pattern],
+    pub(super) secret: Option<&'a str>,
+}
+
+/// Makes a member, or makes the one that has the username `was` into this one.
+pub(super) async fn write(
+    transaction: &mut Transaction,
+    was: Option<&str>,
+    member: &NewMember<'_>,
+    now_us: i64,
+) -> Result<(), sqlx::Error> {
+    let username = member
+        .kind
+        .username(member.team.unwrap_or_default(), member.id);
+    let sql = match was {
+        None => {
+            "INSERT INTO principal (username, team, owner_type, owner, patterns, secret, \
+             changed_us, kind, id, created_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7)"
+        }
+        Some(_) => {
+            "UPDATE principal SET username = $1, team = $2, owner_type = $3, owner = $4, \
+             patterns = $5, secret = $6, changed_us = $7 WHERE kind = $8 AND username = $9"
+        }
+    };
+    sqlx::query(sql)
+        .bind(username)
+        .bind(member.team)
+        .bind(member.owner.map(|owner| owner.kind))
+        .bind(member.owner.map(|owner| owner.id.as_str()))
+        .bind(write_patterns(member.patterns))
+        .bind(member.secret)
+        .bind(now_us)
+        .bind(member.kind.as_str())
+        .bind(was.unwrap_or(member.id))
+        .execute(&mut **transaction)
+        .await
+        .map(drop)
+}
+
+/// A team's name, where there is such a team.
+pub(super) async fn team_name(
+    transaction: &mut Transaction,
+    id: &str,
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("SELECT name FROM team WHERE id = $1")
+        .bind(id)
+        .fetch_optional(&mut **transaction)
+        .await
+}
+
+/// Makes a team.
+pub(super) async fn insert_team(
+    transaction: &mut Transaction,
+    id: &str,
+    name: &str,
+    now_us: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO team (id, name, created_us) VALUES ($1, $2, $3)")
+        .bind(id)
+        .bind(name)
+        .bind(now_us)
+        .execute(&mut **transaction)
+        .await
+        .map(drop)
+}
