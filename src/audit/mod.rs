@@ -14,14 +14,12 @@ mod metric;
 mod record;
 mod sink;
 mod store;
-mod words;
 mod writer;
 
 pub use list::{Filter, list, parse_time, rfc3339};
 pub use record::{Level, Record};
 pub use sink::AuditSink;
 pub use store::insert;
-pub use words::refusal_word;
 pub use writer::{AuditWriter, Finished, Settings, start};
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::words::{cause_word, event_word, refusal_word, version_word};
-use crate::broker::{Event, EventKind, Refusal};
+use crate::broker::{DisconnectCause, Event, EventKind, Refusal};
 use crate::time::{Span, Time};
 use crate::wire::ReasonCode;
 
@@ -109,7 +108,7 @@ impl From<&Event> for Record {
             at: event.at,
             level: team.map_or(Level::Platform, |_| Level::Team),
             team: team.map(text),
-            event: event_word(&event.kind).to_owned(),
+            event: event.kind.as_str().to_owned(),
             actor: who.username.as_deref().map(text),
             client_id: who.client_id.as_deref().map(text),
             remote: Some(who.peer.address.to_string()),
@@ -130,16 +129,18 @@ fn detail(kind: &EventKind) -> Map<String, Value> {
             keep_alive,
             session_expiry,
         } => {
-            put("version", version_word(*version).into());
+            put("version", version.as_str().into());
             put("clean_start", (*clean_start).into());
             put("session_present", (*session_present).into());
             put("keep_alive_s", (*keep_alive).into());
             put("session_expiry_ms", millis(*session_expiry));
         }
         EventKind::ConnectRefused { reason, told } => {
-            put("reason", refusal_word(*reason).into());
-            if let Refusal::Malformed(code) = reason {
-                put("malformed", code_name(*code));
+            put("reason", reason.as_str().into());
+            match reason {
+                Refusal::Malformed(code) => put("malformed", code_name(*code)),
+                Refusal::WebSocket(code) => put("websocket_code", (*code).into()),
+                _ => {}
             }
             put("told", told.map_or(Value::Null, code_name));
             put(
@@ -155,11 +156,19 @@ fn detail(kind: &EventKind) -> Map<String, Value> {
             bytes_in,
             bytes_out,
         } => {
-            let (word, code) = cause_word(*cause);
-            put("cause", word.into());
-            if let Some(code) = code {
-                put("reason", code_name(code));
-                put("reason_code", (code as u8).into());
+            put("cause", cause.as_str().into());
+            match cause {
+                DisconnectCause::Client(code)
+                | DisconnectCause::Protocol(code)
+                | DisconnectCause::Server(code) => {
+                    put("reason", code_name(*code));
+                    put("reason_code", (*code as u8).into());
+                }
+                DisconnectCause::WebSocket(code) => put("websocket_code", (*code).into()),
+                DisconnectCause::Lost
+                | DisconnectCause::KeepAlive
+                | DisconnectCause::TakenOver
+                | DisconnectCause::Tls => {}
             }
             put("duration_ms", millis(*duration));
             put("messages_in", (*messages_in).into());
