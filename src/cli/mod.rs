@@ -7,6 +7,7 @@
 
 mod config;
 mod output;
+mod serve;
 pub mod welcome;
 
 use std::error::Error;
@@ -299,7 +300,7 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, Failure> {
     };
     log_to_stderr(filter);
     match command {
-        Command::Serve => unwritten("serve"), // HOOK: serve::run(&context)
+        Command::Serve => serve::run(&context),
         Command::Apply { file } => unwritten(&format!("apply {}", file.display())), // HOOK: apply::run(&context, &file)
         Command::Team { command } => unwritten(&format!("{command:?}")), // HOOK: team::run(&context, command)
         Command::Client { command } => unwritten(&format!("{command:?}")), // HOOK: client::run(&context, command)

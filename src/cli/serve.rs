@@ -1,0 +1,315 @@
+//! `serve`: starts everything in order, says that it is ready, and stops when it is told to.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use super::welcome::{DemoClient, FirstStart, Welcome};
+use super::{Context, Failure, print};
+use crate::admin::{self, Board, Pages, Readiness};
+use crate::audit::{self, AuditWriter, Finished};
+use crate::config::{CertificateFiles, Config, Transport};
+use crate::database::Database;
+use crate::identity::{self, Authenticator, Secrets, TokenKey};
+use crate::net::clock::Clock;
+use crate::net::server::{ListenerSpec, Parts, Request, Server, Verdicts};
+use crate::net::tls::{self, Development, Made};
+use crate::policy::Policy;
+use crate::provision::Provisioner;
+use crate::team::World;
+
+/// Logins that may wait for a judge; beyond it a new one is closed without CONNACK.
+const LOGINS_WAITING_MAX: usize = 16_384;
+
+/// How often the database is asked whether it is there, for `/readyz`.
+const PING_EVERY: Duration = Duration::from_secs(2);
+
+/// How long a stop waits for the audit to be written.
+const LAST_WORDS: Duration = Duration::from_millis(800);
+
+/// Threads for all that is not the data path: logins, database, HTTP.
+const SERVICE_THREADS: usize = 2;
+
+/// The parts that `/readyz` names.
+const LISTENERS: &str = "listeners";
+const DATABASE: &str = "database";
+
+/// Serves until SIGINT or SIGTERM.
+///
+/// # Errors
+/// What could not be opened, read or bound, with what to do about it.
+pub fn run(context: &Context) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SERVICE_THREADS)
+        .thread_name("services")
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let code = runtime.block_on(serve(&context.config));
+    // A password that is just being hashed is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(config: &Config) -> Result<ExitCode, Failure> {
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!(source = %config.source, "configuration read");
+    let clock = Clock::start();
+    let policy = Arc::new(policy(config)?);
+
+    let prometheus = admin::metrics::install().map_err(failed)?;
+    let readiness = Arc::new(Readiness::starting(&[LISTENERS, DATABASE]));
+    let board = Board::default();
+    let pages = Pages {
+        prometheus,
+        board: board.clone(),
+        readiness: Arc::clone(&readiness),
+    };
+    let (stop_admin, admin_address) = serve_admin(config, pages).await?;
+
+    tracing::info!(url = %config.database.url, "opening the database");
+    let database = Database::open(config.database.url.expose(), &Default::default())
+        .await
+        .map_err(failed)?;
+    readiness.ready(DATABASE);
+    tokio::spawn(watch_database(database.clone(), Arc::clone(&readiness)));
+
+    let variable = std::env::var(TokenKey::VARIABLE).ok();
+    let key = TokenKey::load(&config.data_dir, variable.as_deref()).map_err(failed)?;
+    let secrets = Arc::new(Secrets::new(key).map_err(failed)?);
+    let provisioner = Provisioner {
+        database: &database,
+        secrets: &secrets,
+        policy: &policy,
+        actor: "first start",
+        now: clock.now(),
+    };
+    let first_start = provisioner.first_start().await.map_err(failed)?;
+
+    let judge = Authenticator::new(
+        database.clone(),
+        Arc::clone(&policy),
+        secrets,
+        anonymous_teams(config),
+        identity::Settings::default(),
+    )
+    .map_err(failed)?;
+    let (sink, writer) = audit::start(database.clone(), Default::default()).map_err(failed)?;
+
+    let (listeners, ca) = listeners(config)?;
+    let (requests, waiting) = mpsc::channel(LOGINS_WAITING_MAX);
+    let server = Server::start(Parts {
+        world: Arc::new(World::new(config.limits.clone(), policy)),
+        reporters: (0..config.shards.get()).map(|_| board.reporter()).collect(),
+        listeners,
+        clock,
+        judge: requests,
+        record: Arc::new(move |event| sink.record(event)),
+    })
+    .map_err(failed)?;
+    tokio::spawn(judge_logins(judge, waiting, server.verdicts(), clock));
+    readiness.ready(LISTENERS);
+
+    let bound = as_bound(config, &server, admin_address);
+    let first_start = first_start.map(demo);
+    let welcome = Welcome {
+        config: &bound,
+        ca: ca.as_deref(),
+        first_start: first_start.as_ref(),
+    };
+    print(&welcome.to_string())?;
+
+    let signal = told_to_stop().await.map_err(failed)?;
+    tracing::info!(signal, "stopping");
+    readiness.not_ready(LISTENERS, "the broker is stopping");
+    stop(server, writer, database).await;
+    let _ = stop_admin.send(());
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The policy file of the configuration, or the built-in one.
+fn policy(config: &Config) -> Result<Policy, Failure> {
+    match &config.policy.file {
+        None => Policy::flowfuse().map_err(failed),
+        Some(file) => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))?;
+            Policy::parse(&file.display().to_string(), &text)
+                .map_err(|error| Failure::Usage(error.to_string()))
+        }
+    }
+}
+
+/// Opens the admin pages first, so that progress can be watched.
+async fn serve_admin(
+    config: &Config,
+    pages: Pages,
+) -> Result<(oneshot::Sender<()>, SocketAddr), Failure> {
+    let bind = config.admin.bind;
+    let listener = TcpListener::bind(bind)
+        .await
+        .map_err(|error| failed(format!("[admin] cannot use {bind}: {error}")))?;
+    let address = listener.local_addr().map_err(failed)?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let until = async { drop(stopped.await) };
+        if let Err(error) = admin::serve(listener, pages, until).await {
+            tracing::error!(%error, "health and metrics are no longer served");
+        }
+    });
+    Ok((stop, address))
+}
+
+async fn watch_database(database: Database, readiness: Arc<Readiness>) {
+    let mut every = tokio::time::interval(PING_EVERY);
+    loop {
+        every.tick().await;
+        match database.ping().await {
+            Ok(()) => readiness.ready(DATABASE),
+            Err(error) => readiness.not_ready(DATABASE, error.to_string()),
+        }
+    }
+}
+
+/// Which listeners take clients without a name, and for which team.
+fn anonymous_teams(config: &Config) -> HashMap<Arc<str>, crate::policy::TeamId> {
+    let named = config.listeners.iter().filter_map(|listener| {
+        let team = listener.anonymous_team.clone()?;
+        Some((Arc::clone(&listener.name), team))
+    });
+    named.collect()
+}
+
+/// The listeners as the server wants them, and the development CA where one of them uses it.
+fn listeners(config: &Config) -> Result<(Vec<ListenerSpec>, Option<PathBuf>), Failure> {
+    let development = development(config)?;
+    let mut specs = Vec::with_capacity(config.listeners.len());
+    for listener in &config.listeners {
+        let files = listener.certificate.as_ref();
+        let files = files.or(development.as_ref().map(|development| &development.files));
+        let tls = match (listener.transport.is_tls(), files) {
+            (true, Some(files)) => Some(tls_config(files, listener.transport)?),
+            _ => None,
+        };
+        specs.push(ListenerSpec {
+            name: Arc::clone(&listener.name),
+            bind: listener.bind,
+            tls,
+            websocket: listener.websocket.clone().map(Arc::new),
+        });
+    }
+    Ok((specs, development.map(|development| development.ca)))
+}
+
+fn tls_config(
+    files: &CertificateFiles,
+    transport: Transport,
+) -> Result<Arc<rustls::ServerConfig>, Failure> {
+    tls::server_config(files, transport).map_err(failed)
+}
+
+/// The development certificate, where a listener needs it.
+fn development(config: &Config) -> Result<Option<Development>, Failure> {
+    let needs = |listener: &crate::config::Listener| {
+        listener.transport.is_tls() && listener.certificate.is_none()
+    };
+    if !config.listeners.iter().any(needs) {
+        return Ok(None);
+    }
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let hostname = hostname
+        .as_deref()
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    let development =
+        Development::prepare(&config.data_dir, hostname, SystemTime::now()).map_err(failed)?;
+    match development.made {
+        Made::Nothing => {}
+        Made::Server => tracing::info!("development certificate renewed; its CA is the same"),
+        Made::Authority => {
+            tracing::info!(ca = %development.ca.display(), "development CA and certificate made");
+        }
+    }
+    Ok(Some(development))
+}
+
+/// Judges logins as they come, each in a task of its own; the judge bounds their number.
+async fn judge_logins(
+    judge: Authenticator,
+    mut waiting: mpsc::Receiver<Request>,
+    verdicts: Verdicts,
+    clock: Clock,
+) {
+    let members = judge.clone();
+    tokio::spawn(async move { members.follow_changes().await });
+    while let Some(Request { shard, login }) = waiting.recv().await {
+        let (judge, verdicts) = (judge.clone(), verdicts.clone());
+        tokio::spawn(async move {
+            let conn = login.conn;
+            let verdict = judge.judge(*login, clock.now()).await;
+            verdicts.give(shard, conn, verdict);
+        });
+    }
+}
+
+/// The configuration with the addresses that the system chose.
+fn as_bound(config: &Config, server: &Server, admin: SocketAddr) -> Config {
+    let mut bound = config.clone();
+    bound.admin.bind = admin;
+    for (listener, (_, address)) in bound.listeners.iter_mut().zip(server.addresses()) {
+        listener.bind = *address;
+    }
+    bound
+}
+
+fn demo(made: crate::provision::FirstStart) -> FirstStart {
+    let [subscriber, publisher] = made.clients.map(|client| DemoClient {
+        username: client.username,
+        password: client.password,
+    });
+    FirstStart {
+        team: made.team.to_owned(),
+        publisher,
+        subscriber,
+    }
+}
+
+/// Waits for SIGINT (Ctrl-C) or SIGTERM, and names it.
+async fn told_to_stop() -> std::io::Result<&'static str> {
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    Ok(tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    })
+}
+
+/// Tells every client to go, then writes down that they went.
+async fn stop(server: Server, writer: AuditWriter, database: Database) {
+    if tokio::task::spawn_blocking(move || server.stop())
+        .await
+        .is_err()
+    {
+        tracing::error!("the shards did not stop in order");
+    }
+    if writer.finish(LAST_WORDS).await == Finished::Incomplete {
+        tracing::error!("the last audit events could not be written");
+    }
+    let _ = tokio::time::timeout(LAST_WORDS, database.close()).await;
+}
+
+fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+    Failure::Failed(error.into())
+}
