@@ -171,7 +171,8 @@ fn clients_that_trust_the_ca_connect_by_every_name_and_version() {
 fn alpn_is_optional_but_must_fit_where_it_is_used() {
     let dir = tempfile::tempdir().expect("a directory");
     let made = Development::prepare(dir.path(), None, SystemTime::now()).expect("made");
-    let cases: [(Transport, &[&[u8]], Option<&[u8]>); 4] = [
+    type Case = (Transport, &'static [&'static [u8]], Option<&'static [u8]>);
+    let cases: [Case; 4] = [
         (Transport::Tls, &[], None),
         (Transport::Wss, &[], None),
         (Transport::Wss, &[b"h2", b"http/1.1"], Some(b"http/1.1")),
