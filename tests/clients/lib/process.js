@@ -5,6 +5,9 @@ import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { within } from './deadline.js';
 
+// A test file that is stopped from outside still ends what it started.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+
 /** A TCP port on the loopback address that nobody listens on right now. */
 export async function freePort() {
   const server = createServer();
