@@ -23,8 +23,8 @@ test: needs ## Install what the tests need where it is missing, then run all of 
 	scripts/with-postgres.sh $(MAKE) --no-print-directory test-rust test-clients
 
 .PHONY: test-rust
-test-rust: ## Run the tests that need nothing but Rust
-	cargo test --locked
+test-rust: ## Run the Rust tests; those that need PostgreSQL too, where there is one
+	cargo test --locked -- $(if $(COFFERDAM_TEST_POSTGRES),--include-ignored)
 
 .PHONY: test-clients
 test-clients: ## Run the tests with real clients and components against a debug build

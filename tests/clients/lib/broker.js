@@ -1,7 +1,7 @@
 // Starts the broker under test: the binary that COFFERDAM_BIN names (or what cargo built), in a
 // directory of its own, with its own configuration, ports and world.
 
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { eventually } from './deadline.js';
@@ -17,7 +17,8 @@ export function binary() {
   const candidates = process.env.COFFERDAM_BIN
     ? [process.env.COFFERDAM_BIN]
     : ['release', 'debug'].map((profile) => join(target, profile, 'cofferdam'));
-  const found = candidates.map((path) => resolve(ROOT, path)).find(existsSync);
+  const built = candidates.map((path) => resolve(ROOT, path)).filter(existsSync);
+  const [found] = built.sort((one, other) => statSync(other).mtimeMs - statSync(one).mtimeMs); // the newest
   if (!found) throw new Error(`no broker at ${candidates.join(' or ')}: build it or set COFFERDAM_BIN`);
   return found;
 }
@@ -67,11 +68,7 @@ export class Broker {
     this.#daemon = new Daemon('cofferdam', binary(), ['serve', '--config', 'cofferdam.toml'], {
       cwd: this.directory, env: this.#env,
     });
-    await eventually('ready broker', async () => {
-      if (this.#daemon.code !== undefined) return true;
-      return (await fetch(this.admin('/readyz'))).ok;
-    }, 20_000);
-    if (this.#daemon.code !== undefined) throw new Error(`the broker ended with ${this.#daemon.code}\n${this.log}`);
+    await this.#daemon.ready(this.admin('/readyz'));
   }
 
   /** The broker's process id. */

@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
-import { within } from './deadline.js';
+import { eventually, within } from './deadline.js';
 
 // A test file that is stopped from outside still ends what it started.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
@@ -80,6 +80,14 @@ export class Daemon {
 
   get pid() {
     return this.#child.pid;
+  }
+
+  /** Waits until `url` answers with success; fails at once if the program ends before that. */
+  ready(url, ms = 30_000) {
+    const answers = eventually(`success from ${url}`, async () => this.code !== undefined || (await fetch(url)).ok, ms);
+    return answers.then(() => {
+      if (this.code !== undefined) throw new Error(`${this.name} ended with ${this.code}\n${this.#log}`);
+    });
   }
 
   /** Calls back for every whole line on its standard output. */
