@@ -176,7 +176,7 @@ describe('a WebSocket that is not for MQTT is refused', () => {
   for (const [name, status, reason, path, headers] of cases) {
     test(name, async () => {
       const seen = await refusal({
-        event: 'connect_refused', detail: { reason }, metric: ['cofferdam_connects_refused_total', { reason }],
+        event: 'connect_refused', detail: { reason }, metric: ['cofferdam_websocket_refused_total', { listener: 'wss', status: String(status) }],
         act: () => handshake(path, headers),
       });
       assert.equal(seen, status);
@@ -191,7 +191,7 @@ describe('a WebSocket that is not for MQTT is refused', () => {
 
   test('a text frame', async () => {
     const seen = await refusal({
-      event: 'connect_refused', detail: { reason: 'text_frame' }, metric: ['cofferdam_connects_refused_total', { reason: 'text_frame' }],
+      event: 'connect_refused', detail: { reason: 'text_frame' }, metric: ['cofferdam_websocket_closed_total', { listener: 'wss', code: '1003' }],
       act: async () => {
         const socket = new WebSocket(broker.url('wss'), 'mqtt', { ca: broker.ca });
         await within(new Promise((resolve, reject) => { socket.once('open', resolve).once('error', reject); }), 'WebSocket');
