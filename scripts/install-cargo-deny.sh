@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs cargo-deny where it is missing, in the version that deny.toml is written for. It is built
-# from crates.io (about two minutes on two cores): the wheel on PyPI is of 2023 and cannot read
-# today's package ids.
+# from source (about two minutes on two cores): the Python package that brings a binary is of 2023
+# and cannot read today's package ids.
 set -euo pipefail
 
 version=0.20.2
