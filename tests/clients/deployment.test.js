@@ -4,8 +4,7 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { cpSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import yaml from 'js-yaml';
@@ -13,15 +12,14 @@ import mqtt from 'mqtt';
 import { ROOT, binary } from './lib/broker.js';
 import { eventually } from './lib/deadline.js';
 import { exchange, expectedExchange } from './lib/exchange.js';
-import { Daemon, freePort, run } from './lib/process.js';
+import { Daemon, freePort, run, temporaryDirectory } from './lib/process.js';
 
 const read = (path) => readFileSync(join(ROOT, path), 'utf8');
 const compose = yaml.load(read('docker-compose.yml'));
 const dashboards = readdirSync(join(ROOT, 'config/grafana/dashboards')).map((name) => JSON.parse(read(`config/grafana/dashboards/${name}`)));
-const directory = mkdtempSync(join(tmpdir(), 'cofferdam-deployment-'));
+const directory = temporaryDirectory('deployment');
 const secrets = join(directory, 'secrets');
 before(() => run(join(ROOT, 'scripts/make-secrets.sh'), [secrets]));
-after(() => rmSync(directory, { recursive: true, force: true }));
 
 /** The variables in one of the files that make-secrets.sh made. */
 const variables = (name) => Object.fromEntries(readFileSync(join(secrets, name), 'utf8').trim().split('\n').map((line) => {

@@ -2,17 +2,15 @@
 // that it prints, pasted as they are.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import mqtt from 'mqtt';
 import { binary } from './lib/broker.js';
 import { within } from './lib/deadline.js';
-import { Daemon, freePort } from './lib/process.js';
+import { Daemon, freePort, temporaryDirectory } from './lib/process.js';
 
-const directory = mkdtempSync(join(tmpdir(), 'cofferdam-first-start-'));
-after(() => rmSync(directory, { recursive: true, force: true }));
+const directory = temporaryDirectory('first-start');
 
 let ports;
 before(async () => { ports = { mqtts: await freePort(), wss: await freePort(), admin: await freePort() }; });

@@ -1,12 +1,11 @@
 // Starts the broker under test: the binary that COFFERDAM_BIN names (or what cargo built), in a
 // directory of its own, with its own configuration, ports and world.
 
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { eventually } from './deadline.js';
 import { parseMetrics, sum } from './metrics.js';
-import { Daemon, freePort, run } from './process.js';
+import { Daemon, freePort, run, temporaryDirectory } from './process.js';
 import { makeWorld, provisioning, TEAM_SUSPENDED } from './world.js';
 
 export const ROOT = resolve(import.meta.dirname, '../../..');
@@ -43,7 +42,7 @@ export async function startBroker(options = {}) {
 export class Broker {
   world = makeWorld();
   ports = {};
-  directory = mkdtempSync(join(tmpdir(), 'cofferdam-test-'));
+  directory = temporaryDirectory('broker');
   #daemon;
   #env;
 
@@ -129,7 +128,6 @@ export class Broker {
   /** Drains and stops the broker; fails unless it ends by itself and well. */
   async stop() {
     const code = await this.#daemon.stop('SIGINT', 5_000);
-    rmSync(this.directory, { recursive: true, force: true });
     if (code !== 0) throw new Error(`the broker ended with ${code}\n${this.log}`);
     if (/panicked at/.test(this.log)) throw new Error(`the broker panicked\n${this.log}`);
   }

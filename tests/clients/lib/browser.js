@@ -1,16 +1,15 @@
 // Headless Chromium that trusts exactly one certificate authority: the broker's.
 
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
-import { run } from './process.js';
+import { run, temporaryDirectory } from './process.js';
 
 const MQTT_BUNDLE = join(import.meta.dirname, '../node_modules/mqtt/dist/mqtt.min.js');
 
 /** A browser with a fresh profile; close it with `close()`. */
 export async function startBrowser(caFile) {
-  const home = mkdtempSync(join(tmpdir(), 'cofferdam-browser-'));
+  const home = temporaryDirectory('browser');
   const database = join(home, '.pki/nssdb');
   mkdirSync(database, { recursive: true });
   await run('certutil', ['-d', `sql:${database}`, '-N', '--empty-password']);
@@ -33,9 +32,6 @@ export async function startBrowser(caFile) {
       await page.addScriptTag({ path: MQTT_BUNDLE });
       return page;
     },
-    async close() {
-      await browser.close();
-      rmSync(home, { recursive: true, force: true });
-    },
+    close: () => browser.close(),
   };
 }

@@ -3,12 +3,11 @@
 // Its flow is the same everywhere: what is posted to it over HTTP goes out through a link node, and
 // what a link node hears is told on standard output, in order, one line each.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Inbox, eventually } from './deadline.js';
-import { Daemon, freePort } from './process.js';
+import { Daemon, freePort, temporaryDirectory } from './process.js';
 
 const RED = join(import.meta.dirname, '../node_modules/node-red/red.js');
 
@@ -44,7 +43,7 @@ export async function startRuntime(options) {
 class Runtime {
   /** What its link nodes heard and what its nodes failed with: `{at, kind, payload, from}`. */
   inbox;
-  #directory = mkdtempSync(join(tmpdir(), 'cofferdam-node-red-'));
+  #directory = temporaryDirectory('node-red');
   #port;
   #daemon;
 
@@ -104,7 +103,6 @@ module.exports.functionGlobalContext = {
 
   async stop() {
     await this.#daemon.stop('SIGTERM');
-    rmSync(this.#directory, { recursive: true, force: true });
   }
 }
 

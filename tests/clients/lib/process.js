@@ -1,12 +1,22 @@
 // Other programs: run to their end, or kept running until the test is over.
 
 import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { eventually, within } from './deadline.js';
 
 // A test file that is stopped from outside still ends what it started.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+
+/** A new directory that is gone when this process ends. */
+export function temporaryDirectory(name) {
+  const path = mkdtempSync(join(tmpdir(), `cofferdam-${name}-`));
+  process.on('exit', () => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
 
 /** A TCP port on the loopback address that nobody listens on right now. */
 export async function freePort() {
