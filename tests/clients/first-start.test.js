@@ -2,13 +2,13 @@
 // that it prints, pasted as they are.
 
 import assert from 'node:assert/strict';
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import mqtt from 'mqtt';
 import { binary } from './lib/broker.js';
 import { within } from './lib/deadline.js';
-import { Daemon, freePort, temporaryDirectory } from './lib/process.js';
+import { Daemon, freePort, run, temporaryDirectory } from './lib/process.js';
 
 const directory = temporaryDirectory('first-start');
 
@@ -39,24 +39,32 @@ function printedCommand(log, program) {
 
 test('the first start shows commands that work when they are pasted, and stops within a second', async () => {
   const broker = await start();
+  await broker.printed(/Ctrl-C stops it/);
   const subscribe = printedCommand(broker.log, 'mosquitto_sub');
   const publish = printedCommand(broker.log, 'mosquitto_pub');
-  assert.match(broker.log, /mqtt\.connect/, 'no MQTT.js snippet');
 
   // -d, to see when the subscription is granted; stdbuf, to see it at once through a pipe
   const sub = new Daemon('mosquitto_sub', 'bash', ['-c', `exec stdbuf -oL ${subscribe} -d`], { cwd: directory });
   await sub.printed(/Subscribed \(mid: \d+\): \d/);
-  const pub = new Daemon('mosquitto_pub', 'bash', ['-c', `${publish} -d`], { cwd: directory });
-  await pub.printed(/sending PUBLISH/);
-  await sub.printed(/received PUBLISH/);
+  await run('bash', ['-c', publish], { cwd: directory });
+  await sub.printed(/^hello\/world Hello, Cofferdam$/m);
+
+  const [script] = broker.log.match(/^ *import mqtt from 'mqtt'\n(?: {6}.*\n)+/m) ?? [];
+  assert.ok(script, `no MQTT.js snippet in\n${broker.log}`);
+  writeFileSync(join(directory, 'hello.mjs'), script);
+  symlinkSync(join(import.meta.dirname, 'node_modules'), join(directory, 'node_modules'));
+  const hello = new Daemon('hello.mjs', process.execPath, ['hello.mjs'], { cwd: directory });
+  await hello.printed(/^hello\/js Hello from MQTT\.js$/m);
+  await sub.printed(/^hello\/js Hello from MQTT\.js$/m);
 
   const password = subscribe.match(/-P '?([^' ]+)/)[1];
   const started = Date.now();
-  assert.equal(await broker.stop('SIGINT'), 0); // with a client still connected
+  assert.equal(await broker.stop('SIGINT'), 0); // with two clients still connected
   assert.ok(Date.now() - started < 1_000, `stopped in ${Date.now() - started} ms`);
-  await sub.stop('SIGKILL');
+  await Promise.all([sub.stop('SIGKILL'), hello.stop('SIGKILL')]);
 
   const again = await start();
+  await again.printed(/Ctrl-C stops it/);
   assert.ok(!again.log.includes(password), 'the password is shown a second time');
   assert.equal(await again.stop('SIGTERM'), 0);
 });
