@@ -46,7 +46,7 @@ test('a page of another origin gets no WebSocket, and the refusal is on record',
   }), broker.url('wss'));
   await page.close();
   assert.equal(code, 1006); // what a browser tells a script about any failed handshake
-  const record = await broker.audited('refused origin', ({ event, detail }) => event === 'connect_refused' && detail.reason === 'origin');
+  const record = await broker.audited('refused origin', ({ event, detail }) => event === 'connect_refused' && detail.websocket_code === 403);
   assert.equal(record.listener, 'wss');
   await eventually('count of the refusal', async () => await refused() === counted + 1);
 });
