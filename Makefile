@@ -1,0 +1,56 @@
+# Every chore of the project. `make help` lists them.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help
+help: ## Show what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the broker as it is shipped (target/release/cofferdam)
+	cargo build --release --locked
+
+.PHONY: run
+run: ## Start the broker on its embedded defaults, data in ./data
+	cargo run --release --locked
+
+.PHONY: test
+test: needs ## Install what the tests need where it is missing, then run all of them
+	scripts/with-postgres.sh $(MAKE) --no-print-directory test-rust test-clients
+
+.PHONY: test-rust
+test-rust: ## Run the Rust tests; those that need PostgreSQL too, where there is one
+	cargo test --locked -- $(if $(COFFERDAM_TEST_POSTGRES),--include-ignored)
+
+.PHONY: test-clients
+test-clients: ## Run the tests with real clients and components against a debug build
+	cargo build --locked
+	cd tests/clients && COFFERDAM_BIN="$(abspath $(TARGET_DIR))/debug/cofferdam" npm test
+
+.PHONY: needs
+needs: ## Install what the tests of real components need (Debian packages when root)
+	scripts/install-test-needs.sh
+
+.PHONY: check
+check: ## Formatting, lints, and what may be in the dependency tree
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	scripts/install-cargo-deny.sh
+	cargo deny --locked check bans licenses sources
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt
+
+.PHONY: secrets
+secrets: ## Make the passwords that docker-compose.yml reads, in ./secrets
+	scripts/make-secrets.sh
+
+.PHONY: clean
+clean: ## Remove what was built and installed for tests; ./data and ./secrets stay
+	cargo clean
+	rm -rf tests/clients/node_modules tests/clients/.venv
