@@ -25,4 +25,6 @@ pub use words::refusal_word;
 pub use writer::{AuditWriter, Finished, Settings, start};
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod tests;

@@ -153,12 +153,24 @@ impl Authenticator {
         match judged {
             Ok(Ok(grant)) => Verdict::Admit(Arc::new(grant)),
             Ok(Err(Declined::Refused(refusal))) => {
-                tokio::time::sleep_until(step_after(begun, refusal_step, deadline)).await;
+                let departure = departure(begun.elapsed(), refusal_step, deadline);
+                tokio::time::sleep_until(begun + departure).await;
                 Verdict::Refuse(refusal)
             }
             Ok(Err(Declined::Undecided(refusal))) => Verdict::Undecided(refusal),
             Err(_) => Verdict::Undecided(Refusal::Unavailable),
         }
+    }
+}
+
+#[cfg(test)]
+impl Authenticator {
+    pub(super) fn being_judged(&self) -> usize {
+        self.inner.judging.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn waiting_for_hashing(&self) -> usize {
+        self.inner.hashing.waiting()
     }
 }
 
@@ -312,12 +324,11 @@ fn unfit(username: &str, why: &str) -> Declined {
     Declined::Undecided(Refusal::Unavailable)
 }
 
-/// The next multiple of `step` after `begun`, but not past the deadline.
-fn step_after(begun: Instant, step: Duration, deadline: Duration) -> Instant {
-    let passed = begun.elapsed();
+/// When after its arrival a refusal leaves: the next multiple of `step`, but not past the deadline.
+pub(super) fn departure(passed: Duration, step: Duration, deadline: Duration) -> Duration {
     let steps = passed.as_micros() / step.as_micros().max(1) + 1;
-    let wait = step.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX));
-    begun + wait.min(deadline)
+    let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+    step.saturating_mul(steps).min(deadline)
 }
 
 const SECONDS: &str = "cofferdam_login_seconds";
