@@ -1,1 +1,103 @@
-//! To be written.
+//! HTTP for operators and orchestrators: health and metrics, on an address of its own.
+//!
+//! | path | answer |
+//! | --- | --- |
+//! | `/healthz` | 200 while the process serves HTTP |
+//! | `/readyz` | 200, or 503 and what is waited for, as JSON |
+//! | `/metrics` | Prometheus' text format |
+//!
+//! Runs on the ordinary runtime, never on a shard. `cli::serve` starts it; shards report to its
+//! [`Board`], and whoever opens a listener or loses the database says so to [`Readiness`].
+
+mod latency;
+pub mod metrics;
+mod readiness;
+mod snapshot;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+
+pub use latency::Latency;
+pub use readiness::Readiness;
+pub use snapshot::{Board, Reporter, Snapshot};
+
+/// How often samples that nobody scrapes are folded together.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// The version of the text format, as Prometheus asks for it.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What the pages show.
+#[derive(Clone)]
+pub struct Pages {
+    /// What [`metrics::install`] gave.
+    pub prometheus: PrometheusHandle,
+    /// What the shards count.
+    pub board: Board,
+    /// Whether the broker is ready.
+    pub readiness: Arc<Readiness>,
+}
+
+/// Serves `pages` until `stop` ends and requests under way are answered.
+///
+/// # Errors
+/// The listener failed.
+pub async fn serve(
+    listener: TcpListener,
+    pages: Pages,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let prometheus = pages.prometheus.clone();
+    let upkeep = async move {
+        let mut tick = tokio::time::interval(UPKEEP);
+        loop {
+            tick.tick().await;
+            prometheus.run_upkeep();
+        }
+    };
+    let served = axum::serve(listener, router(pages)).with_graceful_shutdown(stop);
+    tokio::select! {
+        result = served.into_future() => result,
+        () = upkeep => Ok(()),
+    }
+}
+
+/// The pages as a router.
+pub fn router(pages: Pages) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics_page))
+        .with_state(pages)
+}
+
+async fn readyz(State(pages): State<Pages>) -> Response {
+    let waiting_for = pages.readiness.waiting_for();
+    let ready = waiting_for.is_empty();
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body = serde_json::json!({ "ready": ready, "waiting_for": waiting_for });
+    (status, Json(body)).into_response()
+}
+
+async fn metrics_page(State(pages): State<Pages>) -> Response {
+    let latency = pages.board.publish();
+    let mut text = pages.prometheus.render();
+    latency.render(&metrics::ROUTING_DURATION, &mut text);
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response()
+}
+
+#[cfg(test)]
+mod tests;

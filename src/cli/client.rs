@@ -1,93 +1,53 @@
-//! `cofferdam client`: make, list, rotate and revoke the clients of teams.
+//! `client`: make, list, rotate and revoke the clients of teams.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::output::{CommandError, Output};
+use super::answer::Answer;
+use super::store::{failed, with_store};
+use super::{Action, ClientAdd, ClientCommand, Context, Failure};
 use crate::policy::{Pattern, PatternAction};
 use crate::provision::{ClientEntry, Provisioner};
 
-/// Subcommands of `cofferdam client`.
-#[derive(clap::Subcommand, Clone, Debug)]
-pub enum ClientCommand {
-    /// Make a client; prints its password, once
-    #[command(after_help = "Examples:\n  \
-        cofferdam client add alice@aTeam00001\n  \
-        cofferdam client add meter@aTeam00001 --allow publish=meter/# --deny publish=meter/secret/#\n\n\
-        Patterns count from the team's own topics: meter/# is ff/v1/<team>/c/meter/#.")]
-    Add {
-        /// `<name>@<team>`; also the client id that it must use
-        client: String,
-        /// What it may do, as ACTION=PATTERN; ACTION is publish, subscribe or both. Without --allow
-        /// and --deny: both=#, everything among the team's own topics
-        #[arg(long, value_name = "ACTION=PATTERN", value_parser = acl)]
-        allow: Vec<(PatternAction, String)>,
-        /// What it may not do whatever --allow says
-        #[arg(long, value_name = "ACTION=PATTERN", value_parser = acl)]
-        deny: Vec<(PatternAction, String)>,
-    },
-    /// List the clients
-    #[command(after_help = "Example: cofferdam client list --team aTeam00001")]
-    List {
-        /// Of this team only
-        #[arg(long)]
-        team: Option<String>,
-    },
-    /// Give a client a new password, printed once; the old one ends at once
-    #[command(after_help = "Example: cofferdam client rotate alice@aTeam00001")]
-    Rotate {
-        /// `<name>@<team>`
-        client: String,
-    },
-    /// Remove a client
-    #[command(after_help = "Example: cofferdam client revoke alice@aTeam00001")]
-    Revoke {
-        /// `<name>@<team>`
-        client: String,
-    },
+pub(super) fn run(context: &Context, command: &ClientCommand) -> Result<ExitCode, Failure> {
+    with_store(context, async |store, answer| {
+        carry_out(command, &store.provisioner(), answer).await
+    })
 }
 
-/// Runs `cofferdam client …`.
-///
-/// # Errors
-/// [`CommandError`]; then nothing was changed.
-pub async fn run(
+pub(crate) async fn carry_out(
     command: &ClientCommand,
     provisioner: &Provisioner<'_>,
-    output: &mut Output<'_>,
-) -> Result<(), CommandError> {
+    answer: &mut Answer<'_>,
+) -> Result<(), Failure> {
     match command {
-        ClientCommand::Add {
-            client,
-            allow,
-            deny,
-        } => {
-            let patterns = patterns(allow, deny);
-            let (change, password) = provisioner.client_add(client, &patterns).await?;
-            output.password(&change, &password)?;
+        ClientCommand::Add(add) => {
+            let made = provisioner.client_add(&add.username, &patterns(add)).await;
+            let (change, password) = made?;
+            answer.password(&change, &password).map_err(failed)
         }
-        ClientCommand::Rotate { client } => {
-            let (change, password) = provisioner.client_rotate(client).await?;
-            output.password(&change, &password)?;
+        ClientCommand::Rotate { username } => {
+            let (change, password) = provisioner.client_rotate(username).await?;
+            answer.password(&change, &password).map_err(failed)
         }
-        ClientCommand::Revoke { client } => {
-            let change = provisioner.client_revoke(client).await?;
-            output.change(Some(&change))?;
+        ClientCommand::Revoke { username } => {
+            let change = provisioner.client_revoke(username).await?;
+            answer.change(Some(&change)).map_err(failed)
         }
         ClientCommand::List { team } => {
-            let clients = ClientEntry::list(provisioner.database, team.as_deref()).await?;
-            list(&clients, output)?;
+            let clients = ClientEntry::list(provisioner.database, team.as_deref()).await;
+            list(&clients.map_err(failed)?, answer).map_err(failed)
         }
     }
-    Ok(())
 }
 
-fn list(clients: &[ClientEntry], output: &mut Output<'_>) -> Result<(), CommandError> {
-    if output.json {
+fn list(clients: &[ClientEntry], answer: &mut Answer<'_>) -> std::io::Result<()> {
+    if answer.json {
         for client in clients {
             let acl: Vec<_> = client.patterns.iter().map(pattern_json).collect();
-            output.line(json!({
+            answer.line(json!({
                 "username": client.username,
                 "team": client.team,
                 "acl": acl,
@@ -114,37 +74,29 @@ fn list(clients: &[ClientEntry], output: &mut Output<'_>) -> Result<(), CommandE
             ]
         })
         .collect();
-    Ok(output.table(&["CLIENT", "CAN LOG IN", "MAY", "CHANGED"], &rows)?)
+    answer.table(&["CLIENT", "CAN LOG IN", "MAY", "CHANGED"], &rows)
 }
 
 /// Everything, where nothing was asked for: `client add` alone gives a client that works.
-fn patterns(allow: &[(PatternAction, String)], deny: &[(PatternAction, String)]) -> Vec<Pattern> {
-    let pattern = |allow, action, filter: &str| Pattern {
-        action,
-        allow,
-        filter: Arc::from(filter),
-    };
-    if allow.is_empty() && deny.is_empty() {
-        return vec![pattern(true, PatternAction::Both, "#")];
+fn patterns(add: &ClientAdd) -> Vec<Pattern> {
+    if add.allow.is_empty() && add.deny.is_empty() {
+        return vec![pattern(true, &(Action::Both, "#".to_owned()))];
     }
-    let allowed = allow
-        .iter()
-        .map(|(action, filter)| pattern(true, *action, filter));
-    let denied = deny
-        .iter()
-        .map(|(action, filter)| pattern(false, *action, filter));
+    let allowed = add.allow.iter().map(|entry| pattern(true, entry));
+    let denied = add.deny.iter().map(|entry| pattern(false, entry));
     allowed.chain(denied).collect()
 }
 
-fn acl(text: &str) -> Result<(PatternAction, String), String> {
-    let (action, filter) = text.split_once('=').ok_or("write ACTION=PATTERN")?;
-    let action = match action {
-        "publish" => PatternAction::Publish,
-        "subscribe" => PatternAction::Subscribe,
-        "both" => PatternAction::Both,
-        _ => return Err(format!("{action:?} is not publish, subscribe or both")),
-    };
-    Ok((action, filter.to_owned()))
+fn pattern(allow: bool, (action, filter): &(Action, String)) -> Pattern {
+    Pattern {
+        action: match action {
+            Action::Publish => PatternAction::Publish,
+            Action::Subscribe => PatternAction::Subscribe,
+            Action::Both => PatternAction::Both,
+        },
+        allow,
+        filter: Arc::from(filter.as_str()),
+    }
 }
 
 fn action_word(action: PatternAction) -> &'static str {

@@ -1,7 +1,367 @@
-//! One file a subcommand.
+//! The command line: what there is to call, and which file answers it.
+//!
+//! Every subcommand has a file of its own with `run`, which takes the [`Context`] and its
+//! arguments from here. What it prints goes to standard output, what it logs to standard error.
+//! Exit codes: 0 done; 1 failed, or what was compared differs; 2 the command line or the
+//! configuration is wrong.
 
-pub mod apply;
-pub mod audit;
-pub mod client;
-pub mod output;
-pub mod team;
+mod answer;
+pub(crate) mod apply;
+pub(crate) mod audit;
+pub(crate) mod client;
+mod config;
+mod output;
+mod store;
+pub(crate) mod team;
+pub mod welcome;
+
+#[cfg(test)]
+pub(crate) use answer::Answer;
+
+use std::error::Error;
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, ConfigErrors};
+pub use output::print;
+
+/// An MQTT broker that keeps teams apart and puts every connection on record.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Example:\n  cofferdam --config cofferdam.toml")]
+pub struct CommandLine {
+    /// The configuration file [default: cofferdam.toml where it exists, else the built-in one].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON for machines instead of text for people.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do; serve where left out.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the broker (the default).
+    #[command(after_help = "Example:\n  cofferdam serve --config cofferdam.toml")]
+    Serve,
+    /// Make teams, instances, devices and clients as a TOML file says, and print what changed.
+    #[command(after_help = "Example:\n  cofferdam apply teams.toml")]
+    Apply {
+        /// The file; a mistake in it changes nothing at all.
+        file: PathBuf,
+    },
+    /// Make, list, suspend, resume and remove teams.
+    #[command(after_help = "Example:\n  cofferdam team add acme --name \"Acme Ltd\"")]
+    Team {
+        /// What to do.
+        #[command(subcommand)]
+        command: TeamCommand,
+    },
+    /// Make, list, rotate and revoke clients of teams.
+    #[command(
+        after_help = "Example:\n  cofferdam client add sensor@acme --allow publish=sensors/#"
+    )]
+    Client {
+        /// What to do.
+        #[command(subcommand)]
+        command: ClientCommand,
+    },
+    /// Explain and test what the policy decides.
+    #[command(
+        after_help = "Example:\n  cofferdam policy explain sensor@acme publish ff/v1/acme/c/sensors/1"
+    )]
+    Policy {
+        /// What to do.
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
+    /// Read the audit store.
+    #[command(after_help = "Example:\n  cofferdam audit list --team acme --since 2026-11-01")]
+    Audit {
+        /// What to do.
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// Check the configuration.
+    #[command(after_help = "Example:\n  cofferdam config check --config cofferdam.toml")]
+    Config {
+        /// What to do.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+/// `team …`
+#[derive(Debug, Subcommand)]
+pub enum TeamCommand {
+    /// Make a team.
+    #[command(after_help = "Example:\n  cofferdam team add acme --name \"Acme Ltd\"")]
+    Add {
+        /// As it stands in topics and usernames.
+        id: String,
+        /// For people [default: the id].
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// List all teams.
+    #[command(after_help = "Example:\n  cofferdam team list --json")]
+    List,
+    /// Refuse a team's logins and end its connections.
+    #[command(after_help = "Example:\n  cofferdam team suspend acme")]
+    Suspend {
+        /// Which team.
+        id: String,
+    },
+    /// Let a suspended team in again.
+    #[command(after_help = "Example:\n  cofferdam team resume acme")]
+    Resume {
+        /// Which team.
+        id: String,
+    },
+    /// Remove a team with its credentials; its audit records stay.
+    #[command(after_help = "Example:\n  cofferdam team remove acme")]
+    Remove {
+        /// Which team.
+        id: String,
+    },
+}
+
+/// `client …`
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Make a client and show its password once.
+    #[command(
+        after_help = "Example:\n  cofferdam client add sensor@acme --allow publish=sensors/# --deny publish=sensors/secret/#"
+    )]
+    Add(ClientAdd),
+    /// List clients.
+    #[command(after_help = "Example:\n  cofferdam client list --team acme")]
+    List {
+        /// Only this team's.
+        #[arg(long)]
+        team: Option<String>,
+    },
+    /// Give a client a new password and show it once.
+    #[command(after_help = "Example:\n  cofferdam client rotate sensor@acme")]
+    Rotate {
+        /// NAME@TEAM
+        username: String,
+    },
+    /// Remove a client and its credential.
+    #[command(after_help = "Example:\n  cofferdam client revoke sensor@acme")]
+    Revoke {
+        /// NAME@TEAM
+        username: String,
+    },
+}
+
+/// `client add`
+#[derive(Debug, Args)]
+pub struct ClientAdd {
+    /// NAME@TEAM
+    pub username: String,
+    /// What it may do: publish, subscribe or both, and a topic filter, without the mount. May be
+    /// repeated [default, without any --allow or --deny: both=#].
+    #[arg(long, value_name = "ACTION=PATTERN", value_parser = acl)]
+    pub allow: Vec<(Action, String)>,
+    /// What it may not do, whatever is allowed. May be repeated.
+    #[arg(long, value_name = "ACTION=PATTERN", value_parser = acl)]
+    pub deny: Vec<(Action, String)>,
+}
+
+/// What an entry of a client's list is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Action {
+    /// Publishing.
+    Publish,
+    /// Subscribing.
+    Subscribe,
+    /// Either.
+    Both,
+}
+
+/// `policy …`
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Say whether a user may publish to a topic or subscribe to a filter, and by which rule.
+    #[command(
+        after_help = "Example:\n  cofferdam policy explain sensor@acme publish ff/v1/acme/c/sensors/1"
+    )]
+    Explain {
+        /// As it logs in.
+        username: String,
+        /// What it wants.
+        #[arg(value_enum)]
+        action: Access,
+        /// The topic or filter, mount included.
+        topic: String,
+    },
+    /// Compare decisions with a file: username, action, topic, allow or deny, parted by tabs.
+    #[command(after_help = "Example:\n  cofferdam policy test expectations.tsv")]
+    Test {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// What somebody wants to do with a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Access {
+    /// Send to it.
+    Publish,
+    /// Receive from it.
+    Subscribe,
+}
+
+/// `audit …`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// List events, the latest last.
+    #[command(
+        after_help = "Example:\n  cofferdam audit list --team acme --event connect_refused --since 2026-11-01T12:00:00Z"
+    )]
+    List(AuditList),
+}
+
+/// `audit list`
+#[derive(Debug, Args)]
+pub struct AuditList {
+    /// Only this team's events.
+    #[arg(long)]
+    pub team: Option<String>,
+    /// Only events of this kind.
+    #[arg(long)]
+    pub event: Option<String>,
+    /// Only of this client id.
+    #[arg(long)]
+    pub client: Option<String>,
+    /// Only by this username, or by this person at the command line.
+    #[arg(long)]
+    pub username: Option<String>,
+    /// Not before this time: RFC 3339, a date, or how long ago (90s, 15m, 2h, 7d).
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Before this time: likewise.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// At most so many, the latest of them.
+    #[arg(long, default_value_t = 100)]
+    pub limit: u32,
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the configuration in force, or everything that is wrong with it.
+    #[command(after_help = "Example:\n  cofferdam config check --config cofferdam.toml")]
+    Check,
+}
+
+/// What every subcommand is given.
+#[derive(Debug)]
+pub struct Context {
+    /// Read and checked.
+    pub config: Config,
+    /// Print JSON.
+    pub json: bool,
+}
+
+/// Why a subcommand did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration is wrong: exit code 2.
+    #[error("the configuration is wrong:\n{0}")]
+    Config(#[from] ConfigErrors),
+    /// The command line, or a file that it names, is wrong: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// It was tried and failed: exit code 1.
+    #[error(transparent)]
+    Failed(#[from] Box<dyn Error + Send + Sync>),
+}
+
+/// Runs what the process's command line asks for.
+pub fn run() -> ExitCode {
+    let line = CommandLine::parse();
+    let json = line.json;
+    match dispatch(line) {
+        Ok(code) => code,
+        Err(failure) => {
+            output::failure(&failure, json);
+            failure.exit_code()
+        }
+    }
+}
+
+fn dispatch(line: CommandLine) -> Result<ExitCode, Failure> {
+    let config = Config::load(line.config.as_deref(), std::env::vars_os())?;
+    let context = Context {
+        config,
+        json: line.json,
+    };
+    let command = line.command.unwrap_or(Command::Serve);
+    let filter = match command {
+        Command::Serve => &context.config.log.filter,
+        _ => "warn",
+    };
+    log_to_stderr(filter);
+    match command {
+        Command::Serve => unwritten("serve"), // HOOK: serve::run(&context)
+        Command::Apply { file } => apply::run(&context, &file),
+        Command::Team { command } => team::run(&context, &command),
+        Command::Client { command } => client::run(&context, &command),
+        Command::Policy { command } => unwritten(&format!("{command:?}")), // HOOK: policy::run(&context, command)
+        Command::Audit { command } => audit::run(&context, &command),
+        Command::Config {
+            command: ConfigCommand::Check,
+        } => config::check(&context),
+    }
+}
+
+/// Stands where a subcommand will be.
+fn unwritten(command: &str) -> Result<ExitCode, Failure> {
+    Err(Failure::Usage(format!("not in this build: {command}")))
+}
+
+/// One line an event, compact, in colour where somebody looks on.
+fn log_to_stderr(filter: &str) {
+    // The configuration was checked to hold a filter; `info` is for the case that it changed since.
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .compact()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+}
+
+/// `publish=sensors/#`
+fn acl(text: &str) -> Result<(Action, String), String> {
+    let (action, pattern) = text
+        .split_once('=')
+        .ok_or("write ACTION=PATTERN, such as publish=sensors/#")?;
+    let action = Action::from_str(action, false)
+        .map_err(|_| format!("{action:?} is none of publish, subscribe, both"))?;
+    if pattern.is_empty() {
+        return Err("the pattern is empty".to_owned());
+    }
+    Ok((action, pattern.to_owned()))
+}
+
+impl Failure {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Config(_) | Self::Usage(_) => 2,
+            Self::Failed(_) => 1,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

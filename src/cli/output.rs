@@ -1,102 +1,48 @@
-//! How the subcommands that read and change the database answer: for people or for programs.
+//! Standard output and standard error, for people and for machines.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write as _};
 
-use serde_json::Value;
+use super::Failure;
 
-use crate::database::DatabaseError;
-use crate::provision::{Change, ProvisionError};
-
-/// Where a command's answer goes, and in which form.
-pub struct Output<'a> {
-    /// For programs: one JSON document a line.
-    pub json: bool,
-    /// Standard output, or a test's buffer.
-    pub to: &'a mut dyn Write,
+/// Prints `text` to standard output, ended with a line end. Nobody reading on (`| head`) is no
+/// failure.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let written = write!(out, "{text}{end}").and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(Box::new(error)))
+        }
+        _ => Ok(()),
+    }
 }
 
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-pub enum CommandError {
-    /// An argument that makes no sense.
-    #[error("{0}")]
-    Argument(String),
-    /// A file that cannot be read.
-    #[error("cannot read {path}: {source}")]
-    File {
-        /// The file.
-        path: std::path::PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The change was refused.
-    #[error(transparent)]
-    Provision(#[from] ProvisionError),
-    /// The database.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// The answer could not be written.
-    #[error("cannot write the answer: {0}")]
-    Output(#[from] io::Error),
-}
-
-impl Output<'_> {
-    /// One line.
-    pub(super) fn line(&mut self, text: impl std::fmt::Display) -> io::Result<()> {
-        writeln!(self.to, "{text}")
-    }
-
-    /// A change, or that there was none.
-    pub(super) fn change(&mut self, change: Option<&Change>) -> io::Result<()> {
-        match (self.json, change) {
-            (true, Some(change)) => self.line(change.to_json()),
-            (true, None) => self.line(Value::Null),
-            (false, Some(change)) => self.line(change),
-            (false, None) => self.line("nothing to change"),
-        }
-    }
-
-    /// A client's change with its new password.
-    pub(super) fn password(&mut self, change: &Change, password: &str) -> io::Result<()> {
-        if self.json {
-            let mut json = change.to_json();
-            json["username"] = Value::from(change.name.as_str());
-            json["password"] = Value::from(password);
-            return self.line(json);
-        }
-        self.line(change)?;
-        self.line(format_args!("username  {}", change.name))?;
-        self.line(format_args!("client id {}", change.name))?;
-        self.line(format_args!("password  {password}"))?;
-        self.line("The password is stored as a hash only: it cannot be shown again.")
-    }
-
-    /// A table with a headline; what does not fit is not cut.
-    pub(super) fn table(&mut self, head: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-        let width = |column: usize| {
-            let cells = rows.iter().filter_map(|row| row.get(column));
-            let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
-            widest.max(head.get(column).map_or(0, |name| name.len()))
-        };
-        let widths: Vec<_> = (0..head.len()).map(width).collect();
-        let head: Vec<_> = head.iter().map(|&name| name.to_owned()).collect();
-        for row in std::iter::once(&head).chain(rows) {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(&widths) {
-                line.push_str(&format!("{cell:width$}  "));
+/// Says why something failed: text to standard error, or, with `--json`, an object to standard
+/// output.
+pub(super) fn failure(failure: &Failure, json: bool) {
+    if json {
+        let object = match failure {
+            Failure::Config(errors) => {
+                let problems: Vec<_> = errors
+                    .problems
+                    .iter()
+                    .map(|problem| {
+                        serde_json::json!({
+                            "place": problem.place, "key": problem.key, "what": problem.what,
+                        })
+                    })
+                    .collect();
+                serde_json::json!({ "error": "configuration", "problems": problems })
             }
-            self.line(line.trim_end())?;
-        }
-        Ok(())
-    }
-}
-
-/// A cell's text. What a client sent may hold control characters; a terminal must not obey them.
-pub(super) fn cell(text: Option<&str>) -> String {
-    let text = text.unwrap_or("-");
-    if text.chars().any(char::is_control) {
-        text.escape_debug().to_string()
+            other => serde_json::json!({ "error": other.to_string() }),
+        };
+        // Standard output may be gone: nothing is left to say it to.
+        let _ = print(&object.to_string());
     } else {
-        text.to_owned()
+        let _ = writeln!(io::stderr(), "cofferdam: {failure}");
     }
 }

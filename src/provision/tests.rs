@@ -6,8 +6,7 @@ use sqlx::Row as _;
 
 use super::*;
 use crate::audit::{Filter, Record, list};
-use crate::cli::output::Output;
-use crate::cli::{apply, audit, client, team};
+use crate::cli::{Answer, AuditList, ClientCommand, TeamCommand, apply, audit, client, team};
 use crate::database::testing::{TestDatabase, each_database};
 use crate::identity::TokenKey;
 
@@ -360,10 +359,10 @@ each_database! {
         let office = Office::open(&database);
         let made = office.at(1).first_start().await.unwrap().unwrap();
         assert_eq!(made.team, "demo");
-        let [alice, bob] = &made.clients;
-        assert_eq!([&alice.username, &bob.username], ["alice@demo", "bob@demo"]);
-        assert_ne!(alice.password, bob.password);
-        for client in &made.clients {
+        let clients = [&made.publisher, &made.subscriber];
+        assert_eq!(clients.map(|it| it.username.as_str()), ["sensor@demo", "viewer@demo"]);
+        assert_ne!(made.publisher.password, made.subscriber.password);
+        for client in clients {
             let stored = office.secret(&client.username).await;
             assert!(office.matches(&client.password, stored.as_deref()));
             assert!(!format!("{made:?}").contains(&client.password));
@@ -377,25 +376,22 @@ each_database! {
     async fn the_commands_answer_for_people_and_for_programs(database) {
         let office = Office::open(&database);
         let at = office.at(1_000_000);
-        let file = database.folder().join("world.toml");
-        std::fs::write(&file, WORLD).unwrap();
-        let args = apply::ApplyArgs { file };
         let answer = async |json: bool, what: &str| {
             let mut text = Vec::new();
-            let mut output = Output { json, to: &mut text };
+            let mut answer = Answer { json, to: &mut text };
             match what {
-                "apply" => apply::run(&args, &at, &mut output).await,
-                "teams" => team::run(&team::TeamCommand::List, &at, &mut output).await,
+                "apply" => apply::apply("world.toml", WORLD, &at, &mut answer).await,
+                "teams" => team::carry_out(&TeamCommand::List, &at, &mut answer).await,
                 "clients" => {
-                    let list = client::ClientCommand::List { team: None };
-                    client::run(&list, &at, &mut output).await
+                    let list = ClientCommand::List { team: None };
+                    client::carry_out(&list, &at, &mut answer).await
                 }
                 "rotate" => {
-                    let rotate = client::ClientCommand::Rotate { client: "alice@a".to_owned() };
-                    client::run(&rotate, &at, &mut output).await
+                    let rotate = ClientCommand::Rotate { username: "alice@a".to_owned() };
+                    client::carry_out(&rotate, &at, &mut answer).await
                 }
                 _ => {
-                    let list = audit::AuditCommand::List(audit::ListArgs {
+                    let list = AuditList {
                         team: Some("a".to_owned()),
                         event: Some("client_add".to_owned()),
                         client: None,
@@ -403,8 +399,8 @@ each_database! {
                         since: Some("5s".to_owned()),
                         until: None,
                         limit: 5,
-                    });
-                    audit::run(&list, at.database, at.now, &mut output).await
+                    };
+                    audit::show(&list, at.database, at.now, &mut answer).await
                 }
             }
             .unwrap();
