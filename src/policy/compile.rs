@@ -257,7 +257,6 @@ impl Source<'_> {
             topics.push(compiled.map_err(|fault| self.error(topic, key, fault))?);
         }
         Ok(Rule {
-            line: self.line(at),
             allow,
             action,
             topics: topics.into(),

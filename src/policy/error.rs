@@ -158,6 +158,12 @@ pub enum GrantError {
     /// A binding that could not stand as a level of a topic.
     #[error("the value of {0} cannot stand in a topic")]
     Binding(Arc<str>),
+    /// More patterns than a principal can have.
+    #[error("a client has at most {limit} patterns")]
+    TooManyPatterns {
+        /// The most there can be.
+        limit: usize,
+    },
     /// One of the principal's own patterns is no filter.
     #[error("the pattern {pattern} is not a topic filter: {error}")]
     Pattern {

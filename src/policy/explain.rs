@@ -3,13 +3,9 @@
 //! Asks the same questions as [`Grant`] does, and of the rules that did not apply, how near they
 //! came. Not on the data path.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
-use serde::Serialize;
-
 use super::Policy;
 use super::document::Reach;
+use super::explanation::{Considered, Explanation, RuleReference};
 use super::grant::{Asked, Decision, Grant, Ruling};
 use super::members::Directory;
 use super::principal::{Action, Pattern};
@@ -19,62 +15,6 @@ use crate::topic::{SharedFilter, TopicFilter, TopicName, relation};
 
 /// How many rules that did not apply are named.
 const NEAREST: usize = 3;
-
-/// The path to a decision.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Explanation {
-    /// Who asked.
-    pub username: String,
-    /// The role of that username, where there is one.
-    pub role: Option<String>,
-    /// The team, where there is one.
-    pub team: Option<String>,
-    /// What the other variables stand for.
-    pub bindings: BTreeMap<String, String>,
-    /// What was asked.
-    pub action: Action,
-    /// The topic or filter as the client would write it, `$share/…` included.
-    pub asked: String,
-    /// The full name or filter that was decided on, mount included.
-    pub topic: String,
-    /// The share group, where there is one.
-    pub group: Option<String>,
-    /// What was decided.
-    pub ruling: Ruling,
-    /// Why, in one sentence.
-    pub reason: String,
-    /// The rule that decided.
-    pub rule: Option<RuleReference>,
-    /// Where no rule applied: those that came nearest, the nearest first.
-    pub considered: Vec<Considered>,
-}
-
-/// A rule and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RuleReference {
-    /// The role it belongs to.
-    pub role: String,
-    /// Its index, as in [`Decision::rule`].
-    pub index: usize,
-    /// What it says.
-    pub text: String,
-    /// The operator's note on it.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub note: String,
-    /// The policy file; `None` for one of the principal's own patterns.
-    pub file: Option<String>,
-    /// The line in that file.
-    pub line: Option<u32>,
-}
-
-/// A rule that did not apply.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Considered {
-    /// The rule.
-    pub rule: RuleReference,
-    /// Why it did not apply.
-    pub why: String,
-}
 
 impl Policy {
     /// Decides as at a login under this username, and says why. The topic or filter is as the
@@ -104,6 +44,8 @@ impl Grant {
         let mut explanation =
             Explanation::refused(&self.principal.username, action, asked, String::new());
         explanation.role = Some(self.role.name.to_string());
+        explanation.role_about = self.role.about.to_string();
+        explanation.role_at = format!("{}:{}", self.role.file, self.role.line);
         explanation.team = self.team().map(|team| team.as_str().to_owned());
         let bound = self.role.variables.iter().zip(&self.values).skip(2);
         explanation.bindings = bound
@@ -148,7 +90,7 @@ impl Grant {
         into.ruling = decision.ruling;
         into.rule = decision
             .rule
-            .and_then(|index| self.reference(usize::from(index)));
+            .and_then(|index| self.reference(usize::from(index), action, &Asked::new(self, &full)));
         into.reason = match decision {
             Decision {
                 ruling: Ruling::Allow,
@@ -200,7 +142,7 @@ impl Grant {
         found.sort_by_key(|(nearness, index, _)| (usize::MAX - nearness, *index));
         found.truncate(NEAREST);
         let considered = found.into_iter().filter_map(|(_, index, why)| {
-            let rule = self.reference(index)?;
+            let rule = self.reference(index, action, &asked)?;
             Some(Considered { rule, why })
         });
         considered.collect()
@@ -232,11 +174,7 @@ impl Grant {
         if action == Action::Subscribe && asked.any(rule, Template::overlaps) {
             return Some((RELATED + 1, PARTLY.to_owned()));
         }
-        let alike = rule
-            .topics
-            .iter()
-            .filter(|topic| topic.rooted == asked.rooted);
-        let nearest = alike.max_by_key(|topic| topic.agreement(&asked.levels, asked.bound))?;
+        let nearest = closest(action, rule, asked).filter(|topic| topic.rooted == asked.rooted)?;
         let agreement = nearest.agreement(&asked.levels, asked.bound);
         let place = if asked.rooted {
             self.root().matches('/').count() + agreement
@@ -281,15 +219,17 @@ impl Grant {
         Some((0, "does not match".to_owned()))
     }
 
-    fn reference(&self, index: usize) -> Option<RuleReference> {
+    /// The rule or pattern of this index, with the one of its topics that is closest.
+    fn reference(&self, index: usize, action: Action, asked: &Asked<'_>) -> Option<RuleReference> {
         if let Some(rule) = self.role.rules.get(index) {
+            let topic = closest(action, rule, asked)?;
             return Some(RuleReference {
                 role: self.role.name.to_string(),
                 index,
-                text: self.describe(rule),
+                text: self.describe(rule, topic),
                 note: rule.note.to_string(),
                 file: Some(self.role.file.to_string()),
-                line: Some(rule.topics.first().map_or(rule.line, |topic| topic.line)),
+                line: Some(topic.line),
             });
         }
         let pattern = self.principal.patterns.get(index - self.role.rules.len())?;
@@ -309,10 +249,9 @@ impl Grant {
         })
     }
 
-    fn describe(&self, rule: &Rule) -> String {
+    fn describe(&self, rule: &Rule, topic: &Template) -> String {
         let effect = if rule.allow { "allow" } else { "deny" };
-        let topics: Vec<&str> = rule.topics.iter().map(|topic| &*topic.written).collect();
-        let mut text = format!("{effect} {} {}", rule.action.as_str(), topics.join(", "));
+        let mut text = format!("{effect} {} {}", rule.action.as_str(), topic.written);
         if !rule.shares.is_empty() {
             let shares: Vec<&str> = rule.shares.iter().map(super::text::Text::as_str).collect();
             text += &format!(" (also shared in {})", shares.join(", "));
@@ -328,6 +267,27 @@ impl Grant {
     }
 }
 
+/// Of a rule's topics, the first that decides; where none does, the one that comes nearest.
+fn closest<'a>(action: Action, rule: &'a Rule, asked: &Asked<'_>) -> Option<&'a Template> {
+    let relates = match action {
+        Action::Publish => Template::matches,
+        Action::Subscribe => Template::contains,
+    };
+    let nearness = |topic: &&Template| {
+        let alike = topic.rooted == asked.rooted;
+        let decides = alike && relates(topic, &asked.levels, asked.bound);
+        let meets = alike && topic.overlaps(&asked.levels, asked.bound);
+        (
+            decides,
+            meets,
+            alike,
+            topic.agreement(&asked.levels, asked.bound),
+        )
+    };
+    // Of several that are as near, `max_by_key` takes the last, and the first is meant.
+    rule.topics.iter().rev().max_by_key(nearness)
+}
+
 const PARTLY: &str = "allows only a part of this filter: subscribe to no more than that";
 
 fn not_shared(group: Option<&str>) -> String {
@@ -335,76 +295,4 @@ fn not_shared(group: Option<&str>) -> String {
         "may not be shared in the group `{}`",
         group.unwrap_or_default()
     )
-}
-
-impl Explanation {
-    fn refused(username: &str, action: Action, asked: &str, reason: String) -> Self {
-        Self {
-            username: username.to_owned(),
-            role: None,
-            team: None,
-            bindings: BTreeMap::new(),
-            action,
-            asked: asked.to_owned(),
-            topic: asked.to_owned(),
-            group: None,
-            ruling: Ruling::Deny,
-            reason,
-            rule: None,
-            considered: Vec::new(),
-        }
-    }
-}
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ruling = match self.ruling {
-            Ruling::Allow => "allow",
-            Ruling::AllowChecked => "allow, each delivery checked",
-            Ruling::Deny => "deny",
-        };
-        writeln!(
-            f,
-            "{ruling}: {} {} {}",
-            self.username,
-            self.action.as_str(),
-            self.asked
-        )?;
-        writeln!(f, "  because {}", self.reason)?;
-        if let Some(rule) = &self.rule {
-            writeln!(f, "    {rule}")?;
-        }
-        for considered in &self.considered {
-            writeln!(f, "    {}", considered.rule)?;
-            writeln!(f, "      {}", considered.why)?;
-        }
-        let Some(role) = &self.role else {
-            return Ok(());
-        };
-        write!(f, "  role {role}")?;
-        if let Some(team) = &self.team {
-            write!(f, ", team = {team}")?;
-        }
-        for (name, value) in &self.bindings {
-            write!(f, ", {name} = {value}")?;
-        }
-        writeln!(f)?;
-        if self.topic != self.asked {
-            writeln!(f, "  decided on {}", self.topic)?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for RuleReference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let (Some(file), Some(line)) = (&self.file, self.line) {
-            write!(f, "{file}:{line}: ")?;
-        }
-        f.write_str(&self.text)?;
-        if !self.note.is_empty() {
-            write!(f, " ({})", self.note)?;
-        }
-        Ok(())
-    }
 }

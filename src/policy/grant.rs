@@ -6,7 +6,7 @@ use super::document::{Overlap, Reach};
 use super::error::GrantError;
 use super::members::TeamMembers;
 use super::principal::{Action, Pattern, Principal, TeamId};
-use super::role::{Role, Rule, TEAM, USERNAME, permits};
+use super::role::{MAX_PATTERNS, Role, Rule, TEAM, USERNAME, permits};
 use super::template::{Bound, Levels, Template};
 use crate::topic::{TopicFilter, TopicName, relation};
 
@@ -83,6 +83,11 @@ impl Grant {
             }
         }
         if role.pattern_shares.is_some() {
+            if principal.patterns.len() > MAX_PATTERNS {
+                return Err(GrantError::TooManyPatterns {
+                    limit: MAX_PATTERNS,
+                });
+            }
             for pattern in &principal.patterns {
                 TopicFilter::parse(&pattern.filter, u16::MAX, u16::MAX).map_err(|error| {
                     let pattern = Arc::clone(&pattern.filter);

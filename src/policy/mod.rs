@@ -16,6 +16,7 @@ mod document;
 mod error;
 mod expectation;
 mod explain;
+mod explanation;
 mod grant;
 mod members;
 mod namespace;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 
 pub use error::{Fault, GrantError, PolicyError};
 pub use expectation::{Difference, ExpectationError, Expectations};
-pub use explain::{Considered, Explanation, RuleReference};
+pub use explanation::{Considered, Explanation, RuleReference};
 pub use grant::{Decision, Grant, Ruling};
 pub use members::{Directory, TeamMembers};
 pub use namespace::{Namespace, Owner};

@@ -10,6 +10,8 @@ use super::text::{Slot, Text, Values};
 
 /// Most rules of one role: a grant keeps one bit for each.
 pub(super) const MAX_RULES: usize = 64;
+/// Most patterns of one principal's own: each decision may look at all of them.
+pub(super) const MAX_PATTERNS: usize = 1000;
 /// Most variables of one role.
 pub(super) const MAX_VARIABLES: usize = 32;
 /// Every role's first variable.
@@ -40,7 +42,6 @@ pub(super) struct Role {
 
 #[derive(Debug)]
 pub(super) struct Rule {
-    pub(super) line: u32,
     pub(super) allow: bool,
     pub(super) action: PatternAction,
     pub(super) topics: Box<[Template]>,
@@ -57,10 +58,6 @@ pub(super) struct Condition {
 }
 
 impl Role {
-    pub(super) fn slot(&self, name: &str) -> Option<usize> {
-        self.variables.iter().position(|known| **known == *name)
-    }
-
     /// One bit for each rule whose conditions hold for these values.
     pub(super) fn active_rules(&self, values: &Values) -> u64 {
         let bits = self.rules.iter().enumerate().map(|(index, rule)| {
