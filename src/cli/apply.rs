@@ -14,7 +14,13 @@ use crate::provision::{Change, Provisioner};
 pub(super) fn run(context: &Context, file: &PathBuf) -> Result<ExitCode, Failure> {
     let text = read(file)?;
     with_store(context, async |store, answer| {
-        apply(&file.display().to_string(), &text, &store.provisioner(), answer).await
+        apply(
+            &file.display().to_string(),
+            &text,
+            &store.provisioner(),
+            answer,
+        )
+        .await
     })
 }
 

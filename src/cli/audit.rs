@@ -46,7 +46,15 @@ pub(crate) async fn show(
     }
     let rows: Vec<_> = records.iter().map(row).collect();
     let head = [
-        "TIME", "LEVEL", "TEAM", "EVENT", "ACTOR", "CLIENT ID", "REMOTE", "LISTENER", "DETAIL",
+        "TIME",
+        "LEVEL",
+        "TEAM",
+        "EVENT",
+        "ACTOR",
+        "CLIENT ID",
+        "REMOTE",
+        "LISTENER",
+        "DETAIL",
     ];
     answer.table(&head, &rows).map_err(failed)
 }

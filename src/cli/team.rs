@@ -29,7 +29,9 @@ pub(crate) async fn carry_out(
 }
 
 async fn list(provisioner: &Provisioner<'_>, answer: &mut Answer<'_>) -> Result<(), Failure> {
-    let teams = TeamEntry::list(provisioner.database).await.map_err(failed)?;
+    let teams = TeamEntry::list(provisioner.database)
+        .await
+        .map_err(failed)?;
     if answer.json {
         for team in &teams {
             answer.line(serde_json::json!(team)).map_err(failed)?;
@@ -42,7 +44,12 @@ async fn list(provisioner: &Provisioner<'_>, answer: &mut Answer<'_>) -> Result<
             vec![
                 team.id.clone(),
                 cell(Some(&team.name)),
-                if team.suspended { "suspended" } else { "active" }.to_owned(),
+                if team.suspended {
+                    "suspended"
+                } else {
+                    "active"
+                }
+                .to_owned(),
                 team.instances.to_string(),
                 team.devices.to_string(),
                 team.clients.to_string(),
@@ -50,6 +57,14 @@ async fn list(provisioner: &Provisioner<'_>, answer: &mut Answer<'_>) -> Result<
             ]
         })
         .collect();
-    let head = ["TEAM", "NAME", "STATE", "INSTANCES", "DEVICES", "CLIENTS", "CREATED"];
+    let head = [
+        "TEAM",
+        "NAME",
+        "STATE",
+        "INSTANCES",
+        "DEVICES",
+        "CLIENTS",
+        "CREATED",
+    ];
     answer.table(&head, &rows).map_err(failed)
 }

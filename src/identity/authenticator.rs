@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::account::{self, Account, OnRecord};
@@ -72,6 +73,10 @@ struct Inner {
     memo: Memo,
     hashing: WaitingRoom,
     judging: AtomicUsize,
+    /// One for each connection that logins may use at once. Waiting for one's turn counts against
+    /// the login's deadline only, so that a crowd is not taken for a database that is away; and a
+    /// connection is left for the audit.
+    turns: Semaphore,
     members: Members,
 }
 
@@ -118,6 +123,7 @@ impl Authenticator {
                 memo: Memo::new(memo_key, settings.memo_capacity),
                 hashing: WaitingRoom::new(settings.hashing_at_once, settings.hashing_waiting_max),
                 judging: AtomicUsize::new(0),
+                turns: Semaphore::new(database.max_connections().saturating_sub(1).max(1)),
                 members: Members::new(),
                 database,
                 policy: ArcSwap::new(policy),
@@ -219,7 +225,13 @@ impl Inner {
         } else {
             username
         };
+        let _turn = self.turn().await?;
         Ok(account::find(&self.database, username).await?)
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Declined> {
+        let turn = self.turns.acquire().await;
+        turn.map_err(|_| Declined::Undecided(Refusal::Unavailable))
     }
 
     async fn check(
@@ -296,7 +308,10 @@ impl Inner {
         let Some(team) = self.anonymous.get(&login.peer.listener) else {
             return Err(Declined::Refused(Refusal::Anonymous));
         };
-        if is_suspended(&self.database, team, now).await? {
+        let turn = self.turn().await?;
+        let suspended = is_suspended(&self.database, team, now).await?;
+        drop(turn);
+        if suspended {
             return Err(Declined::Refused(Refusal::TeamSuspended));
         }
         let directory = AtLogin {
