@@ -19,8 +19,8 @@
 //! | [`config`] | the configuration file |
 //! | [`database`] | SQLite or PostgreSQL: one schema, one set of queries |
 //! | [`audit`] | events on record |
-//! | [`provision`] | teams and their members made, changed and removed |
 //! | [`identity`] | who may log in, and as whom |
+//! | [`provision`] | teams and their members made, changed and removed |
 //! | [`net`] | listeners, TLS, WebSocket; the loop that drives a shard |
 //! | [`admin`] | HTTP: health and metrics |
 //! | [`cli`] | one file a subcommand |

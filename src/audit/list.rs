@@ -113,7 +113,8 @@ pub fn rfc3339(time: Time) -> String {
         .unwrap_or_else(|| "never".to_owned())
 }
 
-/// A time as people write it: RFC 3339, or how long before `now` (`90s`, `15m`, `2h`, `7d`).
+/// A time as people write it: RFC 3339, a date (its first moment in UTC), or how long before `now`
+/// (`90s`, `15m`, `2h`, `7d`).
 ///
 /// # Errors
 /// In words, when it is neither.
@@ -123,11 +124,12 @@ pub fn parse_time(text: &str, now: Time) -> Result<Time, String> {
         return Ok(Time::from_micros(micros));
     }
     OffsetDateTime::parse(text, &Rfc3339)
+        .or_else(|_| OffsetDateTime::parse(&format!("{text}T00:00:00Z"), &Rfc3339))
         .ok()
         .and_then(|at| u64::try_from(at.unix_timestamp_nanos() / 1_000).ok())
         .map(Time::from_micros)
         .ok_or_else(|| {
-            format!("{text:?} is no time: write 2026-11-30T08:00:00Z, or 90s, 15m, 2h, 7d for ago")
+            format!("{text:?} is no time: write 2026-11-30T08:00:00Z, 2026-11-30, or 90s, 15m, 2h, 7d for ago")
         })
 }
 
@@ -160,6 +162,8 @@ mod tests {
             parse_time("2026-11-30T09:00:00.123456+01:00", Time::EPOCH),
             Ok(at)
         );
+        let midnight = Time::from_micros(1_795_996_800_000_000);
+        assert_eq!(parse_time("2026-11-30", Time::EPOCH), Ok(midnight));
         assert_eq!(rfc3339(Time::NEVER), "never");
     }
 
@@ -171,9 +175,9 @@ mod tests {
         assert_eq!(ago("15m"), Ok(900));
         assert_eq!(ago("2h"), Ok(7_200));
         assert_eq!(ago("7d"), Ok(604_800));
-        assert_eq!(ago("99999999999999999999d").is_err(), true);
+        assert!(ago("99999999999999999999d").is_err());
         assert_eq!(ago("9999999999999d"), Ok(1_000_000));
-        for text in ["", "m", "15", "-5m", "5 m", "yesterday", "2026-11-30"] {
+        for text in ["", "m", "15", "-5m", "5 m", "yesterday", "2026-11-31"] {
             assert!(ago(text).is_err(), "{text}");
         }
     }

@@ -23,4 +23,6 @@ pub use store::insert;
 pub use writer::{AuditWriter, Finished, Settings, start};
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::list::rfc3339;
 use crate::broker::{DisconnectCause, Event, EventKind, Refusal};
 use crate::time::{Span, Time};
 use crate::wire::ReasonCode;
@@ -82,6 +83,23 @@ impl Record {
         }
     }
 
+    /// For programs: the columns by their names, the time in RFC 3339 and in microseconds since the
+    /// Unix epoch.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "time": rfc3339(self.at),
+            "time_us": self.at.as_micros(),
+            "level": self.level.as_str(),
+            "team": self.team,
+            "event": self.event,
+            "actor": self.actor,
+            "client_id": self.client_id,
+            "remote": self.remote,
+            "listener": self.listener,
+            "detail": self.detail,
+        })
+    }
+
     /// A record that `count` events between two times had to be left out.
     pub(super) fn gap(count: u64, first: Time, last: Time) -> Self {
         let mut record = Self::administration(
@@ -91,8 +109,8 @@ impl Record {
             "cofferdam",
             json!({
                 "dropped": count,
-                "first": super::list::rfc3339(first),
-                "last": super::list::rfc3339(last),
+                "first": rfc3339(first),
+                "last": rfc3339(last),
             }),
         );
         record.actor = None;

@@ -15,7 +15,7 @@ use crate::wire::{ReasonCode, Version};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
         retry_first: Duration::from_millis(5),
         retry_max: Duration::from_millis(20),
@@ -39,7 +39,7 @@ fn event(at: u64, team: Option<&str>, username: &str, kind: EventKind) -> Box<Ev
     })
 }
 
-fn lost(at: u64) -> Box<Event> {
+pub(super) fn lost(at: u64) -> Box<Event> {
     let kind = EventKind::Disconnected {
         cause: DisconnectCause::Lost,
         duration: Span::from_millis(1_500),
@@ -59,7 +59,7 @@ async fn all(database: &Database) -> Vec<Record> {
     list(database, &filter).await.unwrap()
 }
 
-async fn times(database: &Database) -> Vec<u64> {
+pub(super) async fn times(database: &Database) -> Vec<u64> {
     let records = all(database).await;
     records.iter().map(|record| record.at.as_micros()).collect()
 }

@@ -43,11 +43,6 @@ impl Recent {
         let places = self.places.get_or_insert_default();
         places[place(&known.written)] = Some(Rc::clone(known));
     }
-
-    /// Forgets all, as when the grant changes.
-    pub(super) fn clear(&mut self) {
-        self.places = None;
-    }
 }
 
 /// The last bytes of a topic are those that differ between a publisher's topics.

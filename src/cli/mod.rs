@@ -5,10 +5,20 @@
 //! Exit codes: 0 done; 1 failed, or what was compared differs; 2 the command line or the
 //! configuration is wrong.
 
+mod answer;
+pub(crate) mod apply;
+pub(crate) mod audit;
+pub(crate) mod client;
 mod config;
 mod output;
+mod policy;
 mod serve;
+mod store;
+pub(crate) mod team;
 pub mod welcome;
+
+#[cfg(test)]
+pub(crate) use answer::Answer;
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _};
@@ -158,7 +168,8 @@ pub enum ClientCommand {
 pub struct ClientAdd {
     /// NAME@TEAM
     pub username: String,
-    /// What it may do: publish, subscribe or both, and a topic filter. May be repeated.
+    /// What it may do: publish, subscribe or both, and a topic filter, without the mount. May be
+    /// repeated [default, without any --allow or --deny: both=#].
     #[arg(long, value_name = "ACTION=PATTERN", value_parser = acl)]
     pub allow: Vec<(Action, String)>,
     /// What it may not do, whatever is allowed. May be repeated.
@@ -232,10 +243,13 @@ pub struct AuditList {
     /// Only of this client id.
     #[arg(long)]
     pub client: Option<String>,
-    /// Not before this time (RFC 3339, or a date).
+    /// Only by this username, or by this person at the command line.
+    #[arg(long)]
+    pub username: Option<String>,
+    /// Not before this time: RFC 3339, a date, or how long ago (90s, 15m, 2h, 7d).
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Before this time (RFC 3339, or a date).
+    /// Before this time: likewise.
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
     /// At most so many, the latest of them.
@@ -301,20 +315,15 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, Failure> {
     log_to_stderr(filter);
     match command {
         Command::Serve => serve::run(&context),
-        Command::Apply { file } => unwritten(&format!("apply {}", file.display())), // HOOK: apply::run(&context, &file)
-        Command::Team { command } => unwritten(&format!("{command:?}")), // HOOK: team::run(&context, command)
-        Command::Client { command } => unwritten(&format!("{command:?}")), // HOOK: client::run(&context, command)
-        Command::Policy { command } => unwritten(&format!("{command:?}")), // HOOK: policy::run(&context, command)
-        Command::Audit { command } => unwritten(&format!("{command:?}")), // HOOK: audit::run(&context, command)
+        Command::Apply { file } => apply::run(&context, &file),
+        Command::Team { command } => team::run(&context, &command),
+        Command::Client { command } => client::run(&context, &command),
+        Command::Policy { command } => policy::run(&context, &command),
+        Command::Audit { command } => audit::run(&context, &command),
         Command::Config {
             command: ConfigCommand::Check,
         } => config::check(&context),
     }
-}
-
-/// Stands where a subcommand will be.
-fn unwritten(command: &str) -> Result<ExitCode, Failure> {
-    Err(Failure::Usage(format!("not in this build: {command}")))
 }
 
 /// One line an event, compact, in colour where somebody looks on.

@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::welcome::{DemoClient, FirstStart, Welcome};
+use super::store::policy;
+use super::welcome::Welcome;
 use super::{Context, Failure, print};
 use crate::admin::{self, Board, Pages, Readiness};
 use crate::audit::{self, AuditWriter, Finished};
@@ -21,7 +22,6 @@ use crate::identity::{self, Authenticator, Secrets, TokenKey};
 use crate::net::clock::Clock;
 use crate::net::server::{ListenerSpec, Parts, Request, Server, Verdicts};
 use crate::net::tls::{self, Development, Made};
-use crate::policy::Policy;
 use crate::provision::Provisioner;
 use crate::team::World;
 
@@ -120,7 +120,6 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     readiness.ready(LISTENERS);
 
     let bound = as_bound(config, &server, admin_address);
-    let first_start = first_start.map(demo);
     let welcome = Welcome {
         config: &bound,
         ca: ca.as_deref(),
@@ -135,19 +134,6 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let _ = stop_admin.send(());
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
-}
-
-/// The policy file of the configuration, or the built-in one.
-fn policy(config: &Config) -> Result<Policy, Failure> {
-    match &config.policy.file {
-        None => Policy::flowfuse().map_err(failed),
-        Some(file) => {
-            let text = std::fs::read_to_string(file)
-                .map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))?;
-            Policy::parse(&file.display().to_string(), &text)
-                .map_err(|error| Failure::Usage(error.to_string()))
-        }
-    }
 }
 
 /// Opens the admin pages first, so that progress can be watched.
@@ -270,18 +256,6 @@ fn as_bound(config: &Config, server: &Server, admin: SocketAddr) -> Config {
         listener.bind = *address;
     }
     bound
-}
-
-fn demo(made: crate::provision::FirstStart) -> FirstStart {
-    let [subscriber, publisher] = made.clients.map(|client| DemoClient {
-        username: client.username,
-        password: client.password,
-    });
-    FirstStart {
-        team: made.team.to_owned(),
-        publisher,
-        subscriber,
-    }
 }
 
 /// Waits for SIGINT (Ctrl-C) or SIGTERM, and names it.

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use crate::config::{Config, Listener, Transport};
+use crate::provision::{DemoClient, FirstStart};
 
 /// The text; written by `Display`, in 80 columns where paths and names allow.
 pub struct Welcome<'a> {
@@ -15,26 +16,6 @@ pub struct Welcome<'a> {
     pub ca: Option<&'a Path>,
     /// On the first start: what was made.
     pub first_start: Option<&'a FirstStart>,
-}
-
-/// The team that the first start makes, so that there is something to try.
-#[derive(Clone)]
-pub struct FirstStart {
-    /// Its id.
-    pub team: String,
-    /// A client that publishes in the examples.
-    pub publisher: DemoClient,
-    /// A client that subscribes in them.
-    pub subscriber: DemoClient,
-}
-
-/// A client and its password, which is shown here and never again.
-#[derive(Clone)]
-pub struct DemoClient {
-    /// `name@team`; also the client id that it must use.
-    pub username: String,
-    /// In plain: for this one time.
-    pub password: String,
 }
 
 impl fmt::Display for Welcome<'_> {

@@ -133,6 +133,11 @@ impl Database {
         &self.pool
     }
 
+    /// Most connections that are open at once.
+    pub(crate) fn max_connections(&self) -> usize {
+        self.pool.options().get_max_connections() as usize
+    }
+
     /// A transaction that is going to write. SQLite takes the write lock at once: a transaction
     /// that first reads and then finds somebody else writing would fail instead of waiting.
     pub(crate) async fn begin(&self) -> Result<Transaction, sqlx::Error> {

@@ -2,7 +2,7 @@
 //! `COFFERDAM_TEST_POSTGRES` names a server (`make test` starts one and sets it).
 
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use sqlx::migrate::MigrateDatabase as _;
@@ -96,13 +96,6 @@ impl TestDatabase {
     /// The URL it was opened with.
     pub(crate) fn url(&self) -> &str {
         &self.url
-    }
-
-    /// Writes a file into the test's folder.
-    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.folder().join(name);
-        std::fs::write(&path, text).expect("a file in the temporary folder");
-        path
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::account::{self, Account, OnRecord};
@@ -72,6 +73,10 @@ struct Inner {
     memo: Memo,
     hashing: WaitingRoom,
     judging: AtomicUsize,
+    /// One for each connection that logins may use at once. Waiting for one's turn counts against
+    /// the login's deadline only, so that a crowd is not taken for a database that is away; and a
+    /// connection is left for the audit.
+    turns: Semaphore,
     members: Members,
 }
 
@@ -118,6 +123,7 @@ impl Authenticator {
                 memo: Memo::new(memo_key, settings.memo_capacity),
                 hashing: WaitingRoom::new(settings.hashing_at_once, settings.hashing_waiting_max),
                 judging: AtomicUsize::new(0),
+                turns: Semaphore::new(database.max_connections().saturating_sub(1).max(1)),
                 members: Members::new(),
                 database,
                 policy: ArcSwap::new(policy),
@@ -153,12 +159,24 @@ impl Authenticator {
         match judged {
             Ok(Ok(grant)) => Verdict::Admit(Arc::new(grant)),
             Ok(Err(Declined::Refused(refusal))) => {
-                tokio::time::sleep_until(step_after(begun, refusal_step, deadline)).await;
+                let departure = departure(begun.elapsed(), refusal_step, deadline);
+                tokio::time::sleep_until(begun + departure).await;
                 Verdict::Refuse(refusal)
             }
             Ok(Err(Declined::Undecided(refusal))) => Verdict::Undecided(refusal),
             Err(_) => Verdict::Undecided(Refusal::Unavailable),
         }
+    }
+}
+
+#[cfg(test)]
+impl Authenticator {
+    pub(super) fn being_judged(&self) -> usize {
+        self.inner.judging.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn waiting_for_hashing(&self) -> usize {
+        self.inner.hashing.waiting()
     }
 }
 
@@ -207,7 +225,13 @@ impl Inner {
         } else {
             username
         };
+        let _turn = self.turn().await?;
         Ok(account::find(&self.database, username).await?)
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Declined> {
+        let turn = self.turns.acquire().await;
+        turn.map_err(|_| Declined::Undecided(Refusal::Unavailable))
     }
 
     async fn check(
@@ -284,7 +308,10 @@ impl Inner {
         let Some(team) = self.anonymous.get(&login.peer.listener) else {
             return Err(Declined::Refused(Refusal::Anonymous));
         };
-        if is_suspended(&self.database, team, now).await? {
+        let turn = self.turn().await?;
+        let suspended = is_suspended(&self.database, team, now).await?;
+        drop(turn);
+        if suspended {
             return Err(Declined::Refused(Refusal::TeamSuspended));
         }
         let directory = AtLogin {
@@ -312,12 +339,11 @@ fn unfit(username: &str, why: &str) -> Declined {
     Declined::Undecided(Refusal::Unavailable)
 }
 
-/// The next multiple of `step` after `begun`, but not past the deadline.
-fn step_after(begun: Instant, step: Duration, deadline: Duration) -> Instant {
-    let passed = begun.elapsed();
+/// When after its arrival a refusal leaves: the next multiple of `step`, but not past the deadline.
+pub(super) fn departure(passed: Duration, step: Duration, deadline: Duration) -> Duration {
     let steps = passed.as_micros() / step.as_micros().max(1) + 1;
-    let wait = step.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX));
-    begun + wait.min(deadline)
+    let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+    step.saturating_mul(steps).min(deadline)
 }
 
 const SECONDS: &str = "cofferdam_login_seconds";

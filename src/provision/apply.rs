@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::document::{DeclaredMember, DeclaredTeam, Document, Password};
 use super::member::{self, Member, NewMember};
 use super::{Change, ProvisionError, Provisioner, Verb};
-use crate::config::Report;
+use crate::config::{ConfigErrors, Report};
 use crate::database::Transaction;
 use crate::identity::Kind;
 
@@ -26,7 +26,7 @@ type Hashed = HashMap<(String, Option<String>), Option<String>>;
 impl Provisioner<'_> {
     /// Brings the database to what `text`, the text of `file`, declares. Hashing takes some twenty
     /// milliseconds for each password (not token) in plain, also where nothing changes; it is done
-    /// before the transaction, so that nobody waits for it.
+    /// on the caller's thread, before the transaction, so that nobody else waits for it.
     ///
     /// # Errors
     /// [`ProvisionError`]; then nothing was changed.
@@ -34,9 +34,7 @@ impl Provisioner<'_> {
         let document = Document::parse(file, text, self.policy, self.secrets)?;
         let hashed = self.hash_ahead(&document).await?;
         let mut transaction = self.database.begin_administration().await?;
-        let report = Report::new(file);
-        self.check(&mut transaction, &document, &report).await?;
-        report.into_result(())?;
+        refuse(file, &self.complaints(&mut transaction, &document).await?)?;
 
         let mut applied = Applied {
             changes: Vec::new(),
@@ -63,12 +61,12 @@ impl Provisioner<'_> {
     }
 
     /// What only the database can say: which teams there are, and whose an owner is.
-    async fn check(
+    async fn complaints<'d>(
         &self,
         transaction: &mut Transaction,
-        document: &Document,
-        report: &Report,
-    ) -> Result<(), ProvisionError> {
+        document: &'d Document,
+    ) -> Result<Vec<(&'d DeclaredMember, Complaint)>, ProvisionError> {
+        let mut complaints = Vec::new();
         let mut known: HashMap<&str, bool> = HashMap::new();
         for team in &document.teams {
             known.insert(&team.id, true);
@@ -82,24 +80,23 @@ impl Provisioner<'_> {
                 known.insert(team, name.is_some());
             }
             if known.get(team) == Some(&false) {
-                declared.no_team(report);
+                complaints.push((declared, Complaint::NoTeam));
             }
             let owner = declared.owner.as_ref().filter(|it| it.kind == "instance");
             if let Some(owner) = owner {
-                let here = document.members.iter();
-                let here = here.filter(|it| it.kind == Kind::Instance && it.id == owner.id);
-                let home = match here.last() {
+                let mut here = document.members.iter();
+                let home = match here.find(|it| it.kind == Kind::Instance && it.id == owner.id) {
                     Some(instance) => instance.team.clone(),
                     None => member::find(transaction, Kind::Instance, "", &owner.id)
                         .await?
                         .and_then(|instance| instance.team),
                 };
                 if let Some(home) = home.filter(|home| home != team) {
-                    declared.foreign_owner(report, &home);
+                    complaints.push((declared, Complaint::ForeignOwner(home)));
                 }
             }
         }
-        Ok(())
+        Ok(complaints)
     }
 
     async fn apply_team(
@@ -173,7 +170,7 @@ impl Provisioner<'_> {
         }))
     }
 
-    /// Hashes every password off the runtime's threads, against what is stored now.
+    /// Hashes every password, against what is stored now.
     async fn hash_ahead(&self, document: &Document) -> Result<Hashed, ProvisionError> {
         let mut hashed = Hashed::new();
         let mut connection = self.database.begin().await?;
@@ -210,6 +207,24 @@ impl Provisioner<'_> {
             },
         })
     }
+}
+
+/// What the database has against a declaration.
+enum Complaint {
+    NoTeam,
+    /// The instance that owns it belongs to this other team.
+    ForeignOwner(String),
+}
+
+fn refuse(file: &str, complaints: &[(&DeclaredMember, Complaint)]) -> Result<(), ConfigErrors> {
+    let report = Report::new(file);
+    for (declared, complaint) in complaints {
+        match complaint {
+            Complaint::NoTeam => declared.no_team(&report),
+            Complaint::ForeignOwner(team) => declared.foreign_owner(&report, team),
+        }
+    }
+    report.into_result(())
 }
 
 impl Applied {

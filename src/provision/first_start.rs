@@ -7,41 +7,34 @@ use crate::policy::{Pattern, PatternAction};
 
 /// The team that a first start makes.
 const TEAM: &str = "demo";
-/// Its clients.
-const CLIENTS: [&str; 2] = ["alice", "bob"];
+/// The client that publishes in the examples, and the one that subscribes.
+const CLIENTS: [&str; 2] = ["sensor", "viewer"];
 
-/// What a first start made; to be shown once.
-#[derive(Clone, PartialEq, Eq)]
+/// What a first start made, so that there is something to try; to be shown once.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirstStart {
     /// The team's id.
-    pub team: &'static str,
-    /// Its two clients.
-    pub clients: [FirstClient; 2],
+    pub team: String,
+    /// A client that publishes in the examples.
+    pub publisher: DemoClient,
+    /// A client that subscribes in them.
+    pub subscriber: DemoClient,
 }
 
-/// A client with its password.
+/// A client with its password, which is kept nowhere else.
 #[derive(Clone, PartialEq, Eq)]
-pub struct FirstClient {
-    /// `<name>@<team>`; also its client id.
+pub struct DemoClient {
+    /// `<name>@<team>`; also the client id that it must use.
     pub username: String,
-    /// In plain, and kept nowhere else.
+    /// In plain: for this one time.
     pub password: String,
 }
 
-impl std::fmt::Debug for FirstClient {
+impl std::fmt::Debug for DemoClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FirstClient")
+        f.debug_struct("DemoClient")
             .field("username", &self.username)
             .finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for FirstStart {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FirstStart")
-            .field("team", &self.team)
-            .field("clients", &self.clients)
-            .finish()
     }
 }
 
@@ -73,24 +66,21 @@ impl Provisioner<'_> {
             team: Some(TEAM.to_owned()),
             fields: Vec::new(),
         }];
-        let [first, second] = CLIENTS.map(|name| format!("{name}@{TEAM}"));
-        let mut clients = Vec::with_capacity(2);
-        for username in [&first, &second] {
+        let mut made = Vec::with_capacity(CLIENTS.len());
+        for name in CLIENTS {
+            let username = format!("{name}@{TEAM}");
             let (change, password) = self
-                .insert_client(&mut transaction, username, &everything)
+                .insert_client(&mut transaction, &username, &everything)
                 .await?;
             changes.push(change);
-            clients.push(password);
+            made.push(DemoClient { username, password });
         }
         self.commit(transaction, &changes, "first_start").await?;
-        let mut passwords = clients.into_iter();
-        let mut client = |username| FirstClient {
-            username,
-            password: passwords.next().unwrap_or_default(),
-        };
-        Ok(Some(FirstStart {
-            team: TEAM,
-            clients: [client(first), client(second)],
+        let made: Option<[DemoClient; 2]> = made.try_into().ok();
+        Ok(made.map(|[publisher, subscriber]| FirstStart {
+            team: TEAM.to_owned(),
+            publisher,
+            subscriber,
         }))
     }
 }

@@ -29,7 +29,7 @@ use crate::time::Time;
 pub use apply::Applied;
 pub use change::{Change, Verb};
 pub use clients::ClientEntry;
-pub use first_start::{FirstClient, FirstStart};
+pub use first_start::{DemoClient, FirstStart};
 pub use names::NameError;
 pub use teams::TeamEntry;
 
