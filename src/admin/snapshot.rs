@@ -32,9 +32,14 @@ pub struct Board(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     slots: Mutex<Vec<Arc<ArcSwap<Snapshot>>>>,
+    /// Asked at each scrape.
+    sources: Mutex<Vec<Source>>,
     /// Gauges that were published, so that one whose last holder is gone goes to 0.
     gauges: Mutex<BTreeSet<Series>>,
 }
+
+/// Adds what it knows to a snapshot, when somebody asks.
+type Source = Box<dyn Fn(&mut Snapshot) + Send>;
 
 /// One shard's place on the board.
 pub struct Reporter(Arc<ArcSwap<Snapshot>>);
@@ -68,11 +73,20 @@ impl Board {
         Reporter(slot)
     }
 
+    /// What is read where it is kept, at each scrape, rather than reported: gauges of many teams,
+    /// which nobody should add up every second for nobody.
+    pub fn source(&self, source: impl Fn(&mut Snapshot) + Send + 'static) {
+        self.0.sources.lock().push(Box::new(source));
+    }
+
     /// Hands the sums to the recorder in force, but for the latency, which is returned.
     pub fn publish(&self) -> Latency {
         let mut sum = Snapshot::default();
         for slot in self.0.slots.lock().iter() {
             sum.merge(&slot.load());
+        }
+        for source in self.0.sources.lock().iter() {
+            source(&mut sum);
         }
         for (series, value) in &sum.values {
             match series.0.kind {

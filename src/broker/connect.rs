@@ -213,7 +213,7 @@ impl Shard {
                 return self.refuse(index, Some(&pending), Refusal::Quota, told, now);
             }
         };
-        self.begin(index, session, present, assigned, *pending, peer, now);
+        self.begin(index, session, present, assigned, *pending, now);
     }
 
     /// Makes or resumes the session of `key`, ending what stands in its way.
@@ -264,6 +264,9 @@ impl Shard {
                 continue; // the session may have ended with its connection
             }
             if !pending.clean_start {
+                if let Some(session) = self.sessions.at_mut(held.index) {
+                    session.peer = peer.clone();
+                }
                 self.rejudge(held.index, grant);
                 return Claimed::Session {
                     index: held.index,
@@ -316,7 +319,6 @@ impl Shard {
         present: bool,
         assigned: bool,
         mut pending: Pending,
-        peer: Peer,
         now: Time,
     ) {
         let limits = self.world.limits.clone();
@@ -330,7 +332,6 @@ impl Shard {
             return;
         };
         session.attach(Some(index));
-        session.peer = peer;
         session.window = pending.receive_maximum.min(limits.max_inflight);
         session.expiry = expiry;
         session.expires = Time::NEVER;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
@@ -14,7 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::store::policy;
 use super::welcome::Welcome;
 use super::{Context, Failure, print};
-use crate::admin::{self, Board, Pages, Readiness};
+use crate::admin::metrics as m;
+use crate::admin::{self, Board, Pages, Readiness, Snapshot};
 use crate::audit::{self, AuditWriter, Finished};
 use crate::config::{CertificateFiles, Config, Transport};
 use crate::database::Database;
@@ -107,8 +109,11 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
 
     let (listeners, ca) = listeners(config)?;
     let (requests, waiting) = mpsc::channel(LOGINS_WAITING_MAX);
+    let world = Arc::new(World::new(config.limits.clone(), policy));
+    let counted = Arc::clone(&world);
+    board.source(move |snapshot| count_teams(&counted, snapshot));
     let server = Server::start(Parts {
-        world: Arc::new(World::new(config.limits.clone(), policy)),
+        world,
         reporters: (0..config.shards.get()).map(|_| board.reporter()).collect(),
         listeners,
         clock,
@@ -164,6 +169,21 @@ async fn watch_database(database: Database, readiness: Arc<Readiness>) {
             Ok(()) => readiness.ready(DATABASE),
             Err(error) => readiness.not_ready(DATABASE, error.to_string()),
         }
+    }
+}
+
+/// What each compartment holds now; the team is empty for the commons.
+fn count_teams(world: &World, snapshot: &mut Snapshot) {
+    let teams = world.teams();
+    for team in teams.iter().chain([world.commons()]) {
+        let id = team.id().map_or("", |id| id.as_str());
+        let connected = u64::try_from(team.connections.load(Ordering::Relaxed)).unwrap_or(0);
+        let stored = (team.registry.len() as u64).saturating_sub(connected);
+        let retained = team.with_retained(|retained| retained.len() as u64);
+        snapshot.add(&m::SESSIONS, &[id, "connected"], connected);
+        snapshot.add(&m::SESSIONS, &[id, "stored"], stored);
+        snapshot.add(&m::SUBSCRIPTIONS, &[id], team.subscriptions() as u64);
+        snapshot.add(&m::RETAINED_MESSAGES, &[id], retained);
     }
 }
 

@@ -346,8 +346,8 @@ mod tests {
                     .collect();
                 prop_assert_eq!(found(&trie, name), scan);
             }
-            for value in 0..kept.len() {
-                if let Some(filter) = kept[value].take() {
+            for (value, filter) in kept.iter_mut().enumerate() {
+                if let Some(filter) = filter.take() {
                     trie.update(filter, |values| {
                         values.retain(|v| *v != value);
                         !values.is_empty()
