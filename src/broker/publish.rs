@@ -1,5 +1,6 @@
 //! A message in: from PUBLISH to the routes, and the answers that its QoS asks for.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,8 +8,9 @@ use std::sync::Arc;
 use super::connection::Conn;
 use super::counters::Drop;
 use super::event::EventKind;
-use super::recent::Known;
+use super::recent::Routed;
 use super::shard::{Shard, who};
+use crate::limits::Limits;
 use crate::policy::{Owner, Ruling, TeamId};
 use crate::session::Receipt;
 use crate::team::{Message, MessageView, Team};
@@ -65,17 +67,19 @@ impl Shard {
             return Ok(());
         };
         conn.traffic.messages_in += 1;
-        let alias = resolve_alias(conn, publish, self.world.limits.topic_alias_maximum)?;
+        let alias = resolve_alias(conn, publish, &self.world.limits)?;
+        // 3.x has no Receive Maximum: its clients may use every identifier there is.
+        let receive_maximum = match conn.version {
+            Version::V5 => self.world.limits.receive_maximum,
+            Version::V31 | Version::V311 => u16::MAX,
+        };
         let topic = alias.as_deref().unwrap_or(publish.topic);
 
         if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {
             let Some(session) = self.sessions.at_mut(session) else {
                 return Ok(());
             };
-            match session
-                .incoming
-                .judge(id, self.world.limits.receive_maximum)
-            {
+            match session.incoming.judge(id, receive_maximum) {
                 Receipt::New => {}
                 Receipt::TooMany => return Err(ReasonCode::ReceiveMaximumExceeded),
                 Receipt::Again => {
@@ -173,47 +177,52 @@ impl Shard {
         Ok(self.route(&known.matched, &passing, now))
     }
 
-    /// What publishing to a topic needs, from the connection's memory where that still holds.
-    fn know(&mut self, index: u32, session: u32, written: &str) -> Result<Rc<Known>, PublishError> {
-        let Some(conn) = self.conns.at(index) else {
+    /// Who gets a topic's messages, where this session may publish to it: from memory where that
+    /// still holds, else decided anew: mount, form, team, policy, routes, in this order.
+    fn know(
+        &mut self,
+        index: u32,
+        session: u32,
+        written: &str,
+    ) -> Result<Rc<Routed>, PublishError> {
+        let (Some(conn), Some(session)) = (self.conns.at(index), self.sessions.at(session)) else {
             return Err(PublishError::GONE);
-        };
-        let Some(grant) = self.sessions.at(session).map(|session| &session.grant) else {
-            return Err(PublishError::GONE);
-        };
-        if let Some(known) = conn.recent.get(written)
-            && known.generation == self.world.compartment(&known.team).generation()
-            && known.granted_under == grant.generation()
-        {
-            return Ok(Rc::clone(known));
-        }
-        let known = Rc::new(self.decide(session, written)?);
-        if let Some(conn) = self.conns.at_mut(index) {
-            conn.recent.put(&known);
-        }
-        Ok(known)
-    }
-
-    /// Mount, form, team, policy, routes; in this order.
-    fn decide(&self, session: u32, written: &str) -> Result<Known, PublishError> {
-        let Some(session) = self.sessions.at(session) else {
-            return Err(PublishError::GONE);
-        };
-        let topic: Arc<str> = match session.grant.mount() {
-            "" => Arc::from(written),
-            mount => Arc::from(format!("{mount}{written}")),
         };
         let granted_under = session.grant.generation();
+        if let Some(routed) = conn.recent.get(written, granted_under)
+            && self.is_current(&routed)
+        {
+            return Ok(routed);
+        }
+        let topic: Cow<'_, str> = match session.grant.mount() {
+            "" => Cow::Borrowed(written),
+            mount => Cow::Owned(format!("{mount}{written}")),
+        };
         let team = self.may_publish(session, &topic)?;
-        let (generation, matched) = self.world.compartment(&team).matches(&topic);
-        Ok(Known {
-            written: written.into(),
-            topic,
-            team,
-            granted_under,
-            generation,
-            matched,
-        })
+        let remembered = self.routes.get(&team, &topic).map(Rc::clone);
+        let routed = match remembered.filter(|routed| self.is_current(routed)) {
+            Some(routed) => routed,
+            None => {
+                let (generation, matched) = self.world.compartment(&team).matches(&topic);
+                let topic = Arc::from(topic);
+                let routed = Rc::new(Routed {
+                    topic,
+                    team,
+                    generation,
+                    matched,
+                });
+                self.routes.put(&routed);
+                routed
+            }
+        };
+        if let Some(conn) = self.conns.at_mut(index) {
+            conn.recent.put(written, granted_under, &routed);
+        }
+        Ok(routed)
+    }
+
+    fn is_current(&self, routed: &Routed) -> bool {
+        routed.generation == self.world.compartment(&routed.team).generation()
     }
 
     /// Whether a session may publish to a full topic; the compartment that it belongs to.
@@ -327,12 +336,12 @@ impl PublishError {
 fn resolve_alias(
     conn: &mut Conn,
     publish: &Publish<'_>,
-    maximum: u16,
+    limits: &Limits,
 ) -> Result<Option<Rc<str>>, ReasonCode> {
     let Some(alias) = publish.properties.topic_alias else {
         return Ok(None);
     };
-    if alias > maximum {
+    if alias > limits.topic_alias_maximum {
         return Err(ReasonCode::TopicAliasInvalid);
     }
     let place = usize::from(alias) - 1;
@@ -341,6 +350,9 @@ fn resolve_alias(
         return known
             .map(|topic| Some(Rc::clone(topic)))
             .ok_or(ReasonCode::ProtocolError);
+    }
+    if publish.topic.len() > usize::from(limits.max_topic_length) {
+        return Ok(None); // the publish will be refused, and nothing of it is kept
     }
     if conn.aliases.len() <= place {
         conn.aliases.resize(place + 1, None);

@@ -1,47 +1,100 @@
-//! What a connection remembers of the topics that it published to last.
+//! What is remembered of topics that were published to: by a connection, that it may, and by the
+//! shard, who gets the message.
+//!
+//! The shard's memory owns the matches, so that they are bounded and found once however many
+//! publishers a topic has; a connection's memory only points at them.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::team::{Generation, Matched, Team};
 
-/// Everything that publishing to one topic needs: decided once, good until the routes change.
+/// Who gets the messages of one topic: good until the routes change.
 #[derive(Debug)]
-pub(super) struct Known {
-    /// As the client wrote it.
-    pub(super) written: Box<str>,
-    /// With the mount.
+pub(super) struct Routed {
+    /// Full name.
     pub(super) topic: Arc<str>,
     /// Whose topic it is.
     pub(super) team: Arc<Team>,
-    /// What the grant's decision depended on: [`Grant::generation`](crate::policy::Grant::generation).
-    pub(super) granted_under: u64,
     /// The routes that `matched` was made from.
     pub(super) generation: Generation,
     /// Who gets it.
     pub(super) matched: Matched,
 }
 
+/// A topic that a connection was allowed to publish to.
+#[derive(Debug)]
+struct Known {
+    /// As the client wrote it.
+    written: Box<str>,
+    /// What the decision depended on: [`Grant::generation`](crate::policy::Grant::generation).
+    granted_under: u64,
+    routed: Weak<Routed>,
+}
+
 /// Topics remembered for a connection. A power of two.
 const PLACES: usize = 8;
 
-/// The last topics, each in the place that its hash gives it. Owns nothing until first used.
+/// The last topics of one connection, each in the place that its hash gives it. Owns nothing until
+/// first used.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    places: Option<Box<[Option<Rc<Known>>; PLACES]>>,
+    places: Option<Box<[Option<Known>; PLACES]>>,
+}
+
+/// What a shard remembers at most: topics, and routes in all of them (24 bytes each).
+const TOPICS_MAX: usize = 65_536;
+const ROUTES_MAX: usize = 1 << 20;
+
+/// The matches of the topics last published to on one shard.
+#[derive(Debug, Default)]
+pub(super) struct RouteMemory {
+    by_topic: HashMap<Arc<str>, Rc<Routed>, foldhash::fast::RandomState>,
+    routes: usize,
 }
 
 impl Recent {
-    /// What is known of a topic. It may be out of date.
-    pub(super) fn get(&self, written: &str) -> Option<&Rc<Known>> {
+    /// Who gets a topic's messages, where this connection was allowed to publish to it under the
+    /// same conditions. It may be out of date.
+    pub(super) fn get(&self, written: &str, granted_under: u64) -> Option<Rc<Routed>> {
         let known = self.places.as_ref()?[place(written)].as_ref()?;
-        (*known.written == *written).then_some(known)
+        let holds = *known.written == *written && known.granted_under == granted_under;
+        holds.then(|| known.routed.upgrade()).flatten()
     }
 
-    /// Remembers a topic in place of another.
-    pub(super) fn put(&mut self, known: &Rc<Known>) {
+    /// Remembers that a topic is allowed, in place of another.
+    pub(super) fn put(&mut self, written: &str, granted_under: u64, routed: &Rc<Routed>) {
         let places = self.places.get_or_insert_default();
-        places[place(&known.written)] = Some(Rc::clone(known));
+        places[place(written)] = Some(Known {
+            written: written.into(),
+            granted_under,
+            routed: Rc::downgrade(routed),
+        });
+    }
+}
+
+impl RouteMemory {
+    /// What is remembered of a topic of this team. It may be out of date.
+    pub(super) fn get(&self, team: &Arc<Team>, topic: &str) -> Option<&Rc<Routed>> {
+        let routed = self.by_topic.get(topic)?;
+        Arc::ptr_eq(&routed.team, team).then_some(routed)
+    }
+
+    /// Remembers a topic's matches in place of older ones. When there is no room, all is forgotten:
+    /// what is still in use is matched anew.
+    pub(super) fn put(&mut self, routed: &Rc<Routed>) {
+        let weight = routed.matched.routes.len();
+        if self.by_topic.len() >= TOPICS_MAX || self.routes + weight > ROUTES_MAX {
+            self.by_topic.clear();
+            self.routes = 0;
+        }
+        self.routes += weight;
+        let topic = Arc::clone(&routed.topic);
+        if let Some(old) = self.by_topic.insert(topic, Rc::clone(routed)) {
+            self.routes -= old.matched.routes.len();
+        }
     }
 }
 
@@ -52,4 +105,84 @@ fn place(topic: &str) -> usize {
         hash.wrapping_mul(31) ^ u32::from(*byte)
     });
     (hash ^ hash >> 7) as usize & (PLACES - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::policy::{Policy, TeamId};
+    use crate::team::{Route, SessionAddress, World};
+    use crate::wire::QoS;
+
+    fn routed(world: &World, topic: &str, routes: usize) -> Rc<Routed> {
+        let id = TeamId::new("t").expect("an id");
+        let team = world.team(&id, "ff/v1/t/");
+        let (generation, mut matched) = world.compartment(&team).matches(topic);
+        let route = Route {
+            session: SessionAddress::NOBODY,
+            qos: QoS::AtMostOnce,
+            no_local: false,
+            retain_as_published: false,
+            checked: false,
+            subscription_id: 0,
+        };
+        matched.routes = vec![route; routes];
+        let topic = Arc::from(topic);
+        Rc::new(Routed {
+            topic,
+            team,
+            generation,
+            matched,
+        })
+    }
+
+    fn world() -> World {
+        let policy = Policy::flowfuse().expect("the built-in policy");
+        World::new(Limits::default(), Arc::new(policy))
+    }
+
+    #[test]
+    fn a_shard_remembers_no_more_routes_than_its_bound() {
+        let world = world();
+        let mut memory = RouteMemory::default();
+        let half = ROUTES_MAX / 2;
+        for topic in ["ff/v1/t/a", "ff/v1/t/b", "ff/v1/t/b", "ff/v1/t/c"] {
+            memory.put(&routed(&world, topic, half));
+            let held: usize = memory
+                .by_topic
+                .values()
+                .map(|r| r.matched.routes.len())
+                .sum();
+            assert_eq!(held, memory.routes);
+            assert!(held <= ROUTES_MAX);
+        }
+        let team = Arc::clone(&routed(&world, "ff/v1/t/c", 0).team);
+        assert!(
+            memory.get(&team, "ff/v1/t/c").is_some(),
+            "the last one is there"
+        );
+        assert!(
+            memory.get(world.commons(), "ff/v1/t/c").is_none(),
+            "another compartment's is not"
+        );
+    }
+
+    #[test]
+    fn a_connection_forgets_what_the_shard_forgot() {
+        let world = world();
+        let (mut memory, mut recent) = (RouteMemory::default(), Recent::default());
+        let first = routed(&world, "ff/v1/t/a", 1);
+        memory.put(&first);
+        recent.put("a", 0, &first);
+        drop(first);
+        assert!(recent.get("a", 0).is_some());
+        assert!(
+            recent.get("a", 1).is_none(),
+            "decided under other conditions"
+        );
+        assert!(recent.get("b", 0).is_none());
+        memory.put(&routed(&world, "ff/v1/t/a", 2));
+        assert!(recent.get("a", 0).is_none(), "replaced");
+    }
 }

@@ -9,6 +9,7 @@ use super::deliver::Form;
 use super::effect::{ConnId, Effect};
 use super::event::{DisconnectCause, Event, EventKind, Refusal, Who};
 use super::outbox::{BufferPool, Outbox};
+use super::recent::RouteMemory;
 use super::table::Table;
 use super::timers::{Timer, Timers};
 use crate::session::{Peer, Session};
@@ -31,6 +32,7 @@ pub struct Shard {
     pub(super) batches: Vec<Batch>,
     pub(super) pool: BufferPool,
     pub(super) form: Form,
+    pub(super) routes: RouteMemory,
     pub(super) counters: Counters,
     pub(super) seed: [u8; 32],
     pub(super) assigned_ids: u64,
@@ -51,6 +53,7 @@ impl Shard {
             batches: (0..count).map(|_| Batch::default()).collect(),
             pool: BufferPool::default(),
             form: Form::default(),
+            routes: RouteMemory::default(),
             counters: Counters::default(),
             seed,
             assigned_ids: 0,
