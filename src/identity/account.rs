@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::token_key::TokenKey;
 use crate::database::{Database, DatabaseError};
 use crate::policy::{Pattern, PatternAction, Principal, TeamId};
 
@@ -111,6 +112,25 @@ pub(super) async fn find(
         record: OnRecord::from_row(&row)?,
     };
     Ok((Some(account), revision))
+}
+
+/// How many members have a token that was hashed under another key than ours: none of them can log
+/// in. Not zero means that `token.key` was lost or is another broker's; worth a word at the start.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn tokens_under_another_key(
+    database: &Database,
+    key: &TokenKey,
+) -> Result<i64, DatabaseError> {
+    let ours = format!("$blake3${}$%", key.id());
+    let count = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM principal WHERE secret LIKE '$blake3$%' AND secret NOT LIKE $1",
+    )
+    .bind(ours)
+    .fetch_one(database.pool())
+    .await?;
+    Ok(count)
 }
 
 /// A team's id from the database.

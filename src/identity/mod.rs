@@ -26,7 +26,7 @@ mod token_key;
 mod waiting_room;
 mod world;
 
-pub use account::Kind;
+pub use account::{Kind, tokens_under_another_key};
 pub(crate) use account::{read_patterns, write_patterns};
 pub use anonymous::ANONYMOUS;
 pub use authenticator::{Authenticator, Settings};

@@ -369,6 +369,23 @@ each_database! {
         assert_eq!(court.judge(INSTANCE, TOKEN).await, "undecided unavailable");
     }
 
+    async fn tokens_of_another_key_are_counted_and_do_not_match(database) {
+        let court = Court::open(&database, quick()).await;
+        let count = async |key: &TokenKey| tokens_under_another_key(&court.database, key).await;
+        assert_eq!(count(court.secrets.key()).await.unwrap(), 0);
+        let other = TokenKey::random().unwrap();
+        assert_eq!(count(&other).await.unwrap(), 1);
+    }
+
+    async fn a_username_that_reads_as_another_team_than_is_on_record_does_not_get_in(database) {
+        let court = Court::open(&database, quick()).await;
+        sqlx::query("UPDATE principal SET team = 'b' WHERE username = 'alice@a'")
+            .execute(court.database.pool())
+            .await
+            .unwrap();
+        assert_eq!(court.judge("alice@a", "correct horse").await, "undecided unavailable");
+    }
+
     async fn a_world_read_at_once_answers_for_every_username(database) {
         let court = Court::open(&database, quick()).await;
         let world = World::load(&court.database).await.unwrap();
