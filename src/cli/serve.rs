@@ -88,6 +88,17 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let variable = std::env::var(TokenKey::VARIABLE).ok();
     let key = TokenKey::load(&config.data_dir, variable.as_deref()).map_err(failed)?;
     let secrets = Arc::new(Secrets::new(key).map_err(failed)?);
+    let orphans = identity::tokens_under_another_key(&database, secrets.key())
+        .await
+        .map_err(failed)?;
+    if orphans > 0 {
+        tracing::warn!(
+            orphans,
+            "machine tokens were stored under another {}: their owners cannot log in until the \
+             key is put back or they are rotated",
+            TokenKey::FILE
+        );
+    }
     let provisioner = Provisioner {
         database: &database,
         secrets: &secrets,
