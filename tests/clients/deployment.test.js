@@ -12,7 +12,7 @@ import mqtt from 'mqtt';
 import { ROOT, binary } from './lib/broker.js';
 import { eventually } from './lib/deadline.js';
 import { exchange, expectedExchange } from './lib/exchange.js';
-import { Daemon, freePort, run, temporaryDirectory } from './lib/process.js';
+import { Daemon, freePort, jsonLines, run, temporaryDirectory } from './lib/process.js';
 
 const read = (path) => readFileSync(join(ROOT, path), 'utf8');
 const compose = yaml.load(read('docker-compose.yml'));
@@ -174,7 +174,7 @@ describe('the services, as plain processes', () => {
     assert.deepEqual(got, expectedExchange('hall'));
     await eventually('audit records in PostgreSQL', async () => {
       const { stdout } = await cofferdam('audit', 'list', '--json', '--team', 'acme');
-      const events = JSON.parse(stdout).filter(({ event }) => /connect$/.test(event)).map(({ event, actor }) => `${event} ${actor}`);
+      const events = jsonLines(stdout).filter(({ event }) => /connect$/.test(event)).map(({ event, actor }) => `${event} ${actor}`);
       return ['connect ann@acme', 'connect abe@acme', 'disconnect ann@acme', 'disconnect abe@acme'].every((line) => events.includes(line));
     });
   });
@@ -192,6 +192,8 @@ describe('the services, as plain processes', () => {
   test('every question of the dashboard and of the alert rules is about a metric that the broker has', async () => {
     const table = [...read('src/admin/metrics.rs').matchAll(/^ {4}[A-Z_]+ (Counter|Gauge|Histogram) "(\w+)" \[(.*)\]$/gm)];
     const known = new Map(table.map(([, kind, name, labels]) => [kind === 'Histogram' ? `${name}_bucket` : name, labels]));
+    // What has no labels is on the page from the first moment on.
+    const page = await fetch(`http://127.0.0.1:${ports[9080]}/metrics`).then((response) => response.text());
     const expressions = [
       ...dashboards.flatMap(({ panels }) => panels).flatMap(({ targets = [] }) => targets).map(({ expr }) => expr),
       ...yaml.load(read('config/prometheus/alerts.yml')).groups.flatMap(({ rules }) => rules).map(({ expr }) => expr),
@@ -199,6 +201,7 @@ describe('the services, as plain processes', () => {
     for (const expression of expressions) {
       for (const name of expression.match(/cofferdam_\w+/g) ?? []) {
         assert.ok(known.has(name), `the broker has no ${name}, asked for in ${expression}`);
+        if (!known.get(name)) assert.match(page, new RegExp(`^${name}[ {]`, 'm'));
         const labels = ['instance', 'le', ...known.get(name).matchAll(/\w+/g)].map(String);
         for (const label of (expression.match(/by \(([^)]*)\)/)?.[1] ?? '').match(/\w+/g) ?? []) {
           assert.ok(labels.includes(label), `${name} has no label ${label}, asked for in ${expression}`);

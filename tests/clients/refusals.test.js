@@ -70,7 +70,7 @@ describe('a login that is refused looks the same from outside, whatever the reas
             return { seen, address: client.address };
           },
         });
-        const told = version === 5 ? { reasonCode: 0x86 } : { returnCode: 5 };
+        const told = version === 5 ? { reasonCode: 0x86 } : { returnCode: 4 };
         assert.equal(seen.length, 1);
         const { cmd, sessionPresent, reasonCode, returnCode, properties } = seen[0];
         assert.deepEqual({ cmd, sessionPresent, ...(version === 5 ? { reasonCode } : { returnCode }) }, { cmd: 'connack', sessionPresent: false, ...told });

@@ -5,7 +5,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { eventually } from './deadline.js';
 import { parseMetrics, sum } from './metrics.js';
-import { Daemon, freePort, run, temporaryDirectory } from './process.js';
+import { Daemon, freePort, jsonLines, run, temporaryDirectory } from './process.js';
 import { makeWorld, provisioning, TEAM_SUSPENDED } from './world.js';
 
 export const ROOT = resolve(import.meta.dirname, '../../..');
@@ -105,7 +105,7 @@ export class Broker {
   /** The audit store's records, oldest first. */
   async audit(...filters) {
     const { stdout } = await this.cofferdam('audit', 'list', '--json', ...filters);
-    return JSON.parse(stdout);
+    return jsonLines(stdout);
   }
 
   /** Waits for a record that is `wanted`; records are written in batches, a moment later. */

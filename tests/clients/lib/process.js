@@ -11,10 +11,13 @@ import { eventually, within } from './deadline.js';
 // A test file that is stopped from outside still ends what it started.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
+const endings = [];
+process.on('exit', (code) => { for (const ending of endings) ending(code); });
+
 /** A new directory that is gone when this process ends. */
 export function temporaryDirectory(name) {
   const path = mkdtempSync(join(tmpdir(), `cofferdam-${name}-`));
-  process.on('exit', () => rmSync(path, { recursive: true, force: true }));
+  endings.push(() => rmSync(path, { recursive: true, force: true }));
   return path;
 }
 
@@ -53,6 +56,9 @@ export async function run(program, args, { expect = 0, input, ms = 30_000, ...op
   return { code, stdout, stderr };
 }
 
+/** The objects in what a program printed, one a line. */
+export const jsonLines = (text) => text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
+
 /** A program that keeps running. What it prints is kept and shown if the test file fails. */
 export class Daemon {
   #child;
@@ -78,7 +84,7 @@ export class Daemon {
       this.code = code;
       for (const listener of this.#listeners) listener();
     });
-    process.on('exit', (code) => {
+    endings.unshift((code) => {
       this.#child.kill('SIGKILL'); // does nothing where it has ended
       if (code) console.error(`--- ${this.name} ---\n${this.#log.slice(-8_000)}`);
     });

@@ -44,16 +44,13 @@ class RawClient {
 
   constructor(socket, version) {
     this.#socket = socket;
+    /** Its own address, as the broker sees it; a closed socket would know it no more. */
+    this.address = `127.0.0.1:${socket.localPort}`;
     const parser = mqttPacket.parser({ protocolVersion: version });
     parser.on('packet', (packet) => this.#packets.put(packet));
     socket.on('data', (data) => parser.parse(data));
     socket.on('error', () => {}); // a reset is a way to close
     this.#closed = new Promise((resolve) => { socket.once('close', () => resolve(true)); });
-  }
-
-  /** Its own address, as the broker sees it. */
-  get address() {
-    return `127.0.0.1:${this.#socket.localPort}`;
   }
 
   send(data) {
