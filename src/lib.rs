@@ -17,6 +17,7 @@
 //! | [`broker`] | the core's face: a shard, which ties connections, sessions and teams together |
 //! | — | — |
 //! | [`config`] | the configuration file |
+//! | [`telemetry`] | what is counted, and how it becomes a page |
 //! | [`database`] | SQLite or PostgreSQL: one schema, one set of queries |
 //! | [`audit`] | events on record |
 //! | [`identity`] | who may log in, and as whom |
@@ -42,3 +43,4 @@ pub mod database;
 pub mod identity;
 pub mod net;
 pub mod provision;
+pub mod telemetry;

@@ -9,10 +9,7 @@
 //! Runs on the ordinary runtime, never on a shard. `cli::serve` starts it; shards report to its
 //! [`Board`], and whoever opens a listener or loses the database says so to [`Readiness`].
 
-mod latency;
-pub mod metrics;
 mod readiness;
-mod snapshot;
 
 use std::future::Future;
 use std::io;
@@ -27,9 +24,9 @@ use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
-pub use latency::Latency;
+use crate::telemetry::{Board, metric};
+
 pub use readiness::Readiness;
-pub use snapshot::{Board, Reporter, Snapshot};
 
 /// How often samples that nobody scrapes are folded together.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -39,7 +36,7 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// What the pages show.
 #[derive(Clone)]
 pub struct Pages {
-    /// What [`metrics::install`] gave.
+    /// What [`install`](crate::telemetry::install) gave.
     pub prometheus: PrometheusHandle,
     /// What the shards count.
     pub board: Board,
@@ -95,7 +92,7 @@ async fn readyz(State(pages): State<Pages>) -> Response {
 async fn metrics_page(State(pages): State<Pages>) -> Response {
     let latency = pages.board.publish();
     let mut text = pages.prometheus.render();
-    latency.render(&metrics::ROUTING_DURATION, &mut text);
+    latency.render(&metric::ROUTING_DURATION, &mut text);
     ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response()
 }
 

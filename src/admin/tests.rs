@@ -1,11 +1,11 @@
 //! The pages, over a real socket.
 
-use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::telemetry::{Latency, Snapshot};
 use crate::time::Span;
 
 /// Status line and body of one page.
@@ -22,7 +22,7 @@ async fn get_page(address: std::net::SocketAddr, path: &str) -> (u16, String) {
 
 /// Serves pages with a recorder of their own while `scene` runs.
 fn with_pages<F: Future<Output = ()>>(scene: impl FnOnce(std::net::SocketAddr, Pages) -> F) {
-    let recorder = PrometheusBuilder::new().build_recorder();
+    let recorder = metric::builder().build_recorder();
     let pages = Pages {
         prometheus: recorder.handle(),
         board: Board::default(),
@@ -33,7 +33,7 @@ fn with_pages<F: Future<Output = ()>>(scene: impl FnOnce(std::net::SocketAddr, P
         .build()
         .expect("a runtime");
     ::metrics::with_local_recorder(&recorder, || {
-        metrics::describe();
+        metric::describe();
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
             let address = listener.local_addr().expect("an address");
@@ -81,13 +81,13 @@ fn a_scrape_adds_up_what_all_shards_reported_last() {
         for round in 1..=2 {
             for reporter in &reporters {
                 let mut snapshot = Snapshot::default();
-                snapshot.add(&metrics::MESSAGES_RECEIVED, &["1"], 10 * round);
-                snapshot.add(&metrics::CONNECTIONS, &["wss", "alpha"], 3);
+                snapshot.add(&metric::MESSAGES_RECEIVED, &["1"], 10 * round);
+                snapshot.add(&metric::CONNECTIONS, &["wss", "alpha"], 3);
                 snapshot.routing.observe(Span::from_millis(2), round);
                 reporter.report(snapshot);
             }
         }
-        metrics::AUDIT_WRITTEN.count(&[], 7);
+        metric::AUDIT_WRITTEN.count(&[], 7);
         let (status, page) = get_page(address, "/metrics").await;
         assert_eq!(status, 200);
         for line in [
@@ -122,7 +122,7 @@ fn a_scrape_adds_up_what_all_shards_reported_last() {
 fn a_label_cannot_break_out_of_its_line() {
     with_pages(|address, pages| async move {
         let mut snapshot = Snapshot::default();
-        snapshot.add(&metrics::CONNECTIONS, &["wss", "a\"} 9\nforged 1"], 1);
+        snapshot.add(&metric::CONNECTIONS, &["wss", "a\"} 9\nforged 1"], 1);
         pages.board.reporter().report(snapshot);
         let (_, page) = get_page(address, "/metrics").await;
         assert!(
@@ -134,11 +134,11 @@ fn a_label_cannot_break_out_of_its_line() {
 
 #[test]
 fn names_follow_the_conventions_and_are_unique() {
-    let mut names: Vec<_> = metrics::ALL.iter().map(|metric| metric.name).collect();
-    for metric in metrics::ALL {
+    let mut names: Vec<_> = metric::ALL.iter().map(|metric| metric.name).collect();
+    for metric in metric::ALL {
         assert!(metric.name.starts_with("cofferdam_"), "{}", metric.name);
         assert_eq!(
-            metric.kind == metrics::Kind::Counter,
+            metric.kind == metric::Kind::Counter,
             metric.name.ends_with("_total"),
             "{}",
             metric.name
@@ -151,7 +151,7 @@ fn names_follow_the_conventions_and_are_unique() {
     }
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), metrics::ALL.len());
+    assert_eq!(names.len(), metric::ALL.len());
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_duration_is_counted_in_the_bucket_that_holds_it() {
         let span = crate::time::Time::from_micros(micros).since(crate::time::Time::EPOCH);
         latency.observe(span, 1);
         let mut page = String::new();
-        latency.render(&metrics::ROUTING_DURATION, &mut page);
+        latency.render(&metric::ROUTING_DURATION, &mut page);
         let first = page
             .lines()
             .find(|line| line.contains("_bucket") && line.ends_with(" 1"));

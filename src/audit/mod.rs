@@ -10,7 +10,6 @@
 //! themselves, principals that span teams, logins under no known name, gaps) of level `platform`.
 
 mod list;
-mod metric;
 mod record;
 mod sink;
 mod store;

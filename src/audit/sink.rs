@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::metric;
 use super::record::Record;
 use crate::broker::{Event, EventKind, Who};
+use crate::telemetry::metric as m;
 use crate::time::Time;
 
 /// Puts events on record. Cheap to clone, never waits, works on any thread.
@@ -87,7 +87,7 @@ impl Shared {
         gap.first = gap.first.min(at);
         gap.last = gap.last.max(at);
         self.gap_open.store(true, Ordering::Release);
-        metrics::counter!(metric::DROPPED).increment(1);
+        m::AUDIT_DROPPED.count(&[], 1);
     }
 
     /// Queues the count of what was left out, before whatever comes next. `false`: still no room.

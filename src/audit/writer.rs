@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::metric;
 use super::sink::{AuditSink, Entry, Shared};
 use super::store::{Numbered, Numbering, find_teams, insert_numbered};
 use crate::database::Database;
+use crate::telemetry::metric as m;
 
 /// How the audit is written.
 #[derive(Clone, Debug)]
@@ -69,7 +69,6 @@ pub fn start(
     database: Database,
     settings: Settings,
 ) -> Result<(AuditSink, AuditWriter), sqlx::Error> {
-    metric::describe();
     let (queue, entries) = mpsc::channel(settings.queue_max);
     let sink = AuditSink::new(queue, settings.queue_bytes_max);
     let (stop, stopping) = watch::channel(false);
@@ -188,8 +187,8 @@ impl Writing {
         let mut failures = 0_u32;
         while let Err(error) = self.try_to_write(&mut batch).await {
             failures += 1;
-            metrics::counter!(metric::FAILED).increment(1);
-            metrics::gauge!(metric::QUEUE).set((self.entries.len() + batch.len()) as f64);
+            m::AUDIT_WRITE_FAILURES.count(&[], 1);
+            m::AUDIT_QUEUE.set(&[], (self.entries.len() + batch.len()) as f64);
             if failures == 1 {
                 tracing::warn!(%error, waiting = self.entries.len() + batch.len(),
                     "the audit store takes nothing; events wait and are tried again");
@@ -205,9 +204,9 @@ impl Writing {
             );
         }
         self.written += batch.len() as u64;
-        metrics::counter!(metric::WRITTEN).increment(batch.len() as u64);
-        metrics::gauge!(metric::QUEUE).set(self.entries.len() as f64);
-        metrics::histogram!(metric::BATCH).record(begun.elapsed());
+        m::AUDIT_WRITTEN.count(&[], batch.len() as u64);
+        m::AUDIT_QUEUE.set(&[], self.entries.len() as f64);
+        m::AUDIT_BATCH_DURATION.observe(begun.elapsed());
     }
 
     async fn try_to_write(&self, batch: &mut [Numbered]) -> Result<(), sqlx::Error> {

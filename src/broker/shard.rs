@@ -18,6 +18,9 @@ use crate::time::Time;
 use crate::wire::decode::{self, Framing};
 use crate::wire::{Packet, ReasonCode, Version, encode};
 
+/// The first byte of every connection.
+const CONNECT: u8 = 0x10;
+
 /// One thread's part of the broker: the connections that it accepted and the sessions that live
 /// here.
 #[derive(Debug)]
@@ -152,6 +155,11 @@ impl Shard {
                 Phase::Active(_) => (u32::MAX, Some(conn.version)),
                 Phase::Judging(_) | Phase::Closing => return (used, 0),
             };
+            if version.is_none() && bytes[used] != CONNECT {
+                // Garbage need not be waited for, whatever length it seems to announce.
+                self.fail(id.index, ReasonCode::ProtocolError, now); // [MQTT-3.1.0-1]
+                return (bytes.len(), 0);
+            }
             let max = max.min(self.world.limits.max_packet_size);
             let handled = match decode::frame(&bytes[used..], max) {
                 Ok(Framing::Partial(needed)) => return (used, needed.unwrap_or(0)),
@@ -271,7 +279,9 @@ impl Shard {
 
     /// Whether there is something for the shell to do.
     pub fn has_output(&self) -> bool {
-        !self.touched.is_empty() || !self.effects.is_empty()
+        !self.touched.is_empty()
+            || !self.effects.is_empty()
+            || self.batches.iter().any(|batch| !batch.is_empty())
     }
 
     /// What is to be done since the last call.

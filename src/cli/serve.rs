@@ -15,8 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::store::policy;
 use super::welcome::Welcome;
 use super::{Context, Failure, print};
-use crate::admin::metrics as m;
-use crate::admin::{self, Board, Pages, Readiness, Snapshot};
+use crate::admin::{self, Pages, Readiness};
 use crate::audit::{self, AuditWriter, Finished};
 use crate::config::{CertificateFiles, Config, Transport};
 use crate::database::Database;
@@ -26,6 +25,8 @@ use crate::net::server::{ListenerSpec, Parts, Request, Server, Verdicts};
 use crate::net::tls::{self, Development, Made};
 use crate::provision::Provisioner;
 use crate::team::World;
+use crate::telemetry::metric as m;
+use crate::telemetry::{Board, Snapshot, install};
 
 /// Logins that may wait for a judge; beyond it a new one is closed without CONNACK.
 const LOGINS_WAITING_MAX: usize = 16_384;
@@ -68,7 +69,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let clock = Clock::start();
     let policy = Arc::new(policy(config)?);
 
-    let prometheus = admin::metrics::install().map_err(failed)?;
+    let prometheus = install().map_err(failed)?;
     let readiness = Arc::new(Readiness::starting(&[LISTENERS, DATABASE]));
     let board = Board::default();
     let pages = Pages {

@@ -18,6 +18,7 @@ use super::world::{AtLogin, Members};
 use crate::broker::{Login, Refusal, Verdict};
 use crate::database::{Database, DatabaseError};
 use crate::policy::{Grant, Policy, Principal, TeamId};
+use crate::telemetry::metric as m;
 use crate::time::Time;
 
 /// Bounds of the judge.
@@ -117,7 +118,6 @@ impl Authenticator {
     ) -> Result<Self, SecretError> {
         let mut memo_key = [0; 32];
         getrandom::fill(&mut memo_key).map_err(|error| SecretError::Hashing(error.to_string()))?;
-        describe();
         Ok(Self {
             inner: Arc::new(Inner {
                 memo: Memo::new(memo_key, settings.memo_capacity),
@@ -155,7 +155,7 @@ impl Authenticator {
         } = self.inner.settings;
         let judged = tokio::time::timeout(deadline, self.inner.decide(&login, now)).await;
         drop(login);
-        metrics::histogram!(SECONDS).record(begun.elapsed());
+        m::LOGIN_DURATION.observe(begun.elapsed());
         match judged {
             Ok(Ok(grant)) => Verdict::Admit(Arc::new(grant)),
             Ok(Err(Declined::Refused(refusal))) => {
@@ -253,7 +253,7 @@ impl Inner {
         let Ok(seat) = self.hashing.enter().await else {
             return Err(Declined::Undecided(Refusal::Busy));
         };
-        metrics::gauge!(WAITING).set(self.hashing.waiting() as f64);
+        m::LOGINS_WAITING.set(&[], self.hashing.waiting() as f64);
         let secrets = Arc::clone(&self.secrets);
         let (presented, against) = (password.to_vec(), stored.map(str::to_owned));
         // The seat goes with the work: a login that is given up does not make it stop.
@@ -344,16 +344,4 @@ pub(super) fn departure(passed: Duration, step: Duration, deadline: Duration) ->
     let steps = passed.as_micros() / step.as_micros().max(1) + 1;
     let steps = u32::try_from(steps).unwrap_or(u32::MAX);
     step.saturating_mul(steps).min(deadline)
-}
-
-const SECONDS: &str = "cofferdam_login_seconds";
-const WAITING: &str = "cofferdam_login_hashing_waiting";
-
-fn describe() {
-    metrics::describe_histogram!(
-        SECONDS,
-        metrics::Unit::Seconds,
-        "Time that judging a login took, without the delay of refusals."
-    );
-    metrics::describe_gauge!(WAITING, "Logins that wait for their password to be hashed.");
 }

@@ -20,9 +20,9 @@ use super::listener::{self, accept};
 use super::peers::{Inbound, Peers};
 use super::reactor::{Outcome, Reactor, SharedReactor};
 use super::services::Services;
-use crate::admin::Reporter;
 use crate::broker::{ConnId, Shard, Verdict};
 use crate::team::World;
+use crate::telemetry::Reporter;
 
 pub use super::listener::ListenerSpec;
 pub use super::services::{Record, Request};

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::admin::metrics as m;
-use crate::admin::{Reporter, Snapshot};
 use crate::broker::{Breach, Counters, Drop, Event, EventKind, Login, Refusal, Verdict};
+use crate::telemetry::metric as m;
+use crate::telemetry::{Reporter, Snapshot};
 use crate::time::Span;
 
 /// Where events go on record: never waits, may be called from any thread.

@@ -190,7 +190,7 @@ describe('the services, as plain processes', () => {
   });
 
   test('every question of the dashboard and of the alert rules is about a metric that the broker has', async () => {
-    const table = [...read('src/admin/metrics.rs').matchAll(/^ {4}[A-Z_]+ (Counter|Gauge|Histogram) "(\w+)" \[(.*)\]$/gm)];
+    const table = [...read('src/telemetry/metric.rs').matchAll(/^ {4}[A-Z_]+ (Counter|Gauge|Histogram) "(\w+)" \[(.*)\]$/gm)];
     const known = new Map(table.map(([, kind, name, labels]) => [kind === 'Histogram' ? `${name}_bucket` : name, labels]));
     // What has no labels is on the page from the first moment on.
     const page = await fetch(`http://127.0.0.1:${ports[9080]}/metrics`).then((response) => response.text());

@@ -12,7 +12,7 @@ use metrics::{Label, SharedString};
 use parking_lot::Mutex;
 
 use super::latency::Latency;
-use super::metrics::{Kind, Metric};
+use super::metric::{Kind, Metric};
 
 /// A metric with the values of its labels, in the metric's order.
 type Series = (&'static Metric, Box<[Arc<str>]>);

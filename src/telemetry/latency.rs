@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::metrics::Metric;
+use super::metric::Metric;
 use crate::time::Span;
 
 /// Upper ends of the buckets, in microseconds, and as seconds for the label.
@@ -55,7 +55,7 @@ impl Latency {
     }
 
     /// Appends it in Prometheus' text format.
-    pub(super) fn render(&self, metric: &Metric, out: &mut String) {
+    pub fn render(&self, metric: &Metric, out: &mut String) {
         let Metric { name, help, .. } = metric;
         let ends = BUCKETS.iter().map(|(_, end)| *end).chain(["+Inf"]);
         let mut total = 0;

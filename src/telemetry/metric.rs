@@ -2,7 +2,10 @@
 //!
 //! Names follow Prometheus' conventions: `_total` on counters, base units as suffixes. What shards
 //! count reaches the recorder through a [`Snapshot`](super::Snapshot); what happens elsewhere
-//! (audit, logins) is counted there and then with [`Metric::count`] and [`Metric::set`].
+//! (audit, logins) is counted there and then with [`Metric::count`], [`Metric::set`] and
+//! [`Metric::observe`].
+
+use std::time::Duration;
 
 use metrics::{Label, SetRecorderError, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -19,6 +22,11 @@ pub struct Metric {
     /// One sentence.
     pub help: &'static str,
 }
+
+/// Upper ends of the buckets of rare durations, in seconds.
+const SECONDS: [f64; 12] = [
+    0.000_1, 0.000_25, 0.001, 0.002_5, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0,
+];
 
 /// How a metric moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,9 +97,15 @@ metrics! {
     AUDIT_WRITTEN Counter "cofferdam_audit_written_events_total" []
         "Audit events that are in the store."
     AUDIT_DROPPED Counter "cofferdam_audit_dropped_events_total" []
-        "Audit events that were lost because their queue was full."
+        "Audit events that were lost because their queue was full; a gap record has the count."
+    AUDIT_WRITE_FAILURES Counter "cofferdam_audit_write_failures_total" []
+        "Batches that the audit store did not take and that were tried again."
+    AUDIT_BATCH_DURATION Histogram "cofferdam_audit_batch_duration_seconds" []
+        "Time from the first try to write a batch until the audit store had it."
     LOGINS_WAITING Gauge "cofferdam_logins_waiting" []
-        "Logins that wait to be judged."
+        "Logins that wait for their password to be hashed."
+    LOGIN_DURATION Histogram "cofferdam_login_duration_seconds" []
+        "Time that judging a login took, without the delay of refusals."
     TLS_HANDSHAKES Counter "cofferdam_tls_handshakes_total" ["listener", "result"]
         "TLS handshakes: ok, failed or timeout."
     WEBSOCKET_REFUSED Counter "cofferdam_websocket_refused_total" ["listener", "status"]
@@ -112,6 +126,12 @@ impl Metric {
         metrics::gauge!(self.name, self.named(labels)).set(value);
     }
 
+    /// Counts a duration of a histogram without labels. For what is rare: the recorder keeps every
+    /// sample until its next upkeep.
+    pub fn observe(&'static self, took: Duration) {
+        metrics::histogram!(self.name).record(took);
+    }
+
     fn named(&'static self, values: &[&str]) -> Vec<Label> {
         debug_assert_eq!(values.len(), self.labels.len(), "{}", self.name);
         let pairs = self.labels.iter().zip(values);
@@ -126,19 +146,39 @@ impl Metric {
 /// # Errors
 /// There is a recorder already.
 pub fn install() -> Result<PrometheusHandle, SetRecorderError<PrometheusRecorder>> {
-    let recorder = PrometheusBuilder::new().build_recorder();
+    let recorder = builder().build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)?;
     describe();
     Ok(handle)
 }
 
-/// Gives the recorder in force every metric's help, and the build its version.
-pub(super) fn describe() {
+/// A recorder whose histograms have buckets, which can be added up over brokers.
+pub(crate) fn builder() -> PrometheusBuilder {
+    let builder = PrometheusBuilder::new();
+    match builder.set_buckets(&SECONDS) {
+        Ok(builder) => builder,
+        Err(_) => PrometheusBuilder::new(), // said only of an empty list
+    }
+}
+
+/// Gives the recorder in force every metric's help, and the build its version. What has no labels
+/// is on the page from the start.
+pub(crate) fn describe() {
     for metric in ALL {
         match metric.kind {
-            Kind::Counter => metrics::describe_counter!(metric.name, metric.help),
-            Kind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
+            Kind::Counter => {
+                metrics::describe_counter!(metric.name, metric.help);
+                if metric.labels.is_empty() {
+                    metric.count(&[], 0);
+                }
+            }
+            Kind::Gauge => {
+                metrics::describe_gauge!(metric.name, metric.help);
+                if metric.labels.is_empty() {
+                    metric.set(&[], 0.0);
+                }
+            }
             Kind::Histogram => {
                 metrics::describe_histogram!(metric.name, Unit::Seconds, metric.help)
             }
