@@ -387,8 +387,8 @@ impl Shard {
             };
             self.record(now, who(session), kind);
         }
-        if present {
-            self.resend(session_index, now);
+        if let Some(session) = self.sessions.at_mut(session_index) {
+            session.outgoing.resume();
             self.pump(session_index, now);
         }
         // What the client sent without waiting for CONNACK [MQTT-3.1.4-5].
