@@ -19,6 +19,8 @@ use crate::wire::{Connect, PublishProperties, QoS, ReasonCode, Version};
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) since: Time,
+    /// Bytes of the CONNECT that are held here and by whoever judges it, about.
+    pub(super) size: usize,
     version: Version,
     clean_start: bool,
     keep_alive: u16,
@@ -130,6 +132,10 @@ impl Shard {
         told: Option<ReasonCode>,
         now: Time,
     ) {
+        // 3.x has not a word for everything: then nothing is told, and the record says so.
+        let version = self.conns.at(index).map(|conn| conn.version);
+        let told = told
+            .filter(|code| version == Some(Version::V5) || code.connect_return_code().is_some());
         if let Some(code) = told {
             let connack = ConnAck::default();
             self.write(index, |out, version| {
@@ -324,8 +330,10 @@ impl Shard {
         let limits = self.world.limits.clone();
         let wanted = Span::from_secs(u64::from(pending.session_expiry));
         let expiry = wanted.min(limits.max_session_expiry);
+        let too_long = |max| pending.keep_alive == 0 || pending.keep_alive > max;
         let keep_alive = match limits.max_keep_alive_s {
-            Some(max) if pending.keep_alive == 0 || pending.keep_alive > max => max,
+            // A client of 3.x cannot be told another, so that its own holds.
+            Some(max) if pending.version == Version::V5 && too_long(max) => max,
             _ => pending.keep_alive,
         };
         let Some(session) = self.sessions.at_mut(session_index) else {
@@ -347,6 +355,8 @@ impl Shard {
             return;
         };
         conn.phase = Phase::Active(session_index);
+        // The client counts from CONNACK, however long the login was judged.
+        conn.heard = now;
         conn.max_packet = pending.max_packet;
         conn.patience = Span::from_millis(u64::from(keep_alive) * 1500);
         let due = conn.heard + conn.patience;
@@ -378,8 +388,8 @@ impl Shard {
             };
             self.record(now, who(session), kind);
         }
-        if present {
-            self.resend(session_index, now);
+        if let Some(session) = self.sessions.at_mut(session_index) {
+            session.outgoing.resume();
             self.pump(session_index, now);
         }
         // What the client sent without waiting for CONNACK [MQTT-3.1.4-5].
@@ -422,8 +432,13 @@ impl Pending {
             _ if connect.clean_start => 0,
             _ => u32::MAX,
         };
+        let texts = [connect.client_id, connect.username.unwrap_or_default()];
+        let texts = texts.iter().map(|text| text.len()).sum::<usize>();
+        let password = connect.password.map_or(0, <[u8]>::len);
+        let will = connect.will.as_ref().map(PendingWill::new);
         Self {
             since: now,
+            size: 2 * texts + password + will.as_ref().map_or(0, PendingWill::size),
             version: connect.version,
             clean_start: connect.clean_start,
             keep_alive: connect.keep_alive,
@@ -432,7 +447,7 @@ impl Pending {
             session_expiry,
             receive_maximum: properties.receive_maximum.get(),
             max_packet: properties.maximum_packet_size.unwrap_or(u32::MAX),
-            will: connect.will.as_ref().map(PendingWill::new),
+            will,
         }
     }
 
@@ -473,6 +488,11 @@ impl PendingWill {
             response_topic: response_topic.map(Into::into),
             expiry: message_expiry,
         }
+    }
+
+    fn size(&self) -> usize {
+        let response = self.response_topic.as_ref().map_or(0, |topic| topic.len());
+        self.topic.len() + self.payload.len() + self.passed_on.len() + response
     }
 
     /// With the mount before its topics, ready to be published.

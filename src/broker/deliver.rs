@@ -82,7 +82,12 @@ impl Shard {
                 self.form.of = None;
                 last = Some(message);
             }
-            self.deliver(route, &Passing::of(message), now);
+            // It may have been long on the way [MQTT-3.3.2-5].
+            if message.expires < now {
+                self.counters.drop(Drop::Expired);
+            } else {
+                self.deliver(route, &Passing::of(message), now);
+            }
         }
     }
 
@@ -152,12 +157,13 @@ impl Shard {
         }
     }
 
-    /// Sends what waits, as far as the window and the outbox allow.
+    /// Sends what waits, as far as the window and the outbox allow: first, again, what was in flight
+    /// when the last connection ended `[MQTT-4.4.0-1]`, then the queue, then retained messages.
     pub(super) fn pump(&mut self, index: u32, now: Time) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
-        if session.outgoing.queued() == 0 && session.replays.is_empty() {
+        if !session.outgoing.is_waiting() && session.replays.is_empty() {
             return;
         }
         let Some(conn_index) = session.conn else {
@@ -169,6 +175,27 @@ impl Shard {
         let mut expired = 0;
         let limit = self.world.limits.max_outbox_bytes as usize;
         let before = conn.outbox.len();
+        while conn.outbox.len() <= limit
+            && let Some(again) = session.outgoing.resend(session.window)
+        {
+            match again {
+                Resend::Publish(id, item) => send(
+                    &mut self.form,
+                    &mut self.pool,
+                    &mut self.counters,
+                    session,
+                    conn,
+                    &item,
+                    id,
+                    true,
+                    now,
+                ),
+                Resend::Release(id) => {
+                    let out = conn.outbox.buffer(&mut self.pool);
+                    encode::pubrel(out, conn.version, id, ReasonCode::Success);
+                }
+            }
+        }
         while conn.outbox.len() <= limit
             && let Some((id, item)) = session.outgoing.next(session.window, now, &mut expired)
         {
@@ -191,46 +218,6 @@ impl Shard {
             self.touch(conn_index);
         }
         self.replay(index, now);
-    }
-
-    /// Sends what was in flight when the last connection ended `[MQTT-4.4.0-1]`.
-    pub(super) fn resend(&mut self, index: u32, now: Time) {
-        let Some(session) = self.sessions.at_mut(index) else {
-            return;
-        };
-        let Some(conn_index) = session.conn else {
-            return;
-        };
-        let Some(conn) = self.conns.at_mut(conn_index) else {
-            return;
-        };
-        let mut again = Vec::new();
-        for resend in session.outgoing.resend() {
-            again.push(match resend {
-                Resend::Publish(id, item) => (id, Some(item.clone())),
-                Resend::Release(id) => (id, None),
-            });
-        }
-        for (id, item) in again {
-            match item {
-                Some(item) => send(
-                    &mut self.form,
-                    &mut self.pool,
-                    &mut self.counters,
-                    session,
-                    conn,
-                    &item,
-                    id,
-                    true,
-                    now,
-                ),
-                None => {
-                    let out = conn.outbox.buffer(&mut self.pool);
-                    encode::pubrel(out, conn.version, id, ReasonCode::Success);
-                }
-            }
-        }
-        self.touch(conn_index);
     }
 
     /// Goes on handing retained messages to new subscriptions.

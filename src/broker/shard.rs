@@ -83,9 +83,11 @@ impl Shard {
         };
         let limits = &self.world.limits;
         match conn.phase {
-            Phase::Opening | Phase::Judging(_) => {
+            Phase::Opening => {
                 (limits.max_unauthenticated_bytes as usize).saturating_sub(conn.held.len())
             }
+            Phase::Judging(ref pending) => (limits.max_unauthenticated_bytes as usize)
+                .saturating_sub(conn.held.len() + pending.size),
             Phase::Active(_) if conn.outbox.len() > limits.max_outbox_bytes as usize => 0,
             Phase::Active(_) => usize::MAX,
             Phase::Closing => 0,
@@ -161,18 +163,25 @@ impl Shard {
                 return (bytes.len(), 0);
             }
             let max = max.min(self.world.limits.max_packet_size);
-            let handled = match decode::frame(&bytes[used..], max) {
-                Ok(Framing::Partial(needed)) => return (used, needed.unwrap_or(0)),
-                Ok(Framing::Whole(frame)) => {
-                    used += frame.length;
-                    decode::packet(frame, version)
-                        .map_err(|error| error.code)
-                        .and_then(|packet| self.handle(id.index, packet, now))
+            let mut answer_in = version;
+            // What does not begin as CONNECT does is not waited for [MQTT-3.1.0-1].
+            let handled = if version.is_none() && bytes[used] >> 4 != 1 {
+                Err(ReasonCode::ProtocolError)
+            } else {
+                match decode::frame(&bytes[used..], max) {
+                    Ok(Framing::Partial(needed)) => return (used, needed.unwrap_or(0)),
+                    Ok(Framing::Whole(frame)) => {
+                        used += frame.length;
+                        decode::packet(frame, version)
+                            .inspect_err(|_| answer_in = decode::answer_version(frame))
+                            .map_err(|error| error.code)
+                            .and_then(|packet| self.handle(id.index, packet, now))
+                    }
+                    Err(error) => Err(error.code),
                 }
-                Err(error) => Err(error.code),
             };
             if let Err(code) = handled {
-                self.fail(id.index, code, now);
+                self.fail(id.index, code, answer_in, now);
                 return (bytes.len(), 0);
             }
         }
@@ -209,18 +218,28 @@ impl Shard {
         }
     }
 
-    /// Ends a connection that broke the protocol. Before login it is closed without a word, but for
-    /// a version that is not served, which has its own answer `[MQTT-3.1.2-2]`.
-    fn fail(&mut self, index: u32, code: ReasonCode, now: Time) {
+    /// Ends a connection that broke the protocol. Before login only a CONNECT is answered, in
+    /// `answer_in`, the version that its sender will understand; all else is closed without a word.
+    fn fail(&mut self, index: u32, code: ReasonCode, answer_in: Option<Version>, now: Time) {
         match self.conns.at(index).map(|conn| &conn.phase) {
             Some(Phase::Active(session)) => {
                 let session = *session;
+                // A second CONNECT can be wrong in ways that DISCONNECT has no word for.
+                let code = match code.fits_server_disconnect() {
+                    true => code,
+                    false => ReasonCode::ProtocolError,
+                };
                 self.say_goodbye(index, code);
                 self.detach(session, DisconnectCause::Protocol(code), now);
                 self.close(index);
             }
             Some(Phase::Opening) => {
-                let told = (code == ReasonCode::UnsupportedProtocolVersion).then_some(code);
+                let told = answer_in.filter(|_| code.fits_connack()).map(|version| {
+                    if let Some(conn) = self.conns.at_mut(index) {
+                        conn.version = version;
+                    }
+                    code
+                });
                 self.refuse(index, None, Refusal::Malformed(code), told, now);
             }
             _ => {}

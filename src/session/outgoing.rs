@@ -28,7 +28,13 @@ pub struct Outgoing {
     /// In the order sent, which is the order of resending. Entries that are done stay until they
     /// reach the front, so that an identifier is found by its distance from the front.
     inflight: VecDeque<Inflight>,
+    /// Entries that are not done.
     live: u16,
+    /// Entries at the back that are still to be sent again on this connection.
+    unsent: usize,
+    /// Entries sent on this connection that are not done: what the window bounds
+    /// `[MQTT-3.3.4-9]`, anew on each connection (section 4.9).
+    under_way: u16,
     last_id: u16,
     queue: VecDeque<Queued>,
     queued_bytes: u64,
@@ -67,9 +73,9 @@ pub enum PubRecOutcome {
 
 /// What is sent again when a session is resumed `[MQTT-4.4.0-1]`.
 #[derive(Debug)]
-pub enum Resend<'a> {
+pub enum Resend {
     /// PUBLISH with DUP.
-    Publish(PacketId, &'a Queued),
+    Publish(PacketId, Queued),
     /// PUBREL.
     Release(PacketId),
 }
@@ -100,10 +106,16 @@ impl Outgoing {
         self.queue.is_empty() && self.has_room(window)
     }
 
-    /// `live` alone is not enough: with one entry stuck at the front, done entries behind it
-    /// would grow in number until the identifiers run out.
+    /// Whether anything waits that could be sent once there is room.
+    pub fn is_waiting(&self) -> bool {
+        self.unsent > 0 || !self.queue.is_empty()
+    }
+
+    /// The window alone is not enough: with one entry stuck at the front, done entries behind it
+    /// would grow in number until the identifiers run out. And nothing new overtakes what is to be
+    /// sent again.
     fn has_room(&self, window: u16) -> bool {
-        self.live < window && self.inflight.len() < usize::from(u16::MAX)
+        self.unsent == 0 && self.under_way < window && self.inflight.len() < usize::from(u16::MAX)
     }
 
     /// Puts a message in flight and gives it an identifier.
@@ -114,6 +126,7 @@ impl Outgoing {
             state: State::Published(item),
         });
         self.live += 1;
+        self.under_way += 1;
         id
     }
 
@@ -197,13 +210,38 @@ impl Outgoing {
         self.finish(id, |_| true);
     }
 
-    /// What goes out again on a new connection, in the order first sent.
-    pub fn resend(&self) -> impl Iterator<Item = Resend<'_>> {
-        self.inflight.iter().filter_map(|entry| match &entry.state {
-            State::Published(item) => Some(Resend::Publish(entry.id, item)),
-            State::Released => Some(Resend::Release(entry.id)),
-            State::Done => None,
-        })
+    /// A new connection: all that is in flight is to be sent again on it.
+    pub fn resume(&mut self) {
+        self.unsent = self.inflight.len();
+        self.under_way = 0;
+    }
+
+    /// What is next to be sent again, in the order first sent; `None` when all is, or the window
+    /// is full.
+    pub fn resend(&mut self, window: u16) -> Option<Resend> {
+        loop {
+            let next = self.inflight.len() - self.unsent;
+            let resend = match self.inflight.get(next)? {
+                Inflight {
+                    state: State::Done, ..
+                } => {
+                    self.unsent -= 1;
+                    continue;
+                }
+                Inflight {
+                    id,
+                    state: State::Released,
+                } => Resend::Release(*id),
+                Inflight { .. } if self.under_way >= window => return None,
+                Inflight {
+                    id,
+                    state: State::Published(item),
+                } => Resend::Publish(*id, item.clone()),
+            };
+            self.unsent -= 1;
+            self.under_way += 1;
+            return Some(resend);
+        }
     }
 
     fn finish(&mut self, id: PacketId, awaited: impl Fn(&State) -> bool) -> bool {
@@ -216,12 +254,17 @@ impl Outgoing {
         }
         entry.state = State::Done;
         self.live -= 1;
+        // An answer from before the connection was lost can come for what was not yet sent again.
+        if place < self.inflight.len() - self.unsent {
+            self.under_way -= 1;
+        }
         while let Some(Inflight {
             state: State::Done, ..
         }) = self.inflight.front()
         {
             self.inflight.pop_front();
         }
+        self.unsent = self.unsent.min(self.inflight.len());
         true
     }
 
@@ -308,11 +351,44 @@ mod tests {
             PubRecOutcome::Release,
             "PUBREC sent again"
         );
-        assert!(matches!(outgoing.resend().next(), Some(Resend::Release(again)) if again == a));
+        outgoing.resume();
+        assert!(matches!(outgoing.resend(1), Some(Resend::Release(again)) if again == a));
+        assert!(outgoing.resend(1).is_none());
         assert!(outgoing.pubcomp(a));
         assert!(!outgoing.pubcomp(a));
         assert_eq!(outgoing.pubrec(a, true), PubRecOutcome::Unknown);
         assert_eq!(outgoing.waiting(), 0);
+    }
+
+    #[test]
+    fn what_is_sent_again_stays_within_the_window_and_nothing_new_overtakes_it() {
+        let mut outgoing = Outgoing::default();
+        for _ in 0..4 {
+            outgoing.start(item(QoS::AtLeastOnce));
+        }
+        outgoing.resume();
+        assert!(
+            !outgoing.is_open(10),
+            "nothing new overtakes what is sent again"
+        );
+        let sent = |outgoing: &mut Outgoing| match outgoing.resend(2) {
+            Some(Resend::Publish(id, _)) => Some(id.get()),
+            Some(Resend::Release(_)) => panic!("nothing was released"),
+            None => None,
+        };
+        assert_eq!(sent(&mut outgoing), Some(1));
+        assert!(
+            outgoing.puback(id(3)),
+            "an answer from before the connection was lost"
+        );
+        assert_eq!(sent(&mut outgoing), Some(2));
+        assert_eq!(sent(&mut outgoing), None);
+        assert!(outgoing.puback(id(1)));
+        assert!(outgoing.puback(id(2)));
+        assert_eq!(sent(&mut outgoing), Some(4), "3 is done");
+        assert_eq!(sent(&mut outgoing), None);
+        assert!(outgoing.is_open(2) && !outgoing.is_open(1));
+        assert_eq!(outgoing.in_flight(), 1);
     }
 
     #[test]
@@ -321,7 +397,8 @@ mod tests {
         let a = outgoing.start(item(QoS::ExactlyOnce));
         assert_eq!(outgoing.pubrec(a, false), PubRecOutcome::Over);
         assert_eq!(outgoing.waiting(), 0);
-        assert!(outgoing.resend().next().is_none());
+        outgoing.resume();
+        assert!(outgoing.resend(1).is_none());
     }
 
     #[test]

@@ -1,0 +1,167 @@
+//! Who there is: a small store of identities in memory.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use cofferdam::broker::{Login, Refusal, Verdict};
+use cofferdam::policy::{
+    Directory as PolicyDirectory, Pattern, PatternAction, Policy, Principal, TeamId, TeamMembers,
+};
+
+/// Teams, instances, devices, clients and their passwords.
+#[derive(Default)]
+pub struct Directory {
+    members: HashMap<String, Arc<TeamMembers>>,
+    suspended: HashSet<String>,
+    passwords: HashMap<String, Vec<u8>>,
+    patterns: HashMap<String, Vec<Pattern>>,
+    owners: HashMap<String, (&'static str, String)>,
+    anonymous: HashMap<String, String>,
+}
+
+/// Everyone's password in [`Directory::demo`].
+pub const PASSWORD: &str = "secret";
+
+impl Directory {
+    /// Teams `alpha` and `beta`, each with clients `alice`, `bob`, `carol`, `dave` and `erin` who
+    /// may do anything in the team broker; instances `a1`, `a2` and device `ad` (of `a1`) in
+    /// `alpha`, `b1`, `b2` and `bd` (of `b1`) in `beta`; the platform; and the listener `open`,
+    /// whose anonymous clients act for `alpha`.
+    pub fn demo() -> Self {
+        let mut demo = Self::default();
+        demo.password("forge_platform", PASSWORD);
+        for (team, instances, device) in
+            [("alpha", ["a1", "a2"], "ad"), ("beta", ["b1", "b2"], "bd")]
+        {
+            for name in ["alice", "bob", "carol", "dave", "erin"] {
+                demo.client(&format!("{name}@{team}"), &["allow both #"]);
+            }
+            for id in instances {
+                demo.instance(team, id);
+            }
+            demo.device(team, device, ("instance", instances[0]));
+        }
+        demo.anonymous.insert("open".to_owned(), "alpha".to_owned());
+        demo
+    }
+
+    /// Adds a client of a team broker, `<name>@<team>`, or gives it other patterns, such as
+    /// `allow both #` and `deny subscribe a/+`.
+    pub fn client(&mut self, username: &str, patterns: &[&str]) {
+        self.password(username, PASSWORD);
+        let patterns = patterns.iter().map(|text| pattern(text)).collect();
+        self.patterns.insert(username.to_owned(), patterns);
+    }
+
+    /// Adds an instance.
+    pub fn instance(&mut self, team: &str, id: &str) {
+        self.members
+            .entry(team.to_owned())
+            .or_default()
+            .add_instance(id);
+        self.password(&format!("project:{team}:{id}"), PASSWORD);
+    }
+
+    /// Adds a device, or gives it another owner.
+    pub fn device(&mut self, team: &str, id: &str, owner: (&'static str, &str)) {
+        self.owners
+            .insert(id.to_owned(), (owner.0, owner.1.to_owned()));
+        self.password(&format!("device:{team}:{id}"), PASSWORD);
+    }
+
+    /// Sets a password.
+    pub fn password(&mut self, username: &str, password: &str) {
+        self.passwords
+            .insert(username.to_owned(), password.as_bytes().to_owned());
+    }
+
+    /// Suspends a team: nobody of it logs in.
+    pub fn suspend(&mut self, team: &str) {
+        self.suspended.insert(team.to_owned());
+    }
+
+    /// The verdict on a login.
+    pub fn judge(&self, policy: &Policy, login: &Login) -> Verdict {
+        self.admit(policy, login).unwrap_or_else(Verdict::Refuse)
+    }
+
+    fn admit(&self, policy: &Policy, login: &Login) -> Result<Verdict, Refusal> {
+        let principal = match (&login.username, &login.password) {
+            (None, None) => self
+                .anonymous(&login.peer.listener)
+                .ok_or(Refusal::Anonymous)?,
+            (username, password) => {
+                let username = username.as_deref().unwrap_or_default();
+                let known = self.passwords.get(username).ok_or(Refusal::UnknownUser)?;
+                if password.as_deref() != Some(known) {
+                    return Err(Refusal::WrongPassword);
+                }
+                policy
+                    .principal(username, self)
+                    .ok_or(Refusal::UnknownUser)?
+            }
+        };
+        let team = principal.team.as_ref();
+        if team.is_some_and(|team| self.suspended.contains(team.as_str())) {
+            return Err(Refusal::TeamSuspended);
+        }
+        let grant = policy
+            .grant(principal, self)
+            .unwrap_or_else(|error| panic!("{error}"));
+        if !grant.accepts_client_id(&login.client_id) {
+            return Err(Refusal::ClientId);
+        }
+        Ok(Verdict::Admit(Arc::new(grant)))
+    }
+
+    fn anonymous(&self, listener: &str) -> Option<Principal> {
+        let team = self.anonymous.get(listener)?;
+        Some(Principal {
+            username: format!("anonymous@{team}").into(),
+            role: "anonymous".into(),
+            team: TeamId::new(team),
+            bindings: Vec::new(),
+            patterns: Vec::new(),
+        })
+    }
+}
+
+impl PolicyDirectory for Directory {
+    fn members(&self, team: &TeamId) -> Arc<TeamMembers> {
+        self.members.get(team.as_str()).cloned().unwrap_or_default()
+    }
+
+    fn complete(&self, principal: &mut Principal) {
+        let device = principal.binding("device").map(ToString::to_string);
+        if let Some((kind, id)) = device.and_then(|device| self.owners.get(&device)) {
+            let owner = [("owner_type", *kind), ("owner", id.as_str())];
+            let owner = owner.map(|(name, value)| (Arc::from(name), Arc::from(value)));
+            principal.bindings.extend(owner);
+        }
+        if let Some(patterns) = self.patterns.get(&*principal.username) {
+            principal.patterns.clone_from(patterns);
+        }
+    }
+}
+
+/// From `allow both a/#`.
+fn pattern(text: &str) -> Pattern {
+    let words: Vec<&str> = text.splitn(3, ' ').collect();
+    let [effect, action, filter] = words[..] else {
+        panic!("not a pattern: {text}");
+    };
+    Pattern {
+        action: match action {
+            "publish" => PatternAction::Publish,
+            "subscribe" => PatternAction::Subscribe,
+            "both" => PatternAction::Both,
+            _ => panic!("not an action: {text}"),
+        },
+        allow: match effect {
+            "allow" => true,
+            "deny" => false,
+            _ => panic!("not an effect: {text}"),
+        },
+        filter: filter.into(),
+    }
+}

@@ -1,0 +1,241 @@
+//! A cluster in memory: real shards over one world, a clock that the test owns, and clients that
+//! speak real packets. For the broker's tests and the simulation; nothing here knows a socket.
+//!
+//! ```ignore
+//! let cluster = Cluster::new(2);
+//! let alice = cluster.connect(0, client("alice@alpha").v5());
+//! let bob = cluster.connect(1, client("bob@alpha").v311());
+//! bob.subscribe("a/+", QOS_1);
+//! alice.publish("a/b", "hello");
+//! assert_eq!(bob.heard(), ["a/b hello"]);
+//! ```
+//!
+//! After every step the cluster is run until nothing moves, but for what a test holds back:
+//! logins ([`Cluster::hold_logins`]), what passes between shards ([`Cluster::hold_between`]), and
+//! bytes for a client that does not read ([`Client::stop_reading`]).
+//!
+//! `net` carries bytes and effects, `client` is one client's end, `hello` says who connects and
+//! how, `directory` knows who there is.
+
+#![allow(dead_code, unused_imports)] // each test takes what it needs
+
+mod client;
+mod directory;
+mod hello;
+mod net;
+
+use std::cell::{Ref, RefCell, RefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub use client::{Client, options};
+pub use directory::Directory;
+pub use hello::{Hello, anonymous, client, device, instance, platform};
+pub use net::{Between, HeldLogin};
+
+use cofferdam::broker::{Counters, Drop, Event, EventKind, Verdict};
+use cofferdam::limits::Limits;
+use cofferdam::policy::{Policy, TeamId};
+use cofferdam::team::{Team, World};
+use cofferdam::time::{Span, Time};
+use cofferdam::wire::QoS;
+use net::Net;
+
+/// At most once.
+pub const QOS_0: QoS = QoS::AtMostOnce;
+/// At least once.
+pub const QOS_1: QoS = QoS::AtLeastOnce;
+/// Exactly once.
+pub const QOS_2: QoS = QoS::ExactlyOnce;
+
+/// No bytes at all.
+pub const NOTHING: [u8; 0] = [];
+
+/// Shards, the world that they share, and the clients between them.
+pub struct Cluster {
+    net: Rc<RefCell<Net>>,
+}
+
+impl Cluster {
+    /// `count` shards with the default limits, the built-in policy and [`Directory::demo`].
+    pub fn new(count: u16) -> Self {
+        Self::limited(count, Limits::default())
+    }
+
+    /// The same under other limits.
+    pub fn limited(count: u16, limits: Limits) -> Self {
+        let policy = Policy::flowfuse().unwrap_or_else(|error| panic!("{error}"));
+        Self::with_policy(count, limits, policy)
+    }
+
+    /// The same under another policy.
+    pub fn with_policy(count: u16, limits: Limits, policy: Policy) -> Self {
+        Self {
+            net: Rc::new(RefCell::new(Net::new(count, limits, Arc::new(policy)))),
+        }
+    }
+
+    /// A client that has logged in; its CONNACK is read and was a success.
+    #[track_caller]
+    pub fn connect(&self, shard: u16, hello: Hello) -> Client {
+        let client = self.dial(shard, hello);
+        let connack = client.connack();
+        assert_eq!(connack.code, 0, "refused: {connack:?}");
+        client
+    }
+
+    /// A client that has sent its CONNECT, whatever came of it.
+    pub fn dial(&self, shard: u16, hello: Hello) -> Client {
+        let client = self.open(shard, &hello);
+        client.send(hello.connect.encode());
+        client
+    }
+
+    /// A client that has sent nothing; of `hello` only the listener and the version count.
+    pub fn open(&self, shard: u16, hello: &Hello) -> Client {
+        let wire = self
+            .net
+            .borrow_mut()
+            .open(shard, hello)
+            .expect("room for a connection");
+        Client::new(Rc::clone(&self.net), wire)
+    }
+
+    /// Tries to open a connection; `false`: there are as many as there may be.
+    pub fn has_room(&self, shard: u16, hello: &Hello) -> bool {
+        self.net.borrow_mut().open(shard, hello).is_some()
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Time {
+        self.net.borrow().now
+    }
+
+    /// Lets time pass. Every timer that falls due on the way fires at its own time.
+    pub fn pass(&self, span: Span) {
+        self.net.borrow_mut().pass(span);
+    }
+
+    /// Lets seconds pass.
+    pub fn pass_secs(&self, secs: u64) {
+        self.pass(Span::from_secs(secs));
+    }
+
+    /// From now on logins wait for [`answer`](Self::answer).
+    pub fn hold_logins(&self) {
+        self.net.borrow_mut().hold_logins = true;
+    }
+
+    /// The longest-waiting login.
+    pub fn next_login(&self) -> Option<HeldLogin> {
+        self.net.borrow_mut().logins.pop_front()
+    }
+
+    /// What the directory says of a login.
+    pub fn judge(&self, login: &HeldLogin) -> Verdict {
+        self.net.borrow().judge(&login.login)
+    }
+
+    /// The verdict on a login that was held.
+    pub fn answer(&self, login: &HeldLogin, verdict: Verdict) {
+        let mut net = self.net.borrow_mut();
+        let now = net.now;
+        net.shards[usize::from(login.shard)].judged(login.login.conn, verdict, now);
+        net.run();
+    }
+
+    /// From now on what one shard has for another waits for [`deliver_between`](Self::deliver_between)
+    /// or [`release_between`](Self::release_between).
+    pub fn hold_between(&self) {
+        self.net.borrow_mut().hold_between = true;
+    }
+
+    /// The pairs of shards, from and to, between which something waits.
+    pub fn waiting_between(&self) -> Vec<(u16, u16)> {
+        let net = self.net.borrow();
+        let waiting = net.between.iter().filter(|(_, queue)| !queue.is_empty());
+        waiting.map(|(pair, _)| *pair).collect()
+    }
+
+    /// Delivers the oldest thing that waits between two shards.
+    pub fn deliver_between(&self, from: u16, to: u16) {
+        let mut net = self.net.borrow_mut();
+        net.deliver_between(from, to);
+        net.run();
+    }
+
+    /// Holds back no longer what passes between shards, and delivers what waited.
+    pub fn release_between(&self) {
+        let mut net = self.net.borrow_mut();
+        net.hold_between = false;
+        net.run();
+    }
+
+    /// What went on record since the last call.
+    pub fn events(&self) -> Vec<Event> {
+        std::mem::take(&mut self.net.borrow_mut().events)
+    }
+
+    /// What went on record since the last call, without by whom and when.
+    pub fn record(&self) -> Vec<EventKind> {
+        self.events().into_iter().map(|event| event.kind).collect()
+    }
+
+    /// Changes who there is and what they may do; counts for logins from now on.
+    pub fn directory(&self) -> RefMut<'_, Directory> {
+        RefMut::map(self.net.borrow_mut(), |net| &mut net.directory)
+    }
+
+    /// What all shards share.
+    pub fn world(&self) -> Arc<World> {
+        Arc::clone(&self.net.borrow().world)
+    }
+
+    /// A team that someone has connected to.
+    pub fn team(&self, id: &str) -> Arc<Team> {
+        let world = self.world();
+        let id = TeamId::new(id).expect("a team id");
+        let root = world.namespace().root(&id);
+        world.team(&id, &root)
+    }
+
+    /// One shard's counters.
+    pub fn counters(&self, shard: u16) -> Counters {
+        self.net.borrow().shards[usize::from(shard)].counters()
+    }
+
+    /// Messages dropped for one reason, on all shards.
+    pub fn dropped(&self, why: Drop) -> u64 {
+        let net = self.net.borrow();
+        let shards = net.shards.iter();
+        shards
+            .map(|shard| shard.counters().dropped[why as usize])
+            .sum()
+    }
+
+    /// Sessions on all shards.
+    pub fn sessions(&self) -> u64 {
+        let net = self.net.borrow();
+        net.shards
+            .iter()
+            .map(|shard| shard.counters().sessions)
+            .sum()
+    }
+
+    /// Connections on all shards, logged in or not.
+    pub fn connections(&self) -> u64 {
+        let net = self.net.borrow();
+        let shards = net.shards.iter();
+        shards.map(|shard| shard.counters().connections).sum()
+    }
+
+    /// The broker stops.
+    pub fn stop(&self) {
+        let mut net = self.net.borrow_mut();
+        let now = net.now;
+        for shard in &mut net.shards {
+            shard.stop(now);
+        }
+        net.run();
+    }
+}
