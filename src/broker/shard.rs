@@ -159,7 +159,7 @@ impl Shard {
             };
             if version.is_none() && bytes[used] != CONNECT {
                 // Garbage need not be waited for, whatever length it seems to announce.
-                self.fail(id.index, ReasonCode::ProtocolError, now); // [MQTT-3.1.0-1]
+                self.fail(id.index, ReasonCode::ProtocolError, None, now); // [MQTT-3.1.0-1]
                 return (bytes.len(), 0);
             }
             let max = max.min(self.world.limits.max_packet_size);
