@@ -11,7 +11,6 @@ use super::shard::Shard;
 use crate::session::{PubRecOutcome, Queued, Resend, Session};
 use crate::team::{Matched, MessageView, Route};
 use crate::time::Time;
-use crate::topic::TopicName;
 use crate::wire::encode::{self, PublishHead};
 use crate::wire::{Ack, PacketId, QoS, ReasonCode, Version};
 
@@ -59,8 +58,13 @@ impl Shard {
             self.hand_over(*route, passing, now);
         }
         for group in &matched.groups {
-            if let Some(member) = group.choose() {
-                self.hand_over(member.route, passing, now);
+            match group.choose(passing.view.topic) {
+                Some(member) => self.hand_over(member.route, passing, now),
+                // Nobody could have it, or nobody sees it.
+                None if group.members().iter().any(|member| member.route.checked) => {
+                    self.counters.drop(Drop::Denied);
+                }
+                None => {}
             }
         }
         !matched.routes.is_empty() || !matched.groups.is_empty()
@@ -101,7 +105,10 @@ impl Shard {
         if route.no_local && view.publisher == address {
             return; // [MQTT-3.8.3-3]
         }
-        if route.checked && !may_receive(session, view.topic) {
+        if !route.sees(view.topic, &session.grant) {
+            return;
+        }
+        if !route.permits(view.topic, &session.grant) {
             return self.counters.drop(Drop::Denied);
         }
         let terms = Terms {
@@ -261,9 +268,10 @@ impl Shard {
             let route = Route {
                 session: session.address,
                 qos: subscription.options.qos,
-                no_local: false,
+                no_local: subscription.options.no_local,
                 retain_as_published: true, // retained messages are sent as such [MQTT-3.3.1-8]
                 checked: subscription.checked,
+                hides: subscription.hides,
                 subscription_id: subscription.id,
             };
             self.form.of = None;
@@ -332,18 +340,6 @@ impl Terms {
             subscription_id: self.subscription_id,
         }
     }
-}
-
-/// A subscription that must be checked: the receiver's deny rules, and names with a leading `$`
-/// below its mount, which its leading wildcard does not see `[MQTT-4.7.2-1]`.
-fn may_receive(session: &Session, topic: &str) -> bool {
-    let hidden = !session.grant.mount().is_empty()
-        && session
-            .unmount(topic)
-            .is_none_or(|topic| topic.starts_with('$'));
-    !hidden
-        && TopicName::parse(topic, u16::MAX, u16::MAX)
-            .is_ok_and(|name| session.grant.may_receive(name))
 }
 
 fn enqueue(

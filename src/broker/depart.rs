@@ -228,10 +228,11 @@ impl Shard {
         };
         let passing = Passing::new(view);
         let sent = self.may_publish(session, view.topic).and_then(|team| {
-            let (_, matched) = self.world.compartment(&team).matches(view.topic);
+            // Retained first, as in `accept`.
             if view.retain {
                 self.retain(&team, &passing)?;
             }
+            let (_, matched) = self.world.compartment(&team).matches(view.topic);
             self.route(&matched, &passing, now);
             Ok(())
         });

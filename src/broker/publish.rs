@@ -171,9 +171,13 @@ impl Shard {
             expires,
             publisher: session.address,
         });
-        if publish.retain {
-            self.retain(&known.team, &passing)?;
+        if !publish.retain {
+            return Ok(self.route(&known.matched, &passing, now));
         }
+        self.retain(&known.team, &passing)?;
+        // Only now may the matches be taken for whole: whoever subscribed on another shard in the
+        // meantime either stands in the routes now or found the message retained.
+        let known = self.know(index, session_index, written)?;
         Ok(self.route(&known.matched, &passing, now))
     }
 
