@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::data_dir::DataDir;
 use super::store::policy;
 use super::welcome::Welcome;
 use super::{Context, Failure, print};
@@ -68,6 +69,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     tracing::info!(source = %config.source, "configuration read");
     let clock = Clock::start();
     let policy = Arc::new(policy(config)?);
+    let _claimed = DataDir::claim(&config.data_dir).map_err(failed)?;
 
     let prometheus = install().map_err(failed)?;
     let readiness = Arc::new(Readiness::starting(&[LISTENERS, DATABASE]));
