@@ -12,7 +12,7 @@ use cofferdam::wire::{QoS, ReasonCode, RetainHandling, SubscriptionOptions, Vers
 use tungstenite::client::IntoClientRequest as _;
 use tungstenite::{Message, WebSocket};
 
-use super::{Broker, Login, Stream};
+use super::{Broker, Login, Stream, World};
 
 /// What a client's packets travel in.
 pub enum Link {
@@ -271,6 +271,24 @@ impl Client {
     fn new_id(&mut self) -> u16 {
         self.next_id = self.next_id % u16::MAX + 1;
         self.next_id
+    }
+}
+
+/// A client of another team, which must not notice anything of what a test does.
+pub struct Bystander(Client);
+
+impl Bystander {
+    pub fn join(broker: &Broker) -> Self {
+        let mut client = Client::login(broker, "tcp", &World::bob(), Version::V5);
+        client.subscribe("#", QoS::ExactlyOnce);
+        Self(client)
+    }
+
+    /// Nothing reached it, and it is still served.
+    pub fn was_left_alone(mut self) {
+        self.0.assert_quiet();
+        self.0.publish(Publish::new("self", b"served"));
+        assert_eq!(self.0.receive().payload, b"served");
     }
 }
 

@@ -10,6 +10,7 @@
 mod client;
 mod numbers;
 mod process;
+mod record;
 mod stream;
 pub mod web;
 mod world;
@@ -24,9 +25,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub use client::{Client, Link, lasting};
+pub use client::{Bystander, Client, Link, lasting};
 pub use numbers::Numbers;
 pub use process::Process;
+pub use record::Record;
 pub use stream::{Stream, Tls};
 pub use world::{Login, World};
 
