@@ -11,6 +11,7 @@ pub(crate) mod audit;
 pub(crate) mod client;
 mod config;
 mod data_dir;
+mod descriptors;
 mod output;
 mod policy;
 mod serve;

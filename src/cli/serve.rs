@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::data_dir::DataDir;
+use super::descriptors;
 use super::store::policy;
 use super::welcome::Welcome;
 use super::{Context, Failure, print};
@@ -67,6 +68,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         tracing::warn!("{warning}");
     }
     tracing::info!(source = %config.source, "configuration read");
+    descriptors::raise();
     let clock = Clock::start();
     let policy = Arc::new(policy(config)?);
     let _claimed = DataDir::claim(&config.data_dir).map_err(failed)?;
