@@ -253,13 +253,10 @@ fn development(config: &Config) -> Result<Option<Development>, Failure> {
     if !config.listeners.iter().any(needs) {
         return Ok(None);
     }
-    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let hostname = hostname
-        .as_deref()
-        .map(str::trim)
-        .filter(|name| !name.is_empty());
+    let hostname = tls::hostname();
     let development =
-        Development::prepare(&config.data_dir, hostname, SystemTime::now()).map_err(failed)?;
+        Development::prepare(&config.data_dir, hostname.as_deref(), SystemTime::now())
+            .map_err(failed)?;
     match development.made {
         Made::Nothing => {}
         Made::Server => tracing::info!("development certificate renewed; its CA is the same"),
