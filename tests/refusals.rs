@@ -287,12 +287,14 @@ fn what_is_no_tls_is_refused_with_an_alert() {
 }
 
 /// What breaks the protocol once logged in, in which versions, and the reason.
-fn breaches() -> Vec<(
+type Breach = (
     &'static str,
     &'static [Version],
     fn(Version) -> Vec<u8>,
     ReasonCode,
-)> {
+);
+
+fn breaches() -> Vec<Breach> {
     const ALL: &[Version] = &VERSIONS;
     const FIVE: &[Version] = &[Version::V5];
     vec![
