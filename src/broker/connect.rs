@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::alias::SentAliases;
 use super::connection::{Conn, Phase, Traffic};
 use super::effect::{ConnId, Effect, Login, Verdict};
 use super::event::{DisconnectCause, EventKind, Refusal, Who};
@@ -30,6 +31,7 @@ pub(super) struct Pending {
     session_expiry: u32,
     receive_maximum: u16,
     max_packet: u32,
+    topic_alias_maximum: u16,
     will: Option<PendingWill>,
 }
 
@@ -358,6 +360,8 @@ impl Shard {
         // The client counts from CONNACK, however long the login was judged.
         conn.heard = now;
         conn.max_packet = pending.max_packet;
+        let aliases = pending.topic_alias_maximum.min(limits.topic_alias_maximum);
+        conn.sent_aliases = SentAliases::up_to(aliases);
         conn.patience = Span::from_millis(u64::from(keep_alive) * 1500);
         let due = conn.heard + conn.patience;
         if keep_alive > 0 {
@@ -447,6 +451,7 @@ impl Pending {
             session_expiry,
             receive_maximum: properties.receive_maximum.get(),
             max_packet: properties.maximum_packet_size.unwrap_or(u32::MAX),
+            topic_alias_maximum: properties.topic_alias_maximum,
             will,
         }
     }

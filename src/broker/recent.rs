@@ -125,6 +125,7 @@ mod tests {
             no_local: false,
             retain_as_published: false,
             checked: false,
+            hides: false,
             subscription_id: 0,
         };
         matched.routes = vec![route; routes];
