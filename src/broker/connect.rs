@@ -236,7 +236,7 @@ impl Shard {
                 return self.refuse(index, Some(&pending), Refusal::Quota, told, now);
             }
         };
-        self.begin(index, session, present, assigned, *pending, peer, now);
+        self.begin(index, session, present, assigned, *pending, now);
     }
 
     /// Makes or resumes the session of `key`, ending what stands in its way.
@@ -339,9 +339,11 @@ impl Shard {
         present: bool,
         assigned: bool,
         mut pending: Pending,
-        peer: Peer,
         now: Time,
     ) {
+        let Some(peer) = self.conns.at(index).map(|conn| conn.peer.clone()) else {
+            return;
+        };
         let limits = self.world.limits.clone();
         let expiry = pending.expiry(&limits);
         let keep_alive = pending.keep_alive(&limits);
