@@ -92,6 +92,7 @@ impl Shard {
                     terms,
                     &self.world.limits,
                     &mut self.counters,
+                    now,
                 );
                 session.publish_waiting();
             }
@@ -105,6 +106,7 @@ impl Shard {
                 terms,
                 &self.world.limits,
                 &mut self.counters,
+                now,
             );
             session.publish_waiting();
             return;
@@ -305,9 +307,15 @@ fn enqueue(
     terms: Terms,
     limits: &crate::limits::Limits,
     counters: &mut Counters,
+    now: Time,
 ) {
     let item = terms.queued(Arc::clone(passing.kept()));
-    if session.outgoing.enqueue(item, limits).is_err() {
+    let expired = &mut counters.dropped[Drop::Expired as usize];
+    if session
+        .outgoing
+        .enqueue(item, limits, now, expired)
+        .is_err()
+    {
         counters.drop(Drop::QueueFull);
     }
 }
