@@ -346,9 +346,6 @@ impl Shard {
         mut pending: Pending,
         now: Time,
     ) {
-        let Some(peer) = self.conns.at(index).map(|conn| conn.peer.clone()) else {
-            return;
-        };
         let limits = self.world.limits.clone();
         let expiry = pending.expiry(&limits);
         let keep_alive = pending.keep_alive(&limits);
