@@ -82,7 +82,7 @@ fn what_expired_in_a_full_queue_makes_room() {
 fn a_topic_beyond_the_limits_is_refused_with_its_own_reason_and_the_connection_lives() {
     let mount = "ff/v1/alpha/c/".len() as u16;
     for change in [
-        &|limits: &mut Limits| limits.max_topic_levels = 6 as u16,
+        &|limits: &mut Limits| limits.max_topic_levels = 6,
         &|limits: &mut Limits| limits.max_topic_length = mount + 3,
     ] as [&dyn Fn(&mut Limits); 2]
     {
