@@ -9,7 +9,7 @@ use super::form::{Form, Terms};
 use super::outbox::BufferPool;
 use super::publish::Passing;
 use super::shard::Shard;
-use crate::session::{PubRecOutcome, Queued, Resend, Session};
+use crate::session::{PubRecOutcome, Queued, Resend, Session, Shares};
 use crate::team::{Matched, Route};
 use crate::time::Time;
 use crate::wire::{Ack, PacketId, QoS, ReasonCode, encode};
@@ -37,7 +37,7 @@ impl Shard {
         !matched.routes.is_empty() || !matched.groups.is_empty()
     }
 
-    fn hand_over(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
+    pub(super) fn hand_over(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
         if route.session.shard == self.id {
             self.deliver(route, passing, now);
         } else if let Some(batch) = self.batches.get_mut(usize::from(route.session.shard)) {
@@ -82,6 +82,7 @@ impl Shard {
             qos: view.qos.min(route.qos),
             retain: view.retain && route.retain_as_published,
             subscription_id: route.subscription_id,
+            share: route.share,
         };
         let conn = session.conn.and_then(|conn| self.conns.entry_mut(conn));
         let Some((generation, conn)) = conn else {
@@ -243,6 +244,7 @@ impl Shard {
                 checked: subscription.checked,
                 hides: subscription.hides,
                 subscription_id: subscription.id,
+                share: Shares::NONE, // a shared subscription gets no retained messages
             };
             self.form.forget();
             self.deliver(route, &Passing::of(&message), now);
@@ -338,6 +340,7 @@ fn send(
         qos: item.qos,
         retain: item.retain,
         subscription_id: item.subscription_id,
+        share: item.share,
     };
     let passing = Passing::of(&item.message);
     form.forget();

@@ -22,6 +22,7 @@ mod outbox;
 mod publish;
 mod recent;
 mod shard;
+mod share;
 mod subscribe;
 mod table;
 mod timers;

@@ -127,6 +127,7 @@ mod tests {
             checked: false,
             hides: false,
             subscription_id: 0,
+            share: 0,
         };
         matched.routes = vec![route; routes];
         let topic = Arc::from(topic);

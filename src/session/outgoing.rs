@@ -20,6 +20,8 @@ pub struct Queued {
     pub retain: bool,
     /// Of the subscription that matched; 0: none.
     pub subscription_id: u32,
+    /// The shared subscription that it came by, as [`Shares`](super::Shares) numbers it.
+    pub share: u16,
 }
 
 /// Both halves: what is in flight, and what waits.
@@ -259,6 +261,29 @@ impl Outgoing {
         self.finish(id, |state| matches!(state, State::Released))
     }
 
+    /// Takes out of the queue what `taken` answers with `Some`.
+    pub fn take_queued(&mut self, mut taken: impl FnMut(&Queued) -> Option<()>) {
+        let bytes = &mut self.queued_bytes;
+        self.queue.retain(|item| {
+            let stays = taken(item).is_none();
+            if !stays {
+                *bytes -= item.message.size() as u64;
+            }
+            stays
+        });
+    }
+
+    /// Takes out everything that somebody else may have instead: QoS 1 messages in flight and the
+    /// whole queue, in order. For a session that ends.
+    pub fn take_unacknowledged(&mut self) -> Vec<Queued> {
+        let in_flight = std::mem::take(&mut self.inflight).into_iter();
+        let sent = in_flight.filter_map(|entry| match entry.state {
+            State::Published(item) if item.qos == QoS::AtLeastOnce => Some(item),
+            _ => None,
+        });
+        sent.chain(std::mem::take(&mut self.queue)).collect()
+    }
+
     /// Lets a message go as if the client had acknowledged it.
     pub fn let_go(&mut self, id: PacketId) {
         self.finish(id, |_| true);
@@ -361,6 +386,7 @@ mod tests {
             qos,
             retain: false,
             subscription_id: 0,
+            share: 0,
         }
     }
 
