@@ -137,6 +137,7 @@ impl Shard {
         if let Some(will) = &session.will {
             session.will_due = (now + will.delay).min(session.expires);
         }
+        self.pass_on_queue(index, now);
         self.settle_session(index, now);
     }
 
@@ -214,6 +215,7 @@ impl Shard {
                 .unsubscribe_all(in_commons(true), session.address);
         }
         session.team.registry.release(&session.key, session.address);
+        self.pass_on_all(session, now);
     }
 
     /// Publishes a will. It is checked like any publish, at the time that it goes out.
@@ -228,10 +230,11 @@ impl Shard {
         };
         let passing = Passing::new(view);
         let sent = self.may_publish(session, view.topic).and_then(|team| {
-            let (_, matched) = self.world.compartment(&team).matches(view.topic);
+            // Retained first, as in `accept`.
             if view.retain {
                 self.retain(&team, &passing)?;
             }
+            let (_, matched) = self.world.compartment(&team).matches(view.topic);
             self.route(&matched, &passing, now);
             Ok(())
         });

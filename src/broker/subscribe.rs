@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::event::EventKind;
 use super::shard::{Shard, who};
 use crate::policy::{Grant, Ruling};
-use crate::session::{Replay, Subscription};
+use crate::session::{Replay, Shares, Subscription};
 use crate::team::{Member, Route, Team};
 use crate::time::Time;
 use crate::topic::{SharedFilter, TopicFilter};
@@ -70,9 +70,6 @@ impl Shard {
         let key = session_key(&session.grant, written);
         let full = parse(&key).map_err(|_| SubscribeError::FILTER)?;
         let checked = judge(&session.grant, full.filter, full.group)?;
-        // A leading wildcard below a mount must not see names that begin with `$` there.
-        let hides =
-            !session.grant.mount().is_empty() && written.filter.as_str().starts_with(['+', '#']);
         if !session.subscriptions.contains_key(&key)
             && session.subscriptions.len() >= limits.max_subscriptions as usize
         {
@@ -86,7 +83,8 @@ impl Shard {
             group: full.group.map(Arc::from),
             options: asked.options,
             id,
-            checked: checked || hides,
+            checked,
+            hides: written.filter.as_str().starts_with(['+', '#']),
             in_commons: !filter.starts_with(session.team.root()),
         };
         Ok(Granted {
@@ -114,7 +112,12 @@ impl Shard {
             no_local: options.no_local,
             retain_as_published: options.retain_as_published,
             checked: subscription.checked,
+            hides: subscription.hides,
             subscription_id: subscription.id,
+            share: match subscription.group {
+                Some(_) => session.shares.number(&key),
+                None => Shares::NONE,
+            },
         };
         let team = if subscription.in_commons {
             &commons
@@ -123,9 +126,11 @@ impl Shard {
         };
         match &subscription.group {
             Some(group) => {
+                let ask = subscription.checked || subscription.hides;
                 let member = Member {
                     route,
                     presence: Arc::clone(&session.presence),
+                    grant: ask.then(|| Arc::clone(&session.grant)),
                 };
                 team.join(&filter, group, member);
             }
@@ -227,6 +232,7 @@ impl Shard {
         let Some(session) = self.sessions.at_mut(index) else {
             return false;
         };
+        session.shares.remove(key);
         let Some(subscription) = session.subscriptions.remove(key) else {
             return false;
         };
@@ -280,11 +286,14 @@ impl Shard {
                 self.remove_subscription(index, key);
             }
             Ok(checked) => {
-                let hides = !mount.is_empty() && filter[mount.len()..].starts_with(['+', '#']);
-                if subscription.checked != (checked || hides) {
+                let hides = filter[mount.len()..].starts_with(['+', '#']);
+                let before = (subscription.checked, subscription.hides);
+                // A share group has the grant that it asks; that one is another now.
+                let asked = subscription.group.is_some() && (checked || hides);
+                if asked || before != (checked, hides) {
                     let filter = Arc::from(filter);
                     let mut subscription = subscription.clone();
-                    subscription.checked = checked || hides;
+                    (subscription.checked, subscription.hides) = (checked, hides);
                     subscription.options.retain_handling = RetainHandling::DoNotSend;
                     self.add_subscription(
                         index,

@@ -19,8 +19,10 @@ pub struct Subscription {
     pub options: SubscriptionOptions,
     /// 0: none.
     pub id: u32,
-    /// Each delivery must be checked.
+    /// Each delivery must be checked, for a deny rule overlaps the filter.
     pub checked: bool,
+    /// Its leading wildcard hides names that begin with `$`.
+    pub hides: bool,
     /// It stands in the commons although the session is a team's.
     pub in_commons: bool,
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::registry::SessionAddress;
-use crate::topic::Trie;
+use crate::policy::Grant;
+use crate::topic::{TopicName, Trie};
 use crate::wire::QoS;
 
 /// One subscription, as a publisher sees it.
@@ -18,11 +19,15 @@ pub struct Route {
     pub no_local: bool,
     /// The retain flag as published.
     pub retain_as_published: bool,
-    /// Each delivery must be checked: a deny rule overlaps the filter, or a leading wildcard below
-    /// a mount must hide `$`-names.
+    /// Each delivery must be checked, for a deny rule overlaps the filter.
     pub checked: bool,
+    /// It begins with a wildcard where the client's own names begin: a name that has a `$` there is
+    /// hidden from it `[MQTT-4.7.2-1]`.
+    pub hides: bool,
     /// 0: none.
     pub subscription_id: u32,
+    /// The number of a shared subscription among its session's; 0: not shared.
+    pub share: u16,
 }
 
 /// What the members of a share group need to know of each other's sessions, wherever they live.
@@ -41,6 +46,8 @@ pub struct Member {
     pub route: Route,
     /// Its session's state.
     pub presence: Arc<Presence>,
+    /// What its session may do, where that must be asked for each message.
+    pub grant: Option<Arc<Grant>>,
 }
 
 /// A share group: each message goes to one member. A change of members makes a new one.
@@ -74,19 +81,56 @@ pub struct Routes {
     count: usize,
 }
 
+impl Route {
+    /// Whether the session whose grant this is sees the topic under this subscription at all.
+    pub fn sees(&self, topic: &str, grant: &Grant) -> bool {
+        if !self.hides {
+            return true;
+        }
+        // A mounted client has no name for what lies outside its mount.
+        let own = topic.strip_prefix(grant.mount());
+        own.is_some_and(|topic| !topic.starts_with('$'))
+    }
+
+    /// Whether no deny rule of the session whose grant this is keeps the topic from it.
+    pub fn permits(&self, topic: &str, grant: &Grant) -> bool {
+        !self.checked
+            || TopicName::parse(topic, u16::MAX, u16::MAX).is_ok_and(|name| grant.may_receive(name))
+    }
+}
+
+impl Member {
+    fn takes(&self, topic: &str) -> bool {
+        self.grant
+            .as_deref()
+            .is_none_or(|grant| self.route.sees(topic, grant) && self.route.permits(topic, grant))
+    }
+}
+
 impl Group {
-    /// The member that gets the next message: of those connected the one with the least waiting,
-    /// in turn among equals; where none is connected, the next in turn (its session keeps QoS 1
-    /// and 2 messages for it).
-    pub fn choose(&self) -> Option<&Member> {
+    /// The member that gets the next message, which is one that may have it: of those connected
+    /// the one with the least waiting, in turn among equals; where none is connected, the next in
+    /// turn (its session keeps QoS 1 and 2 messages for it).
+    pub fn choose(&self, topic: &str) -> Option<&Member> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
         let count = self.members.len();
-        let in_turn = (0..count).map(|step| &self.members[(turn + step) % count]);
+        let in_turn = (0..count)
+            .map(|step| &self.members[(turn + step) % count])
+            .filter(|member| member.takes(topic));
         in_turn
             .clone()
             .filter(|member| member.presence.connected.load(Ordering::Relaxed))
             .min_by_key(|member| member.presence.waiting.load(Ordering::Relaxed))
             .or_else(|| in_turn.clone().next())
+    }
+
+    /// Whether a member that may have this topic's messages is connected.
+    pub fn has_connected(&self, topic: &str) -> bool {
+        let connected = |member: &&Member| member.presence.connected.load(Ordering::Relaxed);
+        self.members
+            .iter()
+            .filter(connected)
+            .any(|member| member.takes(topic))
     }
 
     /// The members.
@@ -204,6 +248,12 @@ impl Routes {
             !subscribers.is_empty()
         });
         self.count -= removed;
+    }
+
+    /// The group `name` under `filter`.
+    pub fn group(&self, filter: &str, name: &str) -> Option<Arc<Group>> {
+        let groups = &self.filters.get(filter)?.groups;
+        groups.iter().find(|group| *group.name == *name).cloned()
     }
 
     /// Adds to `matched` what `topic` matches.

@@ -165,7 +165,7 @@ impl Client {
         assert_eq!(codes[0].as_byte(), qos as u8, "{filter}: {codes:?}");
     }
 
-    /// The answer to a SUBSCRIBE: the first packet that comes is SUBACK; what follows stays.
+    /// The answer to a SUBSCRIBE. What else comes stays in the inbox.
     #[track_caller]
     pub fn try_subscribe(
         &self,
@@ -174,12 +174,12 @@ impl Client {
     ) -> Vec<ReasonCode> {
         let id = self.fresh_id();
         self.send(client::subscribe(self.version(), id, filters, properties));
-        match self.take_first() {
+        self.take(|packet| match packet {
             ServerPacket::SubAck {
                 packet_id, codes, ..
-            } if packet_id == id => codes,
-            other => panic!("not SUBACK {id}: {other:?}"),
-        }
+            } if packet_id == id => Some(codes),
+            _ => None,
+        })
     }
 
     /// The answer to an UNSUBSCRIBE; in 3.x there are no codes.
@@ -187,25 +187,28 @@ impl Client {
     pub fn unsubscribe(&self, filters: &[&str]) -> Vec<ReasonCode> {
         let id = self.fresh_id();
         self.send(client::unsubscribe(self.version(), id, filters, &[]));
-        match self.take_first() {
+        self.take(|packet| match packet {
             ServerPacket::UnsubAck {
                 packet_id, codes, ..
-            } if packet_id == id => codes,
-            other => panic!("not UNSUBACK {id}: {other:?}"),
-        }
+            } if packet_id == id => Some(codes),
+            _ => None,
+        })
     }
 
+    /// Takes the first packet that `wanted` knows out of the inbox.
     #[track_caller]
-    fn take_first(&self) -> ServerPacket {
+    fn take<T>(&self, wanted: impl Fn(ServerPacket) -> Option<T>) -> T {
         let mut net = self.net.borrow_mut();
         let line = &mut net.wires[self.wire];
-        match client::read(&line.inbox, line.version) {
-            Ok(Some((packet, length))) => {
-                line.inbox.drain(..length);
-                packet
+        let mut start = 0;
+        while let Ok(Some((packet, length))) = client::read(&line.inbox[start..], line.version) {
+            if let Some(found) = wanted(packet) {
+                line.inbox.drain(start..start + length);
+                return found;
             }
-            other => panic!("no packet: {other:?}"),
+            start += length;
         }
+        panic!("the answer did not come: {:02x?}", line.inbox);
     }
 
     /// Publishes at QoS 0.
@@ -256,33 +259,23 @@ impl Client {
         reason
     }
 
-    /// Takes the acknowledgement of this kind and identifier out of the inbox.
+    /// Takes the acknowledgement of this kind out of the inbox.
     #[track_caller]
     fn take_ack(&self, id: u16, kind: u8) -> ReasonCode {
-        let mut net = self.net.borrow_mut();
-        let line = &mut net.wires[self.wire];
-        let mut start = 0;
-        while let Ok(Some((packet, length))) = client::read(&line.inbox[start..], line.version) {
-            let found = match packet {
-                ServerPacket::PubAck {
-                    packet_id, reason, ..
-                } if kind == 0x40 => (packet_id, reason),
-                ServerPacket::PubRec {
-                    packet_id, reason, ..
-                } if kind == 0x50 => (packet_id, reason),
-                ServerPacket::PubComp {
-                    packet_id, reason, ..
-                } if kind == 0x70 => (packet_id, reason),
-                _ => {
-                    start += length;
-                    continue;
-                }
-            };
-            assert_eq!(found.0, id, "the acknowledgement of another message");
-            line.inbox.drain(start..start + length);
-            return found.1;
-        }
-        panic!("no acknowledgement {kind:02x} of {id}: {:02x?}", line.inbox);
+        let (acknowledged, reason) = self.take(|packet| match packet {
+            ServerPacket::PubAck {
+                packet_id, reason, ..
+            } if kind == 0x40 => Some((packet_id, reason)),
+            ServerPacket::PubRec {
+                packet_id, reason, ..
+            } if kind == 0x50 => Some((packet_id, reason)),
+            ServerPacket::PubComp {
+                packet_id, reason, ..
+            } if kind == 0x70 => Some((packet_id, reason)),
+            _ => None,
+        });
+        assert_eq!(acknowledged, id, "the acknowledgement of another message");
+        reason
     }
 
     /// The messages received, each acknowledged to the end of its flow, and those that follow
