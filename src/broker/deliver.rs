@@ -125,6 +125,7 @@ impl Shard {
                     terms,
                     &self.world.limits,
                     &mut self.counters,
+                    now,
                 );
                 session.publish_waiting();
             }
@@ -138,6 +139,7 @@ impl Shard {
                 terms,
                 &self.world.limits,
                 &mut self.counters,
+                now,
             );
             session.publish_waiting();
             return;
@@ -348,9 +350,15 @@ fn enqueue(
     terms: Terms,
     limits: &crate::limits::Limits,
     counters: &mut Counters,
+    now: Time,
 ) {
     let item = terms.queued(Arc::clone(passing.kept()));
-    if session.outgoing.enqueue(item, limits).is_err() {
+    let expired = &mut counters.dropped[Drop::Expired as usize];
+    if session
+        .outgoing
+        .enqueue(item, limits, now, expired)
+        .is_err()
+    {
         counters.drop(Drop::QueueFull);
     }
 }
