@@ -12,6 +12,9 @@ use cofferdam::wire::{QoS, ReasonCode, SubscriptionOptions, Version};
 const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];
 const NONE: [&str; 0] = [];
 
+/// A way for a client to leave its share group.
+type Leave<'a> = &'a dyn Fn(&Client);
+
 #[test]
 fn wildcards_match_as_the_standard_says() {
     let topics = [
@@ -428,7 +431,7 @@ fn a_member_that_leaves_its_group_gets_nothing_more() {
     let publisher = cluster.connect(0, client("alice@alpha"));
     let stays = cluster.connect(0, client("bob@alpha"));
     stays.subscribe("$share/g/a", QOS_0);
-    let leave: [(&str, &dyn Fn(&Client)); 3] = [
+    let leave: [(&str, Leave); 3] = [
         ("unsubscribes", &|member| {
             member.unsubscribe(&["$share/g/a"]);
         }),

@@ -11,6 +11,9 @@ use cofferdam::wire::{ReasonCode, Version};
 const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];
 const NONE: [&str; 0] = [];
 
+/// Something that ends a client's connection.
+type End<'a> = &'a dyn Fn(&Client);
+
 /// A cluster of two shards with someone who hears everything in `alpha`'s team broker.
 fn watched() -> (Cluster, Client) {
     let cluster = Cluster::new(2);
@@ -44,7 +47,7 @@ fn a_will_goes_out_when_the_connection_is_lost_and_not_before() {
 #[test]
 fn a_will_goes_out_for_whatever_ends_the_connection_but_a_normal_disconnect() {
     let (cluster, watcher) = watched();
-    let ends: [(&str, &dyn Fn(&Client)); 4] = [
+    let ends: [(&str, End); 4] = [
         ("keep alive", &|_| cluster.pass_secs(15)),
         ("a broken packet", &|client| client.send([0, 0])),
         ("a second CONNECT", &|client| {

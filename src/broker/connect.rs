@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::alias::SentAliases;
 use super::connection::{Conn, Phase, Traffic};
 use super::effect::{ConnId, Effect, Login, Verdict};
 use super::event::{DisconnectCause, EventKind, Refusal, Who};
 use super::shard::{Shard, who};
+use crate::limits::Limits;
 use crate::policy::Grant;
 use crate::session::{Peer, Session, Will};
 use crate::team::{Claim, MessageView, SessionAddress, SessionKey, Team};
@@ -30,6 +32,7 @@ pub(super) struct Pending {
     session_expiry: u32,
     receive_maximum: u16,
     max_packet: u32,
+    topic_alias_maximum: u16,
     will: Option<PendingWill>,
 }
 
@@ -64,6 +67,7 @@ impl Shard {
             return;
         };
         conn.version = connect.version;
+        conn.max_packet = connect.properties.maximum_packet_size.unwrap_or(u32::MAX);
         let pending = Box::new(Pending::new(connect, now));
         if let Err(code) = pending.check(connect, &self.world.limits) {
             let refusal = Refusal::Malformed(code);
@@ -132,10 +136,7 @@ impl Shard {
         told: Option<ReasonCode>,
         now: Time,
     ) {
-        // 3.x has not a word for everything: then nothing is told, and the record says so.
-        let version = self.conns.at(index).map(|conn| conn.version);
-        let told = told
-            .filter(|code| version == Some(Version::V5) || code.connect_return_code().is_some());
+        let told = told.filter(|code| self.can_tell(index, *code));
         if let Some(code) = told {
             let connack = ConnAck::default();
             self.write(index, |out, version| {
@@ -144,6 +145,15 @@ impl Shard {
         }
         self.record_refusal(index, pending, reason, told, now);
         self.close(index);
+    }
+
+    /// Whether a refusing CONNACK can say this: 3.x has not a word for everything, and 5.0 clients
+    /// that take next to nothing.
+    fn can_tell(&self, index: u32, code: ReasonCode) -> bool {
+        self.conns.at(index).is_some_and(|conn| match conn.version {
+            Version::V5 => conn.max_packet >= 5,
+            _ => code.connect_return_code().is_some(),
+        })
     }
 
     pub(super) fn record_refusal(
@@ -197,6 +207,15 @@ impl Shard {
                 Some(code),
                 now,
             );
+        }
+        let limits = &self.world.limits;
+        let mut connack = Vec::new();
+        let success = pending.connack(false, assigned, limits);
+        encode::connack(&mut connack, pending.version, ReasonCode::Success, &success);
+        if connack.len() > pending.max_packet as usize {
+            let code = ReasonCode::PacketTooLarge;
+            let refusal = Refusal::Malformed(code);
+            return self.refuse(index, Some(&pending), refusal, Some(code), now);
         }
         let team = match grant.team() {
             Some(id) => self.world.team(id, grant.root()),
@@ -328,14 +347,9 @@ impl Shard {
         now: Time,
     ) {
         let limits = self.world.limits.clone();
-        let wanted = Span::from_secs(u64::from(pending.session_expiry));
-        let expiry = wanted.min(limits.max_session_expiry);
-        let too_long = |max| pending.keep_alive == 0 || pending.keep_alive > max;
-        let keep_alive = match limits.max_keep_alive_s {
-            // A client of 3.x cannot be told another, so that its own holds.
-            Some(max) if pending.version == Version::V5 && too_long(max) => max,
-            _ => pending.keep_alive,
-        };
+        let expiry = pending.expiry(&limits);
+        let keep_alive = pending.keep_alive(&limits);
+        let will = pending.will.take();
         let Some(session) = self.sessions.at_mut(session_index) else {
             return;
         };
@@ -343,13 +357,9 @@ impl Shard {
         session.window = pending.receive_maximum.min(limits.max_inflight);
         session.expiry = expiry;
         session.expires = Time::NEVER;
-        session.will = pending
-            .will
-            .take()
-            .map(|will| will.mounted(session.grant.mount()));
+        session.will = will.map(|will| will.mounted(session.grant.mount()));
         session.will_due = Time::NEVER;
         session.team.connections.fetch_add(1, Ordering::Relaxed);
-        let client_id = Arc::clone(&session.key.client_id);
 
         let Some(conn) = self.conns.at_mut(index) else {
             return;
@@ -358,23 +368,15 @@ impl Shard {
         // The client counts from CONNACK, however long the login was judged.
         conn.heard = now;
         conn.max_packet = pending.max_packet;
+        let aliases = pending.topic_alias_maximum.min(limits.topic_alias_maximum);
+        conn.sent_aliases = SentAliases::up_to(aliases);
         conn.patience = Span::from_millis(u64::from(keep_alive) * 1500);
         let due = conn.heard + conn.patience;
         if keep_alive > 0 {
             self.set_conn_timer(index, due);
         }
 
-        let connack = ConnAck {
-            session_present: present,
-            session_expiry: (expiry < wanted).then(|| expiry.as_secs() as u32),
-            receive_maximum: (limits.receive_maximum < u16::MAX).then_some(limits.receive_maximum),
-            maximum_packet_size: Some(limits.max_packet_size),
-            assigned_client_id: assigned.then_some(&*client_id),
-            topic_alias_maximum: (limits.topic_alias_maximum > 0)
-                .then_some(limits.topic_alias_maximum),
-            server_keep_alive: (keep_alive != pending.keep_alive).then_some(keep_alive),
-            ..ConnAck::default()
-        };
+        let connack = pending.connack(present, assigned, &limits);
         self.write(index, |out, version| {
             encode::connack(out, version, ReasonCode::Success, &connack);
         });
@@ -447,15 +449,49 @@ impl Pending {
             session_expiry,
             receive_maximum: properties.receive_maximum.get(),
             max_packet: properties.maximum_packet_size.unwrap_or(u32::MAX),
+            topic_alias_maximum: properties.topic_alias_maximum,
             will,
         }
     }
 
-    fn check(
-        &self,
-        connect: &Connect<'_>,
-        limits: &crate::limits::Limits,
-    ) -> Result<(), ReasonCode> {
+    /// How long the session is to outlive the connection, within the limit.
+    fn expiry(&self, limits: &Limits) -> Span {
+        Span::from_secs(u64::from(self.session_expiry)).min(limits.max_session_expiry)
+    }
+
+    /// Seconds in force.
+    fn keep_alive(&self, limits: &Limits) -> u16 {
+        match limits.max_keep_alive_s {
+            // A client of 3.x cannot be told another, so that its own holds.
+            Some(max)
+                if self.version == Version::V5
+                    && (self.keep_alive == 0 || self.keep_alive > max) =>
+            {
+                max
+            }
+            _ => self.keep_alive,
+        }
+    }
+
+    /// CONNACK with success: what is not as the client asked, and limits that differ from the
+    /// standard's default.
+    fn connack(&self, session_present: bool, assigned: bool, limits: &Limits) -> ConnAck<'_> {
+        let (expiry, keep_alive) = (self.expiry(limits), self.keep_alive(limits));
+        let wanted = Span::from_secs(u64::from(self.session_expiry));
+        let unless = |default: u16, value: u16| (value != default).then_some(value);
+        ConnAck {
+            session_present,
+            session_expiry: (expiry < wanted).then(|| expiry.as_secs() as u32),
+            receive_maximum: unless(u16::MAX, limits.receive_maximum),
+            maximum_packet_size: Some(limits.max_packet_size),
+            assigned_client_id: assigned.then_some(&*self.client_id),
+            topic_alias_maximum: unless(0, limits.topic_alias_maximum),
+            server_keep_alive: unless(self.keep_alive, keep_alive),
+            ..ConnAck::default()
+        }
+    }
+
+    fn check(&self, connect: &Connect<'_>, limits: &Limits) -> Result<(), ReasonCode> {
         if connect.properties.authentication_method.is_some() {
             return Err(ReasonCode::BadAuthenticationMethod);
         }

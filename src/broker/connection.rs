@@ -1,7 +1,6 @@
 //! One connection, as the core sees it.
 
-use std::rc::Rc;
-
+use super::alias::{ReceivedAliases, SentAliases};
 use super::connect::Pending;
 use super::outbox::Outbox;
 use super::recent::Recent;
@@ -30,8 +29,10 @@ pub(super) struct Conn {
     pub(super) timer: Time,
     /// Largest packet that the client takes.
     pub(super) max_packet: u32,
-    /// Topics that the client has given an alias, by alias less one.
-    pub(super) aliases: Vec<Option<Rc<str>>>,
+    /// Topics that the client has given an alias.
+    pub(super) received_aliases: ReceivedAliases,
+    /// Topics that we have given an alias towards the client.
+    pub(super) sent_aliases: SentAliases,
     pub(super) recent: Recent,
     pub(super) traffic: Traffic,
 }
@@ -72,7 +73,8 @@ impl Conn {
             patience: Span::ZERO,
             timer: Time::NEVER,
             max_packet: u32::MAX,
-            aliases: Vec::new(),
+            received_aliases: ReceivedAliases::default(),
+            sent_aliases: SentAliases::default(),
             recent: Recent::default(),
             traffic: Traffic::default(),
         }

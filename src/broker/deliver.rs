@@ -5,47 +5,14 @@ use std::sync::Arc;
 use super::batch::Batch;
 use super::connection::Conn;
 use super::counters::{Counters, Drop};
-use super::outbox::{BufferPool, SHARE_FROM};
+use super::form::{Form, Terms};
+use super::outbox::BufferPool;
 use super::publish::Passing;
 use super::shard::Shard;
-use crate::session::{PubRecOutcome, Queued, Resend, Session};
-use crate::team::{Matched, MessageView, Route};
+use crate::session::{PubRecOutcome, Queued, Resend, Session, Shares};
+use crate::team::{Matched, Route};
 use crate::time::Time;
-use crate::wire::encode::{self, PublishHead};
-use crate::wire::{Ack, PacketId, QoS, ReasonCode, Version};
-
-/// A message as encoded last. Receivers that see it in the same form get the same bytes, but for
-/// the packet identifier.
-#[derive(Debug, Default)]
-pub(super) struct Form {
-    of: Option<FormKey>,
-    bytes: Vec<u8>,
-    /// Where the packet identifier lies.
-    id_at: Option<usize>,
-    /// The payload is not in `bytes` but follows them.
-    shares_payload: bool,
-}
-
-/// What makes two receivers' bytes differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FormKey {
-    version: Version,
-    qos: QoS,
-    retain: bool,
-    subscription_id: u32,
-    mount_length: usize,
-}
-
-/// How one receiver gets a message.
-#[derive(Clone, Copy, Debug)]
-struct Terms {
-    qos: QoS,
-    retain: bool,
-    subscription_id: u32,
-}
-
-/// A packet identifier to encode before the true one is known.
-const ANY_ID: PacketId = PacketId::MIN;
+use crate::wire::{Ack, PacketId, QoS, ReasonCode, encode};
 
 /// Retained messages are encoded ahead up to here; the rest waits until the client has taken them.
 const REPLAY_AHEAD: usize = 64 << 10;
@@ -53,7 +20,7 @@ const REPLAY_AHEAD: usize = 64 << 10;
 impl Shard {
     /// Gives a message to everyone who matched. Says whether anyone did.
     pub(super) fn route(&mut self, matched: &Matched, passing: &Passing<'_>, now: Time) -> bool {
-        self.form.of = None;
+        self.form.forget();
         for route in &matched.routes {
             self.hand_over(*route, passing, now);
         }
@@ -70,7 +37,7 @@ impl Shard {
         !matched.routes.is_empty() || !matched.groups.is_empty()
     }
 
-    fn hand_over(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
+    pub(super) fn hand_over(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
         if route.session.shard == self.id {
             self.deliver(route, passing, now);
         } else if let Some(batch) = self.batches.get_mut(usize::from(route.session.shard)) {
@@ -83,7 +50,7 @@ impl Shard {
         let mut last: Option<&Arc<_>> = None;
         for (message, route) in batch.deliveries() {
             if !last.is_some_and(|last| Arc::ptr_eq(last, message)) {
-                self.form.of = None;
+                self.form.forget();
                 last = Some(message);
             }
             // It may have been long on the way [MQTT-3.3.2-5].
@@ -115,6 +82,7 @@ impl Shard {
             qos: view.qos.min(route.qos),
             retain: view.retain && route.retain_as_published,
             subscription_id: route.subscription_id,
+            share: route.share,
         };
         let conn = session.conn.and_then(|conn| self.conns.entry_mut(conn));
         let Some((generation, conn)) = conn else {
@@ -125,6 +93,7 @@ impl Shard {
                     terms,
                     &self.world.limits,
                     &mut self.counters,
+                    now,
                 );
                 session.publish_waiting();
             }
@@ -138,6 +107,7 @@ impl Shard {
                 terms,
                 &self.world.limits,
                 &mut self.counters,
+                now,
             );
             session.publish_waiting();
             return;
@@ -154,7 +124,8 @@ impl Shard {
             session.publish_waiting();
             id
         });
-        self.form.push(conn, &mut self.pool, passing, id, false);
+        self.form
+            .push(session, conn, &mut self.pool, passing, id, false);
         conn.traffic.messages_out += 1;
         self.counters.message_out(terms.qos, view.payload.len());
         if !conn.touched {
@@ -273,8 +244,9 @@ impl Shard {
                 checked: subscription.checked,
                 hides: subscription.hides,
                 subscription_id: subscription.id,
+                share: Shares::NONE, // a shared subscription gets no retained messages
             };
-            self.form.of = None;
+            self.form.forget();
             self.deliver(route, &Passing::of(&message), now);
         }
     }
@@ -331,26 +303,21 @@ impl Shard {
     }
 }
 
-impl Terms {
-    const fn queued(self, message: Arc<crate::team::Message>) -> Queued {
-        Queued {
-            message,
-            qos: self.qos,
-            retain: self.retain,
-            subscription_id: self.subscription_id,
-        }
-    }
-}
-
 fn enqueue(
     session: &mut Session,
     passing: &Passing<'_>,
     terms: Terms,
     limits: &crate::limits::Limits,
     counters: &mut Counters,
+    now: Time,
 ) {
     let item = terms.queued(Arc::clone(passing.kept()));
-    if session.outgoing.enqueue(item, limits).is_err() {
+    let expired = &mut counters.dropped[Drop::Expired as usize];
+    if session
+        .outgoing
+        .enqueue(item, limits, now, expired)
+        .is_err()
+    {
         counters.drop(Drop::QueueFull);
     }
 }
@@ -373,103 +340,16 @@ fn send(
         qos: item.qos,
         retain: item.retain,
         subscription_id: item.subscription_id,
+        share: item.share,
     };
     let passing = Passing::of(&item.message);
-    form.of = None;
+    form.forget();
     if form.fit(session, conn, &passing.view, terms, now) {
-        form.push(conn, pool, &passing, Some(id), dup);
+        form.push(session, conn, pool, &passing, Some(id), dup);
         conn.traffic.messages_out += 1;
         counters.message_out(terms.qos, passing.view.payload.len());
     } else {
         session.outgoing.let_go(id);
         counters.drop(Drop::TooLarge);
     }
-}
-
-impl Form {
-    /// Encodes the message as this receiver sees it, unless it already is. `false`: the packet is
-    /// larger than the client takes.
-    fn fit(
-        &mut self,
-        session: &Session,
-        conn: &Conn,
-        view: &MessageView<'_>,
-        terms: Terms,
-        now: Time,
-    ) -> bool {
-        let key = FormKey {
-            version: conn.version,
-            qos: terms.qos,
-            retain: terms.retain,
-            subscription_id: terms.subscription_id,
-            mount_length: session.grant.mount().len(),
-        };
-        if self.of != Some(key) {
-            self.encode(session, view, key, now);
-        }
-        let payload = if self.shares_payload {
-            view.payload.len()
-        } else {
-            0
-        };
-        self.bytes.len() + payload <= conn.max_packet as usize
-    }
-
-    fn encode(&mut self, session: &Session, view: &MessageView<'_>, key: FormKey, now: Time) {
-        let head = PublishHead {
-            version: key.version,
-            dup: false,
-            qos: key.qos,
-            retain: key.retain,
-            // Routes of a mounted session lie below its mount.
-            topic: session.unmount(view.topic).unwrap_or(view.topic),
-            packet_id: (key.qos > QoS::AtMostOnce).then_some(ANY_ID),
-            topic_alias: None,
-            message_expiry: seconds_left(view.expires, now),
-            response_topic: view.response_topic.and_then(|topic| session.unmount(topic)),
-            subscription_id: (key.subscription_id != 0).then_some(key.subscription_id),
-            passed_on: view.passed_on,
-            payload_length: view.payload.len(),
-        };
-        self.bytes.clear();
-        self.id_at = encode::publish_head(&mut self.bytes, &head);
-        self.shares_payload = view.payload.len() >= SHARE_FROM;
-        if !self.shares_payload {
-            self.bytes.extend_from_slice(view.payload);
-        }
-        self.of = Some(key);
-    }
-
-    /// Adds the encoded message to an outbox, under the receiver's packet identifier.
-    fn push(
-        &self,
-        conn: &mut Conn,
-        pool: &mut BufferPool,
-        passing: &Passing<'_>,
-        id: Option<PacketId>,
-        dup: bool,
-    ) {
-        let out = conn.outbox.buffer(pool);
-        let start = out.len();
-        out.extend_from_slice(&self.bytes);
-        if let (Some(at), Some(id)) = (self.id_at, id) {
-            out[start + at..start + at + 2].copy_from_slice(&id.get().to_be_bytes());
-        }
-        if dup {
-            out[start] |= 0x08;
-        }
-        if self.shares_payload {
-            conn.outbox.share(passing.kept().payload());
-        }
-    }
-}
-
-/// Message expiry as the receiver is told it `[MQTT-3.3.2-6]`: what is left, in seconds, begun
-/// ones counted whole so that a message passed on at once keeps its number.
-fn seconds_left(expires: Time, now: Time) -> Option<u32> {
-    if expires == Time::NEVER {
-        return None;
-    }
-    let left = (expires - now).as_micros().div_ceil(1_000_000);
-    Some(u32::try_from(left).unwrap_or(u32::MAX))
 }

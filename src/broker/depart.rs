@@ -137,6 +137,7 @@ impl Shard {
         if let Some(will) = &session.will {
             session.will_due = (now + will.delay).min(session.expires);
         }
+        self.pass_on_queue(index, now);
         self.settle_session(index, now);
     }
 
@@ -214,6 +215,7 @@ impl Shard {
                 .unsubscribe_all(in_commons(true), session.address);
         }
         session.team.registry.release(&session.key, session.address);
+        self.pass_on_all(session, now);
     }
 
     /// Publishes a will. It is checked like any publish, at the time that it goes out.

@@ -5,9 +5,10 @@
 //! what shards share is the [`World`](crate::team::World).
 //!
 //! One file a concern: `connect` (from CONNECT to CONNACK, takeover), `publish` (a message in),
-//! `deliver` (a message out), `subscribe`, `depart` (the end of connections and sessions, wills),
-//! `timers`; the tables, outboxes and counters that they work on.
+//! `deliver` (a message out) and `form` (its bytes), `subscribe`, `depart` (the end of connections
+//! and sessions, wills), `timers`; the tables, outboxes, aliases and counters that they work on.
 
+mod alias;
 mod batch;
 mod connect;
 mod connection;
@@ -16,10 +17,12 @@ mod deliver;
 mod depart;
 mod effect;
 mod event;
+mod form;
 mod outbox;
 mod publish;
 mod recent;
 mod shard;
+mod share;
 mod subscribe;
 mod table;
 mod timers;

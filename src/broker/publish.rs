@@ -5,12 +5,10 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::connection::Conn;
 use super::counters::Drop;
 use super::event::EventKind;
 use super::recent::Routed;
 use super::shard::{Shard, who};
-use crate::limits::Limits;
 use crate::policy::{Owner, Ruling, TeamId};
 use crate::session::Receipt;
 use crate::team::{Message, MessageView, Team};
@@ -67,7 +65,7 @@ impl Shard {
             return Ok(());
         };
         conn.traffic.messages_in += 1;
-        let alias = resolve_alias(conn, publish, &self.world.limits)?;
+        let alias = conn.received_aliases.resolve(publish, &self.world.limits)?;
         // 3.x has no Receive Maximum: its clients may use every identifier there is.
         let receive_maximum = match conn.version {
             Version::V5 => self.world.limits.receive_maximum,
@@ -334,36 +332,4 @@ impl PublishError {
         code: ReasonCode::QuotaExceeded,
         why: "the team's retained messages are at their limit",
     };
-}
-
-/// The topic that an alias stands for, after setting it where the packet does `[MQTT-3.3.2-12]`.
-fn resolve_alias(
-    conn: &mut Conn,
-    publish: &Publish<'_>,
-    limits: &Limits,
-) -> Result<Option<Rc<str>>, ReasonCode> {
-    let Some(alias) = publish.properties.topic_alias else {
-        return Ok(None);
-    };
-    if alias > limits.topic_alias_maximum {
-        return Err(ReasonCode::TopicAliasInvalid);
-    }
-    let place = usize::from(alias) - 1;
-    if publish.topic.is_empty() {
-        let known = conn.aliases.get(place).and_then(Option::as_ref);
-        return known
-            .map(|topic| Some(Rc::clone(topic)))
-            .ok_or(ReasonCode::ProtocolError);
-    }
-    if publish.topic.len() > usize::from(limits.max_topic_length) {
-        return Ok(None); // the publish will be refused, and nothing of it is kept
-    }
-    if conn.aliases.len() <= place {
-        conn.aliases.resize(place + 1, None);
-    }
-    let same = conn.aliases[place].as_deref() == Some(publish.topic);
-    if !same {
-        conn.aliases[place] = Some(Rc::from(publish.topic));
-    }
-    Ok(None)
 }

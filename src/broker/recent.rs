@@ -125,7 +125,9 @@ mod tests {
             no_local: false,
             retain_as_published: false,
             checked: false,
+            hides: false,
             subscription_id: 0,
+            share: 0,
         };
         matched.routes = vec![route; routes];
         let topic = Arc::from(topic);

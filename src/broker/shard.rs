@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::batch::Batch;
 use super::connection::{Conn, Phase};
 use super::counters::Counters;
-use super::deliver::Form;
 use super::effect::{ConnId, Effect};
 use super::event::{DisconnectCause, Event, EventKind, Refusal, Who};
+use super::form::Form;
 use super::outbox::{BufferPool, Outbox};
 use super::recent::RouteMemory;
 use super::table::Table;
@@ -246,11 +246,16 @@ impl Shard {
         }
     }
 
-    /// Encodes into a connection's outbox.
+    /// Encodes one packet into a connection's outbox, unless it is larger than the client takes
+    /// `[MQTT-3.1.2-24]`.
     pub(super) fn write(&mut self, index: u32, encode: impl FnOnce(&mut Vec<u8>, Version)) {
         if let Some(conn) = self.conns.at_mut(index) {
-            let version = conn.version;
-            encode(conn.outbox.buffer(&mut self.pool), version);
+            let out = conn.outbox.buffer(&mut self.pool);
+            let before = out.len();
+            encode(out, conn.version);
+            if out.len() - before > conn.max_packet as usize {
+                out.truncate(before);
+            }
             self.touch(index);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::event::EventKind;
 use super::shard::{Shard, who};
 use crate::policy::{Grant, Ruling};
-use crate::session::{Replay, Subscription};
+use crate::session::{Replay, Shares, Subscription};
 use crate::team::{Member, Route, Team};
 use crate::time::Time;
 use crate::topic::{SharedFilter, TopicFilter};
@@ -114,6 +114,10 @@ impl Shard {
             checked: subscription.checked,
             hides: subscription.hides,
             subscription_id: subscription.id,
+            share: match subscription.group {
+                Some(_) => session.shares.number(&key),
+                None => Shares::NONE,
+            },
         };
         let team = if subscription.in_commons {
             &commons
@@ -228,6 +232,7 @@ impl Shard {
         let Some(session) = self.sessions.at_mut(index) else {
             return false;
         };
+        session.shares.remove(key);
         let Some(subscription) = session.subscriptions.remove(key) else {
             return false;
         };

@@ -10,6 +10,8 @@ pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod client;
 mod config;
+mod data_dir;
+mod descriptors;
 mod output;
 mod policy;
 mod serve;

@@ -9,9 +9,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::data_dir::DataDir;
+use super::descriptors;
 use super::store::policy;
 use super::welcome::Welcome;
 use super::{Context, Failure, print};
@@ -21,7 +23,7 @@ use crate::config::{CertificateFiles, Config, Transport};
 use crate::database::Database;
 use crate::identity::{self, Authenticator, Secrets, TokenKey};
 use crate::net::clock::Clock;
-use crate::net::server::{ListenerSpec, Parts, Request, Server, Verdicts};
+use crate::net::server::{Bound, ListenerSpec, Parts, Request, Server, Verdicts};
 use crate::net::tls::{self, Development, Made};
 use crate::provision::Provisioner;
 use crate::team::World;
@@ -66,8 +68,10 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         tracing::warn!("{warning}");
     }
     tracing::info!(source = %config.source, "configuration read");
+    descriptors::raise();
     let clock = Clock::start();
     let policy = Arc::new(policy(config)?);
+    let _claimed = DataDir::claim(&config.data_dir).map_err(failed)?;
 
     let prometheus = install().map_err(failed)?;
     let readiness = Arc::new(Readiness::starting(&[LISTENERS, DATABASE]));
@@ -100,6 +104,21 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
             TokenKey::FILE
         );
     }
+
+    let (listeners, ca) = listeners(config)?;
+    let listeners = Bound::bind(listeners, config.shards.get()).map_err(failed)?;
+    let judge = Authenticator::new(
+        database.clone(),
+        Arc::clone(&policy),
+        Arc::clone(&secrets),
+        anonymous_teams(config),
+        identity::Settings::default(),
+    )
+    .map_err(failed)?;
+    let (sink, writer) = audit::start(database.clone(), Default::default()).map_err(failed)?;
+
+    // Makes passwords that are shown only once, so it comes after all that may keep the broker
+    // from showing them.
     let provisioner = Provisioner {
         database: &database,
         secrets: &secrets,
@@ -109,17 +128,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     };
     let first_start = provisioner.first_start().await.map_err(failed)?;
 
-    let judge = Authenticator::new(
-        database.clone(),
-        Arc::clone(&policy),
-        secrets,
-        anonymous_teams(config),
-        identity::Settings::default(),
-    )
-    .map_err(failed)?;
-    let (sink, writer) = audit::start(database.clone(), Default::default()).map_err(failed)?;
-
-    let (listeners, ca) = listeners(config)?;
+    let signals = Signals::listen().map_err(failed)?;
     let (requests, waiting) = mpsc::channel(LOGINS_WAITING_MAX);
     let world = Arc::new(World::new(config.limits.clone(), policy));
     let counted = Arc::clone(&world);
@@ -144,7 +153,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     };
     print(&welcome.to_string())?;
 
-    let signal = told_to_stop().await.map_err(failed)?;
+    let signal = signals.wait().await;
     tracing::info!(signal, "stopping");
     readiness.not_ready(LISTENERS, "the broker is stopping");
     stop(server, writer, database).await;
@@ -244,13 +253,10 @@ fn development(config: &Config) -> Result<Option<Development>, Failure> {
     if !config.listeners.iter().any(needs) {
         return Ok(None);
     }
-    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let hostname = hostname
-        .as_deref()
-        .map(str::trim)
-        .filter(|name| !name.is_empty());
+    let hostname = tls::hostname();
     let development =
-        Development::prepare(&config.data_dir, hostname, SystemTime::now()).map_err(failed)?;
+        Development::prepare(&config.data_dir, hostname.as_deref(), SystemTime::now())
+            .map_err(failed)?;
     match development.made {
         Made::Nothing => {}
         Made::Server => tracing::info!("development certificate renewed; its CA is the same"),
@@ -290,16 +296,27 @@ fn as_bound(config: &Config, server: &Server, admin: SocketAddr) -> Config {
     bound
 }
 
-/// Waits for SIGINT (Ctrl-C) or SIGTERM, and names it.
-async fn told_to_stop() -> std::io::Result<&'static str> {
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
-    Ok(tokio::select! {
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
-    })
+/// What tells the broker to stop. From `listen` on, a signal ends it in order and not at once.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for SIGINT (Ctrl-C) or SIGTERM, and names it.
+    async fn wait(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
 }
 
 /// Tells every client to go, then writes down that they went.

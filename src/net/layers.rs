@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustls::ServerConnection;
 
 use super::websocket::{
-    Accepted, CloseCode, Decoder, End, Handshake, Progress, binary_head, close_frame,
+    Accepted, CloseCode, Decoder, End, Handshake, Pong, Progress, binary_head, close_frame,
 };
 use crate::broker::Breach;
 use crate::config::WebSocket;
@@ -33,8 +33,11 @@ pub(super) struct WebSocketLayer {
     head: Vec<u8>,
     /// Bytes of the outgoing data frame that are still to be written.
     frame_left: usize,
-    /// The handshake's response, or control frames: they wait for the end of the data frame.
+    /// The handshake's response, or a close frame: they wait for the end of the data frame.
     control: Vec<u8>,
+    /// The answer to the latest ping, which waits likewise. One is all that is held, whatever a
+    /// client sends that never reads, and all that it may expect (RFC 6455 section 5.5.3).
+    pong: Option<Box<Pong>>,
     /// A close frame was sent or stands in `control`; nothing may follow it.
     closed: bool,
 }
@@ -138,17 +141,13 @@ fn unframe(
     if let Some(pong) = decoded.pong
         && !layer.closed
     {
-        // A client that pings and never reads must not make us hold more than one answer.
-        if layer.control.is_empty() {
-            pong.append_to(&mut layer.control);
-        }
+        layer.pong = Some(Box::new(pong));
     }
     let Some(end) = decoded.end else {
         return Ok(());
     };
     if !layer.closed {
-        layer.control.extend_from_slice(end.answer().as_ref());
-        layer.closed = true;
+        layer.close_with(end.answer().as_ref());
     }
     layer.phase = WebSocketPhase::Over;
     Err(match end {
@@ -165,6 +164,7 @@ impl WebSocketLayer {
             head: Vec::new(),
             frame_left: 0,
             control: Vec::new(),
+            pong: None,
             closed: false,
         }
     }
@@ -175,6 +175,9 @@ impl WebSocketLayer {
         if self.frame_left == 0 {
             let may_send = waiting > 0 && self.is_open();
             self.head.append(&mut self.control);
+            if let Some(pong) = self.pong.take() {
+                pong.append_to(&mut self.head);
+            }
             if may_send {
                 self.head.extend_from_slice(binary_head(waiting).as_ref());
                 self.frame_left = waiting;
@@ -199,11 +202,18 @@ impl WebSocketLayer {
     fn close(&mut self, code: CloseCode) -> bool {
         let open = self.is_open();
         if open {
-            self.control
-                .extend_from_slice(close_frame(Some(code.code())).as_ref());
-            self.closed = true;
+            self.close_with(close_frame(Some(code.code())).as_ref());
         }
         open
+    }
+
+    /// The last frame of all; a pong that is due goes before it.
+    fn close_with(&mut self, frame: &[u8]) {
+        if let Some(pong) = self.pong.take() {
+            pong.append_to(&mut self.control);
+        }
+        self.control.extend_from_slice(frame);
+        self.closed = true;
     }
 }
 

@@ -34,24 +34,34 @@ const BACKLOG: i32 = 4096;
 /// How long a shard leaves a listener alone when the system has no more sockets to give.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
-/// Binds one socket a shard to the same address; the system spreads connections over them.
+/// A listener's sockets, one a shard: the system spreads connections over them.
+///
+/// The first is bound and listens before it agrees to share (SO_REUSEPORT), so that the system
+/// refuses an address which anybody else has, another broker of the same user included. Sharing
+/// from the start would let two brokers split the clients between them without a word.
 ///
 /// # Errors
 /// As the system says: the address is in use, or not ours.
 pub(super) fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     let mut address = address;
     let mut listeners = Vec::with_capacity(count);
-    for _ in 0..count {
+    for place in 0..count {
         let socket = Socket::new(
             Domain::for_address(address),
             Type::STREAM,
             Some(Protocol::TCP),
         )?;
         socket.set_reuse_address(true)?;
-        socket.set_reuse_port(true)?;
         socket.set_nonblocking(true)?;
+        let first = place == 0;
+        if !first {
+            socket.set_reuse_port(true)?;
+        }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
+        if first {
+            socket.set_reuse_port(true)?;
+        }
         let listener = TcpListener::from(socket);
         address = listener.local_addr()?;
         listeners.push(listener);
@@ -101,4 +111,23 @@ fn layers(spec: &ListenerSpec) -> Result<Layers, rustls::Error> {
         .as_ref()
         .map(|rules| Box::new(WebSocketLayer::new(Arc::clone(rules))));
     Ok(Layers { tls, websocket })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_share_an_address_that_nobody_else_can_have() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let own = bind(any, 3).expect("a free port");
+        let address = own[0].local_addr().expect("bound");
+        for listener in &own {
+            assert_eq!(listener.local_addr().ok(), Some(address));
+        }
+        let other = bind(address, 3).map(drop).map_err(|error| error.kind());
+        assert_eq!(other, Err(io::ErrorKind::AddrInUse));
+        drop(own);
+        assert!(bind(address, 3).is_ok(), "free again");
+    }
 }

@@ -42,8 +42,8 @@ pub struct Parts {
     pub world: Arc<World>,
     /// One reporter a shard; their number is the number of shards.
     pub reporters: Vec<Reporter>,
-    /// Where clients connect.
-    pub listeners: Vec<ListenerSpec>,
+    /// Where clients connect; as many sockets each as there are reporters.
+    pub listeners: Bound,
     /// Where the time comes from.
     pub clock: Clock,
     /// Where logins go.
@@ -51,6 +51,9 @@ pub struct Parts {
     /// Where events go.
     pub record: Record,
 }
+
+/// Listeners whose addresses are ours. Clients may connect; they wait until the shards run.
+pub struct Bound(Vec<(ListenerSpec, Vec<TcpListener>)>);
 
 /// The running shards.
 pub struct Server {
@@ -97,8 +100,32 @@ struct ShardParts {
     sockets: Vec<(ListenerSpec, TcpListener)>,
 }
 
+impl Bound {
+    /// Binds every listener for so many shards. Comes before anything that a start changes for
+    /// good, so that an address in use is found while nothing has happened.
+    ///
+    /// # Errors
+    /// [`ServerError::Bind`]; nothing is left bound.
+    pub fn bind(specs: Vec<ListenerSpec>, shards: usize) -> Result<Self, ServerError> {
+        let bind = |spec: ListenerSpec| {
+            let sockets =
+                listener::bind(spec.bind, shards).map_err(|source| ServerError::Bind {
+                    name: Arc::clone(&spec.name),
+                    address: spec.bind,
+                    source,
+                })?;
+            Ok((spec, sockets))
+        };
+        specs
+            .into_iter()
+            .map(bind)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
 impl Server {
-    /// Binds every listener, then starts the shards.
+    /// Starts the shards.
     ///
     /// # Errors
     /// [`ServerError`]; nothing is left running.
@@ -107,12 +134,7 @@ impl Server {
         let mut sockets: Vec<Vec<(ListenerSpec, TcpListener)>> =
             (0..count).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
-        for spec in parts.listeners {
-            let bound = listener::bind(spec.bind, count).map_err(|source| ServerError::Bind {
-                name: Arc::clone(&spec.name),
-                address: spec.bind,
-                source,
-            })?;
+        for (spec, bound) in parts.listeners.0 {
             let address = bound[0].local_addr().map_err(ServerError::Shard)?;
             addresses.push((Arc::clone(&spec.name), address));
             for (shard, socket) in sockets.iter_mut().zip(bound) {

@@ -5,6 +5,7 @@
 
 mod incoming;
 mod outgoing;
+mod shares;
 mod subscriptions;
 
 use std::collections::VecDeque;
@@ -14,6 +15,7 @@ use std::sync::atomic::Ordering;
 
 pub use incoming::{Incoming, Receipt};
 pub use outgoing::{Outgoing, PubRecOutcome, QueueFull, Queued, Resend};
+pub use shares::Shares;
 pub use subscriptions::{Subscription, Subscriptions};
 
 use crate::policy::Grant;
@@ -58,6 +60,8 @@ pub struct Session {
     pub timer: Time,
     /// What it wants.
     pub subscriptions: Subscriptions,
+    /// Those of them that are shared, by number.
+    pub shares: Shares,
     /// QoS 1 and 2 towards the client.
     pub outgoing: Outgoing,
     /// QoS 2 from the client.
@@ -113,6 +117,7 @@ impl Session {
             will_due: Time::NEVER,
             timer: Time::NEVER,
             subscriptions: Subscriptions::default(),
+            shares: Shares::default(),
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
             replays: VecDeque::new(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::limits::Limits;
 use crate::team::Message;
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::wire::{PacketId, QoS};
 
 /// A message for one client.
@@ -20,10 +20,12 @@ pub struct Queued {
     pub retain: bool,
     /// Of the subscription that matched; 0: none.
     pub subscription_id: u32,
+    /// The shared subscription that it came by, as [`Shares`](super::Shares) numbers it.
+    pub share: u16,
 }
 
 /// Both halves: what is in flight, and what waits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outgoing {
     /// In the order sent, which is the order of resending. Entries that are done stay until they
     /// reach the front, so that an identifier is found by its distance from the front.
@@ -38,7 +40,14 @@ pub struct Outgoing {
     last_id: u16,
     queue: VecDeque<Queued>,
     queued_bytes: u64,
+    /// No message in the queue expires earlier; [`Time::NEVER`] where none does.
+    earliest_expiry: Time,
+    /// When a full queue may next be searched for what has expired.
+    next_search: Time,
 }
+
+/// How often a full queue is searched for what has expired: it can be long.
+const SEARCH_EVERY: Span = Span::from_secs(1);
 
 #[derive(Debug)]
 struct Inflight {
@@ -78,6 +87,22 @@ pub enum Resend {
     Publish(PacketId, Queued),
     /// PUBREL.
     Release(PacketId),
+}
+
+impl Default for Outgoing {
+    fn default() -> Self {
+        Self {
+            inflight: VecDeque::new(),
+            live: 0,
+            unsent: 0,
+            under_way: 0,
+            last_id: 0,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            earliest_expiry: Time::NEVER,
+            next_search: Time::EPOCH,
+        }
+    }
 }
 
 impl Outgoing {
@@ -130,20 +155,51 @@ impl Outgoing {
         id
     }
 
-    /// Puts a message in the queue.
+    /// Puts a message in the queue. In a full one, those that have expired make room; they are
+    /// added to `expired`.
     ///
     /// # Errors
     /// [`QueueFull`]: the message was not taken.
-    pub fn enqueue(&mut self, item: Queued, limits: &Limits) -> Result<(), QueueFull> {
-        let bytes = self.queued_bytes + item.message.size() as u64;
-        if self.queue.len() >= limits.max_queued_messages as usize
-            || bytes > limits.max_queued_bytes
-        {
-            return Err(QueueFull);
+    pub fn enqueue(
+        &mut self,
+        item: Queued,
+        limits: &Limits,
+        now: Time,
+        expired: &mut u64,
+    ) -> Result<(), QueueFull> {
+        let size = item.message.size() as u64;
+        if !self.fits(size, limits) {
+            *expired += self.forget_expired(now);
+            if !self.fits(size, limits) {
+                return Err(QueueFull);
+            }
         }
-        self.queued_bytes = bytes;
+        self.earliest_expiry = self.earliest_expiry.min(item.message.expires);
+        self.queued_bytes += size;
         self.queue.push_back(item);
         Ok(())
+    }
+
+    fn fits(&self, size: u64, limits: &Limits) -> bool {
+        self.queue.len() < limits.max_queued_messages as usize
+            && self.queued_bytes + size <= limits.max_queued_bytes
+    }
+
+    /// Takes out what has expired, as far as it is time to search again. Says how many.
+    fn forget_expired(&mut self, now: Time) -> u64 {
+        if now < self.earliest_expiry.max(self.next_search) {
+            return 0;
+        }
+        let before = self.queue.len();
+        self.queue.retain(|item| item.message.expires > now);
+        let left = self.queue.iter().map(|item| &item.message);
+        self.queued_bytes = left.clone().map(|message| message.size() as u64).sum();
+        self.earliest_expiry = left
+            .map(|message| message.expires)
+            .min()
+            .unwrap_or(Time::NEVER);
+        self.next_search = now + SEARCH_EVERY;
+        (before - self.queue.len()) as u64
     }
 
     /// Moves the next message from the queue into flight. Messages that have expired are left out
@@ -203,6 +259,29 @@ impl Outgoing {
     /// PUBCOMP came. Says whether it was awaited.
     pub fn pubcomp(&mut self, id: PacketId) -> bool {
         self.finish(id, |state| matches!(state, State::Released))
+    }
+
+    /// Takes out of the queue what `taken` answers with `Some`.
+    pub fn take_queued(&mut self, mut taken: impl FnMut(&Queued) -> Option<()>) {
+        let bytes = &mut self.queued_bytes;
+        self.queue.retain(|item| {
+            let stays = taken(item).is_none();
+            if !stays {
+                *bytes -= item.message.size() as u64;
+            }
+            stays
+        });
+    }
+
+    /// Takes out everything that somebody else may have instead: QoS 1 messages in flight and the
+    /// whole queue, in order. For a session that ends.
+    pub fn take_unacknowledged(&mut self) -> Vec<Queued> {
+        let in_flight = std::mem::take(&mut self.inflight).into_iter();
+        let sent = in_flight.filter_map(|entry| match entry.state {
+            State::Published(item) if item.qos == QoS::AtLeastOnce => Some(item),
+            _ => None,
+        });
+        sent.chain(std::mem::take(&mut self.queue)).collect()
     }
 
     /// Lets a message go as if the client had acknowledged it.
@@ -307,7 +386,12 @@ mod tests {
             qos,
             retain: false,
             subscription_id: 0,
+            share: 0,
         }
+    }
+
+    fn enqueue(outgoing: &mut Outgoing, limits: &Limits) -> Result<(), QueueFull> {
+        outgoing.enqueue(item(QoS::AtLeastOnce), limits, Time::EPOCH, &mut 0)
     }
 
     fn id(id: u16) -> PacketId {
@@ -409,20 +493,14 @@ mod tests {
             ..Limits::default()
         };
         let mut outgoing = Outgoing::default();
-        assert_eq!(outgoing.enqueue(item(QoS::AtLeastOnce), &limits), Ok(()));
-        assert_eq!(
-            outgoing.enqueue(item(QoS::AtLeastOnce), &limits),
-            Err(QueueFull)
-        );
+        assert_eq!(enqueue(&mut outgoing, &limits), Ok(()));
+        assert_eq!(enqueue(&mut outgoing, &limits), Err(QueueFull));
         let limits = Limits {
             max_queued_bytes: 100,
             ..limits
         };
-        assert_eq!(outgoing.enqueue(item(QoS::AtLeastOnce), &limits), Ok(()));
-        assert_eq!(
-            outgoing.enqueue(item(QoS::AtLeastOnce), &limits),
-            Err(QueueFull)
-        );
+        assert_eq!(enqueue(&mut outgoing, &limits), Ok(()));
+        assert_eq!(enqueue(&mut outgoing, &limits), Err(QueueFull));
         assert_eq!((outgoing.queued(), outgoing.queued_bytes()), (2, 10));
     }
 
@@ -430,9 +508,7 @@ mod tests {
     fn the_window_holds_the_queue_back_and_order_holds() {
         let mut outgoing = Outgoing::default();
         for _ in 0..3 {
-            outgoing
-                .enqueue(item(QoS::AtLeastOnce), &Limits::default())
-                .expect("room");
+            enqueue(&mut outgoing, &Limits::default()).expect("room");
         }
         let mut expired = 0;
         let next = |outgoing: &mut Outgoing, expired: &mut u64| {

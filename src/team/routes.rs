@@ -26,6 +26,8 @@ pub struct Route {
     pub hides: bool,
     /// 0: none.
     pub subscription_id: u32,
+    /// The number of a shared subscription among its session's; 0: not shared.
+    pub share: u16,
 }
 
 /// What the members of a share group need to know of each other's sessions, wherever they live.
@@ -120,6 +122,15 @@ impl Group {
             .filter(|member| member.presence.connected.load(Ordering::Relaxed))
             .min_by_key(|member| member.presence.waiting.load(Ordering::Relaxed))
             .or_else(|| in_turn.clone().next())
+    }
+
+    /// Whether a member that may have this topic's messages is connected.
+    pub fn has_connected(&self, topic: &str) -> bool {
+        let connected = |member: &&Member| member.presence.connected.load(Ordering::Relaxed);
+        self.members
+            .iter()
+            .filter(connected)
+            .any(|member| member.takes(topic))
     }
 
     /// The members.
@@ -237,6 +248,12 @@ impl Routes {
             !subscribers.is_empty()
         });
         self.count -= removed;
+    }
+
+    /// The group `name` under `filter`.
+    pub fn group(&self, filter: &str, name: &str) -> Option<Arc<Group>> {
+        let groups = &self.filters.get(filter)?.groups;
+        groups.iter().find(|group| *group.name == *name).cloned()
     }
 
     /// Adds to `matched` what `topic` matches.

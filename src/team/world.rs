@@ -10,7 +10,7 @@ use super::message::Message;
 use super::registry::Registry;
 use super::registry::SessionAddress;
 use super::retained::{Retained, RetainedFull};
-use super::routes::{Matched, Member, Route, Routes};
+use super::routes::{Group, Matched, Member, Route, Routes};
 use crate::limits::Limits;
 use crate::policy::{Namespace, Policy, TeamId};
 
@@ -117,6 +117,11 @@ impl Team {
         change(&mut routes);
         // Still under the lock: whoever reads the new count and then matches sees the change.
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// A share group.
+    pub fn group(&self, filter: &str, name: &str) -> Option<Arc<Group>> {
+        self.routes.read().group(filter, name)
     }
 
     /// Number of subscriptions.

@@ -132,6 +132,24 @@ impl<V> Trie<V> {
         place.get_or_insert_default()
     }
 
+    /// The value under `filter`.
+    pub fn get(&self, filter: &str) -> Option<&V> {
+        if !is_wild(filter) {
+            return self.exact.get(filter);
+        }
+        let mut node = ROOT;
+        for level in filter.get(self.prefix..)?.split('/') {
+            let at = &self.nodes[node as usize];
+            node = match level {
+                "#" => return at.rest.as_ref(),
+                "+" if at.plus == NONE => return None,
+                "+" => at.plus,
+                _ => *self.edges.get(&EdgeRef { from: node, level })?,
+            };
+        }
+        self.nodes[node as usize].here.as_ref()
+    }
+
     /// Hands the value under `filter` to `change`, and takes it out when `change` says `false`.
     pub fn update(&mut self, filter: &str, change: impl FnOnce(&mut V) -> bool) {
         if !is_wild(filter) {
@@ -339,6 +357,11 @@ mod tests {
                         !values.is_empty()
                     });
                 }
+            }
+            for filter in &filters {
+                let scan: Vec<usize> =
+                    (0..kept.len()).filter(|&v| kept[v] == Some(filter.as_str())).collect();
+                prop_assert_eq!(trie.get(filter), Some(&scan).filter(|scan| !scan.is_empty()));
             }
             for name in &names {
                 let scan: Vec<usize> = (0..kept.len())

@@ -25,11 +25,15 @@ pub const PASSWORD: &str = "secret";
 impl Directory {
     /// Teams `alpha` and `beta`, each with clients `alice`, `bob`, `carol`, `dave` and `erin` who
     /// may do anything in the team broker; instances `a1`, `a2` and device `ad` (of `a1`) in
-    /// `alpha`, `b1`, `b2` and `bd` (of `b1`) in `beta`; the platform; and the listener `open`,
-    /// whose anonymous clients act for `alpha`.
+    /// `alpha`, `b1`, `b2` and `bd` (of `b1`) in `beta`; for each team a tab of user `u`, a tab on
+    /// its device, an observer `agent:watch@<team>` and the MQTT nodes of its first instance; the
+    /// platform; a user's assistant; and the listener `open`, whose anonymous clients act for
+    /// `alpha`.
     pub fn demo() -> Self {
         let mut demo = Self::default();
-        demo.password("forge_platform", PASSWORD);
+        for username in ["forge_platform", "expert-client:u:s", "expert-agent:u:s"] {
+            demo.password(username, PASSWORD);
+        }
         for (team, instances, device) in
             [("alpha", ["a1", "a2"], "ad"), ("beta", ["b1", "b2"], "bd")]
         {
@@ -40,6 +44,17 @@ impl Directory {
                 demo.instance(team, id);
             }
             demo.device(team, device, ("instance", instances[0]));
+            demo.client(
+                &format!("mq:hosted:{team}:{}", instances[0]),
+                &["allow both #"],
+            );
+            for username in [
+                format!("fe-team:u:{team}:s"),
+                format!("frontend:{team}:{device}"),
+                format!("agent:watch@{team}"),
+            ] {
+                demo.password(&username, PASSWORD);
+            }
         }
         demo.anonymous.insert("open".to_owned(), "alpha".to_owned());
         demo

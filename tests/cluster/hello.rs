@@ -15,7 +15,7 @@ pub struct Hello {
     pub listener: Arc<str>,
 }
 
-/// A client of a team broker, `<name>@<team>`, under the client id that it must have.
+/// A client of a team broker, `<name>@<team>`, or whoever else, under its username as client id.
 pub fn client(username: &str) -> Hello {
     Hello::of(username)
 }

@@ -15,7 +15,7 @@
 //! bytes for a client that does not read ([`Client::stop_reading`]).
 //!
 //! `net` carries bytes and effects, `client` is one client's end, `hello` says who connects and
-//! how, `directory` knows who there is.
+//! how, `directory` knows who there is, `random` makes up what happens next.
 
 #![allow(dead_code, unused_imports)] // each test takes what it needs
 
@@ -23,6 +23,7 @@ mod client;
 mod directory;
 mod hello;
 mod net;
+mod random;
 
 use std::cell::{Ref, RefCell, RefMut};
 use std::rc::Rc;
@@ -32,6 +33,7 @@ pub use client::{Client, options};
 pub use directory::Directory;
 pub use hello::{Hello, anonymous, client, device, instance, platform};
 pub use net::{Between, HeldLogin};
+pub use random::Random;
 
 use cofferdam::broker::{Counters, Drop, Event, EventKind, Verdict};
 use cofferdam::limits::Limits;

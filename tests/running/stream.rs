@@ -1,0 +1,138 @@
+//! A socket of a client, with or without TLS. Whatever blocks does so for a while only.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, StreamOwned};
+
+use super::PATIENCE;
+
+/// A connected socket. A read or write that takes longer than [`PATIENCE`] fails.
+pub enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+/// The TLS versions that a client offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    Any,
+    V12,
+    V13,
+}
+
+/// A client that trusts a CA.
+pub(super) fn client_config(ca: &Path, versions: Tls) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_file(ca).expect("the CA's certificate");
+    roots.add(ca).expect("a CA");
+    let versions: &[_] = match versions {
+        Tls::Any => &[&TLS12, &TLS13],
+        Tls::V12 => &[&TLS12],
+        Tls::V13 => &[&TLS13],
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .expect("versions that the provider has")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+impl Stream {
+    pub fn tcp(address: SocketAddr) -> Self {
+        Self::Tcp(connect(address))
+    }
+
+    /// Shakes hands, and checks the certificate for `localhost`.
+    pub fn tls(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+        let name = ServerName::try_from("localhost").expect("a name");
+        let connection = ClientConnection::new(Arc::clone(config), name).expect("a client");
+        let mut stream = StreamOwned::new(connection, connect(address));
+        while stream.conn.is_handshaking() {
+            stream
+                .conn
+                .complete_io(&mut stream.sock)
+                .expect("a handshake");
+        }
+        Self::Tls(Box::new(stream))
+    }
+
+    /// What was agreed on; `None` without TLS.
+    pub fn tls_version(&self) -> Option<ProtocolVersion> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Tls(stream) => stream.conn.protocol_version(),
+        }
+    }
+
+    pub fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Tcp(socket) => socket,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+
+    /// As the broker sees it, and writes it in the audit.
+    pub fn own_address(&self) -> String {
+        self.socket().local_addr().expect("connected").to_string()
+    }
+
+    /// Says that nothing more comes.
+    pub fn finish(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+        // The broker may have closed already.
+        let _ = self.socket().shutdown(Shutdown::Write);
+    }
+
+    /// Everything until the broker closes.
+    pub fn read_to_close(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if let Err(error) = self.read_to_end(&mut bytes) {
+            panic!("the broker does not close: {error}, after {bytes:02x?}");
+        }
+        bytes
+    }
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let socket = TcpStream::connect(address).expect("the broker listens");
+    socket.set_nodelay(true).expect("a socket");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    socket.set_write_timeout(Some(PATIENCE)).expect("a socket");
+    socket
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
