@@ -14,7 +14,8 @@ use crate::team::{Matched, Route};
 use crate::time::Time;
 use crate::wire::{Ack, PacketId, QoS, ReasonCode, encode};
 
-/// Retained messages are encoded ahead up to here; the rest waits until the client has taken them.
+/// Retained messages are encoded ahead up to here, or to the outbox's limit where that is lower; the
+/// rest waits until the client has taken them.
 const REPLAY_AHEAD: usize = 64 << 10;
 
 impl Shard {
@@ -207,7 +208,8 @@ impl Shard {
             let Some(conn) = session.conn.and_then(|conn| self.conns.at(conn)) else {
                 return;
             };
-            if conn.outbox.len() > REPLAY_AHEAD || !session.outgoing.is_open(session.window) {
+            let ahead = REPLAY_AHEAD.min(self.world.limits.max_outbox_bytes as usize);
+            if conn.outbox.len() > ahead || !session.outgoing.is_open(session.window) {
                 return;
             }
             let Some(replay) = session.replays.front_mut() else {
