@@ -12,6 +12,7 @@ have_file() { compgen -G "$1" >/dev/null; }
 # --- programs, by the Debian package that has them -------------------------------------------------
 missing=()
 have_file '/usr/lib/postgresql/*/bin/initdb' || have initdb || missing+=(postgresql)
+have mosquitto || [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto)
 have mosquitto_pub || missing+=(mosquitto-clients)
 [ -n "${CHROMIUM_BIN:-}" ] || have chromium || missing+=(chromium)
 have certutil || missing+=(libnss3-tools)
