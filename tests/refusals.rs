@@ -235,6 +235,10 @@ fn who_does_not_log_in_within_the_limit_is_closed_without_a_word() {
             "cofferdam_connects_refused_total",
             &[("listener", listener), ("reason", "connect_timeout")],
         );
+        if !greeted {
+            let labels = [("listener", listener), ("result", "timeout")];
+            record.count("cofferdam_tls_handshakes_total", &labels);
+        }
         open.push((what, !greeted, stream));
     }
     for (what, in_tls, mut stream) in open {
