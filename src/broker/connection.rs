@@ -1,9 +1,12 @@
 //! One connection, as the core sees it.
 
+use std::sync::Arc;
+
 use super::alias::{ReceivedAliases, SentAliases};
 use super::connect::Pending;
 use super::outbox::Outbox;
 use super::recent::Recent;
+use crate::limits::Limits;
 use crate::session::Peer;
 use crate::time::{Span, Time};
 use crate::wire::Version;
@@ -12,6 +15,8 @@ use crate::wire::Version;
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) peer: Peer,
+    /// Of its listener.
+    pub(super) limits: Arc<Limits>,
     pub(super) phase: Phase,
     /// Settled by CONNECT.
     pub(super) version: Version,
@@ -60,9 +65,10 @@ pub(super) struct Traffic {
 }
 
 impl Conn {
-    pub(super) fn new(peer: Peer, now: Time) -> Self {
+    pub(super) fn new(peer: Peer, limits: Arc<Limits>, now: Time) -> Self {
         Self {
             peer,
+            limits,
             phase: Phase::Opening,
             version: Version::V311,
             outbox: Outbox::default(),
