@@ -171,6 +171,7 @@ impl Shard {
                 due,
                 &mut session.timer,
             );
+            self.sweep_timers();
         }
     }
 
