@@ -1,9 +1,11 @@
 //! One connection, as the core sees it.
 
 use super::alias::{ReceivedAliases, SentAliases};
+use super::authenticate::Enhanced;
 use super::connect::Pending;
 use super::outbox::Outbox;
 use super::recent::Recent;
+use crate::limits::Limits;
 use crate::session::Peer;
 use crate::time::{Span, Time};
 use crate::wire::Version;
@@ -35,6 +37,8 @@ pub(super) struct Conn {
     pub(super) sent_aliases: SentAliases,
     pub(super) recent: Recent,
     pub(super) traffic: Traffic,
+    /// How it logged in, where CONNECT named a method.
+    pub(super) enhanced: Option<Box<Enhanced>>,
 }
 
 /// How far a connection has come.
@@ -44,6 +48,8 @@ pub(super) enum Phase {
     Opening,
     /// CONNECT came and is being judged elsewhere.
     Judging(Box<Pending>),
+    /// The login needs more from the client: its AUTH is waited for.
+    Challenged(Box<Pending>),
     /// Logged in; the index of its session.
     Active(u32),
     /// Over; what the outbox holds is still to be written.
@@ -77,7 +83,22 @@ impl Conn {
             sent_aliases: SentAliases::default(),
             recent: Recent::default(),
             traffic: Traffic::default(),
+            enhanced: None,
         }
+    }
+
+    /// When the client has been silent for too long; never where it needs not speak.
+    pub(super) fn silence_ends(&self) -> Time {
+        match self.patience {
+            Span::ZERO => Time::NEVER,
+            patience => self.heard + patience,
+        }
+    }
+
+    /// When the re-authentication must be over; never where there is none.
+    pub(super) fn renewal_ends(&self, limits: &Limits) -> Time {
+        let enhanced = self.enhanced.as_ref();
+        enhanced.map_or(Time::NEVER, |enhanced| enhanced.renewal_ends(limits))
     }
 
     /// The session's index, while logged in.
