@@ -257,6 +257,29 @@ fn messages_of_one_publisher_arrive_in_order_at_each_qos_and_across_shards() {
 }
 
 #[test]
+fn messages_sent_in_one_piece_arrive_in_order_on_other_shards() {
+    let cluster = Cluster::new(3);
+    let publisher = cluster.connect(0, client("alice@alpha"));
+    let others = [(1, "bob@alpha"), (2, "carol@alpha"), (0, "dave@alpha")].map(|(shard, name)| {
+        let other = cluster.connect(shard, client(name));
+        other.subscribe("n/#", QOS_0);
+        other.subscribe("n/2", QOS_0);
+        other
+    });
+    let topics = ["n/1", "n/2"];
+    let all: Vec<u8> = (0..20)
+        .flat_map(|n| Publish::new(topics[n % 2], n.to_string().as_bytes()).encode(Version::V5))
+        .collect();
+    publisher.send(all);
+    for other in others {
+        let mut heard = other.heard();
+        heard.dedup(); // two subscriptions match every other message
+        let sent: Vec<String> = (0..20).map(|n| format!("{} {n}", topics[n % 2])).collect();
+        assert_eq!(heard, sent);
+    }
+}
+
+#[test]
 fn no_more_is_under_way_to_a_client_than_its_receive_maximum() {
     let cluster = Cluster::new(1);
     let publisher = cluster.connect(0, client("alice@alpha"));

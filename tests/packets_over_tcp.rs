@@ -102,8 +102,9 @@ fn first(broker: &Broker, case: &Case) -> Result<(), String> {
         0
     };
     let mut client = Client::over(running::Link::Bare(stream), version(case));
+    // No CONNACK is as short as that [MQTT-3.1.2-24].
     if connect.properties.maximum_packet_size == Some(1) {
-        return same(client.next(), None); // no packet is that small [MQTT-3.1.2-24]
+        return same(client.next(), None);
     }
     match client.next() {
         Some(ServerPacket::ConnAck(connack)) => same(connack.code, code)?,

@@ -429,6 +429,23 @@ fn who_breaks_the_protocol_is_told_why_in_5_0_and_disconnected() {
 }
 
 #[test]
+fn the_goodbye_reaches_a_client_that_is_still_sending() {
+    let broker = Broker::start();
+    let mut sent = vec![0, 0]; // a reserved packet type
+    sent.resize(200_000, 0xFF);
+    for listener in ["tcp", "tls", "ws", "wss"] {
+        let mut client = Client::login(&broker, listener, &World::alice(), Version::V5);
+        client.send(&sent);
+        // Closed in order: a socket closed with unread bytes in it would be reset.
+        let told = ServerPacket::Disconnect {
+            reason: ReasonCode::MalformedPacket,
+            properties: vec![],
+        };
+        assert_eq!(client.rest(), [told], "{listener}");
+    }
+}
+
+#[test]
 fn a_will_that_may_not_be_published_is_refused_when_it_is_due() {
     let broker = Broker::start();
     let mut reader = Client::login(&broker, "tcp", &World::alice(), Version::V5);

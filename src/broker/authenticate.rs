@@ -14,7 +14,6 @@ use super::effect::{ConnId, Effect, Exchange, ExchangeState, Login, Verdict};
 use super::event::{DisconnectCause, EventKind, Refusal};
 use super::recent::Recent;
 use super::shard::{Shard, who};
-use crate::limits::Limits;
 use crate::policy::Grant;
 use crate::time::Time;
 use crate::wire::{Auth, ReasonCode, encode};
@@ -29,8 +28,8 @@ pub(super) struct Enhanced {
     /// As CONNECT had it: empty where the server assigned one.
     client_id: Box<str>,
     turn: Turn,
-    /// When the re-authentication began.
-    since: Time,
+    /// When the re-authentication must be over; never where there is none.
+    pub(super) ends: Time,
 }
 
 /// Who has the word in a re-authentication.
@@ -48,15 +47,7 @@ impl Enhanced {
             method,
             client_id,
             turn: Turn::Nobody,
-            since: Time::NEVER,
-        }
-    }
-
-    /// When the re-authentication must be over; never where there is none.
-    pub(super) fn renewal_ends(&self, limits: &Limits) -> Time {
-        match self.turn {
-            Turn::Nobody => Time::NEVER,
-            Turn::Judge | Turn::Client(_) => self.since + limits.login_timeout,
+            ends: Time::NEVER,
         }
     }
 }
@@ -157,7 +148,7 @@ impl Shard {
         }
         let state = match (auth.reason, mem::replace(&mut enhanced.turn, Turn::Judge)) {
             (ReasonCode::ReAuthenticate, Turn::Nobody) => {
-                enhanced.since = now;
+                enhanced.ends = now + conn.limits.login_timeout;
                 None
             }
             (ReasonCode::ContinueAuthentication, Turn::Client(state)) => Some(state),
@@ -176,8 +167,9 @@ impl Shard {
                 state,
             }),
         };
+        let ends = enhanced.ends;
         self.effects.push(Effect::Judge(Box::new(login)));
-        self.set_conn_timer(index, now + self.world.limits.login_timeout);
+        self.set_conn_timer(index, ends);
         Ok(())
     }
 
@@ -240,7 +232,7 @@ impl Shard {
         let Some(enhanced) = &mut conn.enhanced else {
             return;
         };
-        enhanced.turn = Turn::Nobody;
+        (enhanced.turn, enhanced.ends) = (Turn::Nobody, Time::NEVER);
         let method = Arc::clone(&enhanced.method);
         self.write(index, |out, _| {
             encode::auth(out, ReasonCode::Success, &method, data);

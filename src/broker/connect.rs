@@ -76,7 +76,8 @@ impl Shard {
         conn.version = connect.version;
         conn.max_packet = connect.properties.maximum_packet_size.unwrap_or(u32::MAX);
         let pending = Box::new(Pending::new(connect, now));
-        if let Err(code) = pending.check(&self.world.limits) {
+        let limits = Arc::clone(&conn.limits);
+        if let Err(code) = pending.check(&limits) {
             let refusal = Refusal::Malformed(code);
             return self.refuse(index, Some(&pending), refusal, Some(code), now);
         }
@@ -91,7 +92,7 @@ impl Shard {
         };
         conn.phase = Phase::Judging(pending);
         self.effects.push(Effect::Judge(Box::new(login)));
-        self.set_conn_timer(index, now + self.world.limits.login_timeout);
+        self.set_conn_timer(index, now + limits.login_timeout);
     }
 
     /// The verdict on a login. Without effect where the connection has gone or the time was up.
@@ -207,7 +208,8 @@ impl Shard {
 
     /// Takes in a connection from another shard: its session lives here.
     pub fn adopt(&mut self, migrant: Migrant, now: Time) -> ConnId {
-        let mut conn = Conn::new(migrant.peer, migrant.opened);
+        let limits = Arc::clone(self.world.limits_of(&migrant.peer.listener));
+        let mut conn = Conn::new(migrant.peer, limits, migrant.opened);
         conn.heard = now;
         conn.version = migrant.pending.version;
         conn.held = migrant.held;
@@ -219,6 +221,9 @@ impl Shard {
 
     /// The login is good: finds or makes the session and answers.
     fn admit(&mut self, index: u32, mut pending: Box<Pending>, grant: Arc<Grant>, now: Time) {
+        let Some(limits) = self.conns.at(index).map(|conn| Arc::clone(&conn.limits)) else {
+            return;
+        };
         let assigned = pending.client_id.is_empty();
         if assigned {
             pending.client_id = self.new_client_id();
@@ -226,7 +231,7 @@ impl Shard {
         if !pending
             .will
             .as_ref()
-            .is_none_or(|will| self.can_mount(will, &grant))
+            .is_none_or(|will| Self::can_mount(will, &grant, &limits))
         {
             let code = ReasonCode::TopicNameInvalid;
             return self.refuse(
@@ -237,9 +242,8 @@ impl Shard {
                 now,
             );
         }
-        let limits = &self.world.limits;
         let mut connack = Vec::new();
-        let success = pending.connack(false, assigned, limits);
+        let success = pending.connack(false, assigned, &limits);
         encode::connack(&mut connack, pending.version, ReasonCode::Success, &success);
         if connack.len() > pending.max_packet as usize {
             let code = ReasonCode::PacketTooLarge;
@@ -295,7 +299,14 @@ impl Shard {
                     Claim::Full => return Claimed::Full,
                     Claim::New => {
                         let (team, grant) = (Arc::clone(team), Arc::clone(grant));
-                        let session = Session::new(key.clone(), address, team, grant, peer.clone());
+                        let session = Session::new(
+                            key.clone(),
+                            address,
+                            team,
+                            grant,
+                            peer.clone(),
+                            Arc::clone(self.world.limits_of(&peer.listener)),
+                        );
                         self.sessions.insert(session);
                         return Claimed::Session {
                             index,
@@ -320,6 +331,7 @@ impl Shard {
             if !pending.clean_start {
                 if let Some(session) = self.sessions.at_mut(held.index) {
                     session.peer = peer.clone();
+                    session.limits = Arc::clone(self.world.limits_of(&peer.listener));
                 }
                 self.rejudge(held.index, grant);
                 return Claimed::Session {
@@ -375,7 +387,9 @@ impl Shard {
         mut pending: Pending,
         now: Time,
     ) {
-        let limits = self.world.limits.clone();
+        let Some(limits) = self.conns.at(index).map(|conn| Arc::clone(&conn.limits)) else {
+            return;
+        };
         let expiry = pending.expiry(&limits);
         let keep_alive = pending.keep_alive(&limits);
         let will = pending.will.take();
@@ -433,8 +447,7 @@ impl Shard {
 
     /// Whether the will's topic is one, with the mount before it. Whether it may be published is
     /// decided when it is.
-    fn can_mount(&self, will: &PendingWill, grant: &Grant) -> bool {
-        let limits = &self.world.limits;
+    fn can_mount(will: &PendingWill, grant: &Grant, limits: &Limits) -> bool {
         let topic = format!("{}{}", grant.mount(), will.topic);
         TopicName::parse(&topic, limits.max_topic_length, limits.max_topic_levels).is_ok()
     }
@@ -541,6 +554,8 @@ impl Pending {
             maximum_packet_size: Some(limits.max_packet_size),
             assigned_client_id: assigned.then_some(&*self.client_id),
             topic_alias_maximum: unless(0, limits.topic_alias_maximum),
+            maximum_qos: (limits.max_qos < QoS::ExactlyOnce).then_some(limits.max_qos as u8),
+            retain_available: (!limits.retain_available).then_some(false),
             server_keep_alive: unless(self.keep_alive, keep_alive),
             authentication_method: self.method.as_deref(), // [MQTT-4.12.0-5]
             authentication_data: self.last_word.as_deref(),
@@ -556,6 +571,15 @@ impl Pending {
             || self.client_id.len() > usize::from(limits.max_client_id_length)
         {
             return Err(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]
+        }
+        let Some(will) = &self.will else {
+            return Ok(());
+        };
+        if will.qos > limits.max_qos {
+            return Err(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-12]
+        }
+        if will.retain && !limits.retain_available {
+            return Err(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-13]
         }
         Ok(())
     }

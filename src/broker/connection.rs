@@ -1,5 +1,7 @@
 //! One connection, as the core sees it.
 
+use std::sync::Arc;
+
 use super::alias::{ReceivedAliases, SentAliases};
 use super::authenticate::Enhanced;
 use super::connect::Pending;
@@ -14,6 +16,8 @@ use crate::wire::Version;
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) peer: Peer,
+    /// Of its listener.
+    pub(super) limits: Arc<Limits>,
     pub(super) phase: Phase,
     /// Settled by CONNECT.
     pub(super) version: Version,
@@ -66,9 +70,10 @@ pub(super) struct Traffic {
 }
 
 impl Conn {
-    pub(super) fn new(peer: Peer, now: Time) -> Self {
+    pub(super) fn new(peer: Peer, limits: Arc<Limits>, now: Time) -> Self {
         Self {
             peer,
+            limits,
             phase: Phase::Opening,
             version: Version::V311,
             outbox: Outbox::default(),
@@ -96,9 +101,9 @@ impl Conn {
     }
 
     /// When the re-authentication must be over; never where there is none.
-    pub(super) fn renewal_ends(&self, limits: &Limits) -> Time {
+    pub(super) fn renewal_ends(&self) -> Time {
         let enhanced = self.enhanced.as_ref();
-        enhanced.map_or(Time::NEVER, |enhanced| enhanced.renewal_ends(limits))
+        enhanced.map_or(Time::NEVER, |enhanced| enhanced.ends)
     }
 
     /// The session's index, while logged in.

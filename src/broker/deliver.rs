@@ -87,28 +87,14 @@ impl Shard {
         let conn = session.conn.and_then(|conn| self.conns.entry_mut(conn));
         let Some((generation, conn)) = conn else {
             if terms.qos > QoS::AtMostOnce {
-                enqueue(
-                    session,
-                    passing,
-                    terms,
-                    &self.world.limits,
-                    &mut self.counters,
-                    now,
-                );
+                enqueue(session, passing, terms, &mut self.counters, now);
                 session.publish_waiting();
             }
             return;
         };
-        let has_room = conn.outbox.len() <= self.world.limits.max_outbox_bytes as usize;
+        let has_room = conn.outbox.len() <= conn.limits.max_outbox_bytes as usize;
         if terms.qos > QoS::AtMostOnce && !(has_room && session.outgoing.is_open(session.window)) {
-            enqueue(
-                session,
-                passing,
-                terms,
-                &self.world.limits,
-                &mut self.counters,
-                now,
-            );
+            enqueue(session, passing, terms, &mut self.counters, now);
             session.publish_waiting();
             return;
         }
@@ -151,7 +137,7 @@ impl Shard {
             return;
         };
         let mut expired = 0;
-        let limit = self.world.limits.max_outbox_bytes as usize;
+        let limit = conn.limits.max_outbox_bytes as usize;
         let before = conn.outbox.len();
         while conn.outbox.len() <= limit
             && let Some(again) = session.outgoing.resend(session.window)
@@ -307,17 +293,15 @@ fn enqueue(
     session: &mut Session,
     passing: &Passing<'_>,
     terms: Terms,
-    limits: &crate::limits::Limits,
     counters: &mut Counters,
     now: Time,
 ) {
     let item = terms.queued(Arc::clone(passing.kept()));
     let expired = &mut counters.dropped[Drop::Expired as usize];
-    if session
-        .outgoing
-        .enqueue(item, limits, now, expired)
-        .is_err()
-    {
+    let Session {
+        outgoing, limits, ..
+    } = session;
+    if outgoing.enqueue(item, limits, now, expired).is_err() {
         counters.drop(Drop::QueueFull);
     }
 }

@@ -30,7 +30,7 @@ impl Shard {
                 return Err(ReasonCode::ProtocolError); // [MQTT-3.14.2-2]
             }
             let wanted = Span::from_secs(u64::from(secs));
-            session.expiry = wanted.min(self.world.limits.max_session_expiry);
+            session.expiry = wanted.min(session.limits.max_session_expiry);
         }
         if disconnect.reason == ReasonCode::Success {
             session.will = None; // [MQTT-3.14.4-3]

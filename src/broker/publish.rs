@@ -65,10 +65,16 @@ impl Shard {
             return Ok(());
         };
         conn.traffic.messages_in += 1;
-        let alias = conn.received_aliases.resolve(publish, &self.world.limits)?;
+        if publish.qos > conn.limits.max_qos {
+            return Err(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-11]
+        }
+        if publish.retain && !conn.limits.retain_available {
+            return Err(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-14]
+        }
+        let alias = conn.received_aliases.resolve(publish, &conn.limits)?;
         // 3.x has no Receive Maximum: its clients may use every identifier there is.
         let receive_maximum = match conn.version {
-            Version::V5 => self.world.limits.receive_maximum,
+            Version::V5 => conn.limits.receive_maximum,
             Version::V31 | Version::V311 => u16::MAX,
         };
         let topic = alias.as_deref().unwrap_or(publish.topic);
@@ -145,6 +151,12 @@ impl Shard {
             return Ok(false);
         };
         let properties = &publish.properties;
+        if properties.payload_is_utf8
+            && session.limits.check_payload_format
+            && std::str::from_utf8(publish.payload).is_err()
+        {
+            return Err(PublishError::FORMAT);
+        }
         let mount = session.grant.mount();
         let mounted;
         let response_topic = match properties.response_topic {
@@ -233,7 +245,7 @@ impl Shard {
         session: &crate::session::Session,
         topic: &str,
     ) -> Result<Arc<Team>, PublishError> {
-        let limits = &self.world.limits;
+        let limits = &session.limits;
         let name = TopicName::parse(topic, limits.max_topic_length, limits.max_topic_levels)
             .map_err(|_| PublishError::TOPIC)?;
         let grant = &session.grant;
@@ -319,6 +331,10 @@ impl PublishError {
     const TOPIC: Self = Self {
         code: ReasonCode::TopicNameInvalid,
         why: "not a topic name within the limits",
+    };
+    const FORMAT: Self = Self {
+        code: ReasonCode::PayloadFormatInvalid,
+        why: "said to be UTF-8 and is not",
     };
     const OUTSIDE: Self = Self {
         code: ReasonCode::NotAuthorized,

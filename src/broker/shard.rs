@@ -18,9 +18,6 @@ use crate::time::Time;
 use crate::wire::decode::{self, Framing};
 use crate::wire::{Packet, ReasonCode, Version, encode};
 
-/// The first byte of every connection.
-const CONNECT: u8 = 0x10;
-
 /// One thread's part of the broker: the connections that it accepted and the sessions that live
 /// here.
 #[derive(Debug)]
@@ -69,8 +66,10 @@ impl Shard {
             self.counters.turned_away += 1;
             return None;
         }
-        let (index, generation) = self.conns.insert(Conn::new(peer, now));
-        self.set_conn_timer(index, now + self.world.limits.connect_timeout);
+        let limits = Arc::clone(self.world.limits_of(&peer.listener));
+        let due = now + limits.connect_timeout;
+        let (index, generation) = self.conns.insert(Conn::new(peer, limits, now));
+        self.set_conn_timer(index, due);
         Some(ConnId { index, generation })
     }
 
@@ -81,7 +80,7 @@ impl Shard {
         let Some(conn) = self.conns.get(id.index, id.generation) else {
             return 0;
         };
-        let limits = &self.world.limits;
+        let limits = &conn.limits;
         match conn.phase {
             Phase::Opening => {
                 (limits.max_unauthenticated_bytes as usize).saturating_sub(conn.held.len())
@@ -155,25 +154,19 @@ impl Shard {
                 break;
             };
             let (max, version) = match conn.phase {
-                Phase::Opening => (self.world.limits.max_unauthenticated_bytes, None),
-                Phase::Challenged(_) => (
-                    self.world.limits.max_unauthenticated_bytes,
-                    Some(conn.version),
-                ),
+                Phase::Opening => (conn.limits.max_unauthenticated_bytes, None),
+                Phase::Challenged(_) => {
+                    (conn.limits.max_unauthenticated_bytes, Some(conn.version))
+                }
                 Phase::Active(_) => (u32::MAX, Some(conn.version)),
                 Phase::Judging(_) | Phase::Closing => return (used, 0),
             };
-            if version.is_none() && bytes[used] != CONNECT {
-                // Garbage need not be waited for, whatever length it seems to announce.
-                self.fail(id.index, ReasonCode::ProtocolError, None, now); // [MQTT-3.1.0-1]
-                return (bytes.len(), 0);
-            }
-            // Nor is what has no place between CONNECT and CONNACK [MQTT-3.1.2-30].
+            let max = max.min(conn.limits.max_packet_size);
+            // What has no place between CONNECT and CONNACK is not waited for [MQTT-3.1.2-30].
             if matches!(conn.phase, Phase::Challenged(_)) && !matches!(bytes[used] >> 4, 14 | 15) {
                 self.fail(id.index, ReasonCode::ProtocolError, version, now);
                 return (bytes.len(), 0);
             }
-            let max = max.min(self.world.limits.max_packet_size);
             let mut answer_in = version;
             // What does not begin as CONNECT does is not waited for [MQTT-3.1.0-1].
             let handled = if version.is_none() && bytes[used] >> 4 != 1 {
@@ -421,17 +414,17 @@ impl Shard {
 
     /// A connection's timer fired: for CONNECT, for the login, or for the keep alive.
     fn conn_timer(&mut self, index: u32, generation: u32, now: Time) {
-        let limits = &self.world.limits;
         let Some(conn) = self.conns.get_mut(index, generation) else {
             return;
         };
+        let limits = &conn.limits;
         conn.timer = Time::NEVER;
         let due = match &conn.phase {
             Phase::Opening => conn.opened + limits.connect_timeout,
             Phase::Judging(pending) | Phase::Challenged(pending) => {
                 pending.since + limits.login_timeout
             }
-            Phase::Active(_) => conn.silence_ends().min(conn.renewal_ends(limits)),
+            Phase::Active(_) => conn.silence_ends().min(conn.renewal_ends()),
             Phase::Closing => return,
         };
         if due == Time::NEVER {
@@ -444,7 +437,7 @@ impl Shard {
             Phase::Opening => self.refuse(index, None, Refusal::ConnectTimeout, None, now),
             Phase::Judging(_) => self.give_up_judging(index, Refusal::Unavailable, now),
             Phase::Challenged(_) => self.give_up_judging(index, Refusal::ExchangeTimeout, now),
-            Phase::Active(session) if conn.renewal_ends(limits) <= now => {
+            Phase::Active(session) if conn.renewal_ends() <= now => {
                 self.give_up_renewal(index, session, now);
             }
             Phase::Active(session) => {

@@ -10,7 +10,8 @@ use crate::team::{Member, Route, Team};
 use crate::time::Time;
 use crate::topic::{SharedFilter, TopicFilter};
 use crate::wire::{
-    QoS, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Unsubscribe, encode,
+    QoS, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, SubscriptionOptions, Unsubscribe,
+    encode,
 };
 
 /// A filter that is granted.
@@ -60,10 +61,10 @@ impl Shard {
         asked: &SubscribeFilter<'_>,
         id: u32,
     ) -> Result<Granted, SubscribeError> {
-        let limits = &self.world.limits;
         let Some(session) = self.sessions.at(session) else {
             return Err(SubscribeError::GONE);
         };
+        let limits = &session.limits;
         let parse =
             |text| SharedFilter::parse(text, limits.max_topic_length, limits.max_topic_levels);
         let written = parse(asked.filter).map_err(|_| SubscribeError::FILTER)?;
@@ -81,7 +82,10 @@ impl Shard {
         };
         let subscription = Subscription {
             group: full.group.map(Arc::from),
-            options: asked.options,
+            options: SubscriptionOptions {
+                qos: asked.options.qos.min(limits.max_qos),
+                ..asked.options
+            },
             id,
             checked,
             hides: written.filter.as_str().starts_with(['+', '#']),

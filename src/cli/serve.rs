@@ -130,7 +130,11 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
 
     let signals = Signals::listen().map_err(failed)?;
     let (requests, waiting) = mpsc::channel(LOGINS_WAITING_MAX);
-    let world = Arc::new(World::new(config.limits.clone(), policy));
+    let world = World::new(config.limits.clone(), policy);
+    let listener_limits = config.listeners.iter();
+    let world = Arc::new(listener_limits.fold(world, |world, listener| {
+        world.with_listener(&listener.name, listener.limits.clone())
+    }));
     let counted = Arc::clone(&world);
     board.source(move |snapshot| count_teams(&counted, snapshot));
     let server = Server::start(Parts {

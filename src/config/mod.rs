@@ -87,6 +87,8 @@ pub struct Listener {
     pub allow_anonymous_remote: bool,
     /// WebSocket only, else `None`.
     pub websocket: Option<WebSocket>,
+    /// The limits of `[limits]`, but for those that `[listener.limits]` sets anew.
+    pub limits: Limits,
 }
 
 /// What is spoken beneath MQTT.

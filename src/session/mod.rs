@@ -18,6 +18,7 @@ pub use outgoing::{Outgoing, PubRecOutcome, QueueFull, Queued, Resend};
 pub use shares::Shares;
 pub use subscriptions::{Subscription, Subscriptions};
 
+use crate::limits::Limits;
 use crate::policy::Grant;
 use crate::team::{Message, Presence, SessionAddress, SessionKey, Team};
 use crate::time::{Span, Time};
@@ -46,6 +47,8 @@ pub struct Session {
     pub conn: Option<u32>,
     /// The far end of its connection, or of the last one.
     pub peer: Peer,
+    /// Of the listener of that connection.
+    pub limits: Arc<Limits>,
     /// QoS 1 and 2 messages in flight towards the client at a time.
     pub window: u16,
     /// How long it outlives a connection.
@@ -102,6 +105,7 @@ impl Session {
         team: Arc<Team>,
         grant: Arc<Grant>,
         peer: Peer,
+        limits: Arc<Limits>,
     ) -> Self {
         Self {
             key,
@@ -110,6 +114,7 @@ impl Session {
             grant,
             conn: None,
             peer,
+            limits,
             window: 0,
             expiry: Span::ZERO,
             expires: Time::NEVER,

@@ -72,9 +72,19 @@ impl Cluster {
 
     /// The same under another policy.
     pub fn with_policy(count: u16, limits: Limits, policy: Policy) -> Self {
-        Self {
-            net: Rc::new(RefCell::new(Net::new(count, limits, Arc::new(policy)))),
-        }
+        let net = Net::new(count, limits, Arc::new(policy), |world| world);
+        let net = Rc::new(RefCell::new(net));
+        Self { net }
+    }
+
+    /// The default limits, but for what comes by the listener `name`.
+    pub fn with_listener(count: u16, name: &str, limits: Limits) -> Self {
+        let policy = Policy::flowfuse().unwrap_or_else(|error| panic!("{error}"));
+        let net = Net::new(count, Limits::default(), Arc::new(policy), |world| {
+            world.with_listener(&Arc::from(name), limits)
+        });
+        let net = Rc::new(RefCell::new(net));
+        Self { net }
     }
 
     /// A client that has logged in; its CONNACK is read and was a success.

@@ -61,8 +61,13 @@ pub(super) struct Net {
 }
 
 impl Net {
-    pub(super) fn new(count: u16, limits: Limits, policy: Arc<Policy>) -> Self {
-        let world = Arc::new(World::new(limits, Arc::clone(&policy)));
+    pub(super) fn new(
+        count: u16,
+        limits: Limits,
+        policy: Arc<Policy>,
+        world: impl FnOnce(World) -> World,
+    ) -> Self {
+        let world = Arc::new(world(World::new(limits, Arc::clone(&policy))));
         let shards = (0..count).map(|id| Shard::new(id, count, Arc::clone(&world), [id as u8; 32]));
         Self {
             // Some time that is not the epoch, and not on a whole second.

@@ -201,6 +201,23 @@ fn a_request_may_arrive_in_any_pieces_with_frames_behind_it() {
 }
 
 #[test]
+fn a_request_that_is_none_is_refused_alike_in_any_pieces() {
+    for request in [
+        "get / HTTP/1.1\r\n\r\n",
+        "\r\nGET / HTTP/1.1\r\n\r\n",
+        "\r\n\r\n",
+    ] {
+        let whole = judge(request);
+        assert!(
+            matches!(&whole, Progress::Refuse(no) if no.status == 400),
+            "{request:?}"
+        );
+        let first = judge(&request[..1]);
+        assert_eq!(first, whole, "{request:?}");
+    }
+}
+
+#[test]
 fn a_request_without_end_is_refused_at_eight_kibibytes() {
     let mut handshake = Handshake::new();
     let mut given = 0;
