@@ -97,6 +97,13 @@ impl Services {
             EventKind::SubscribeRefused { why, .. } => {
                 self.events.add(&m::SUBSCRIBES_REFUSED, &[why], 1);
             }
+            EventKind::Reauthenticated => {
+                self.events.add(&m::REAUTHENTICATIONS, &[listener, "ok"], 1);
+            }
+            EventKind::ReauthenticationRefused { reason, .. } => {
+                self.events
+                    .add(&m::REAUTHENTICATIONS, &[listener, reason.as_str()], 1);
+            }
             EventKind::TakenOver { .. } => {}
         }
         (self.record)(event);
