@@ -241,14 +241,20 @@ impl Reactor {
         let length = match link.read(raw) {
             Ok(None) => return false,
             Ok(Some(length)) => length,
-            Err(_) => 0,
+            Err(_) => {
+                link.state = State::Over;
+                return false;
+            }
         };
         if matches!(link.state, State::Lingering { .. }) {
             link.discard(length);
             return false;
         }
         if length == 0 {
-            link.state = State::Over;
+            // It may have closed its side alone and still wait for answers.
+            self.core.lost(conn, now);
+            self.finish(conn);
+            self.end_turn();
             return false;
         }
         self.turn_began.get_or_insert_with(Instant::now);
