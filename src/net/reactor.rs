@@ -196,6 +196,9 @@ impl Reactor {
                 State::Open => self.appetite(conn),
             };
             if appetite == 0 {
+                if let Some(link) = self.link(conn) {
+                    link.sated = true;
+                }
                 return Poll::Pending;
             }
             let Some(link) = self.link(conn) else {
@@ -397,6 +400,7 @@ impl Reactor {
                 self.wake(conn);
             }
             State::Over => self.wake(conn),
+            State::Open if std::mem::take(&mut link.sated) => self.wake(conn),
             State::Open | State::Lingering { .. } => {}
         }
     }
