@@ -478,15 +478,6 @@ fn a_client_id_beyond_the_limit_is_refused() {
 }
 
 #[test]
-fn enhanced_authentication_is_refused_by_its_method() {
-    let cluster = Cluster::new(1);
-    let method = Property::AuthenticationMethod("SCRAM-SHA-256".to_owned());
-    let client = cluster.dial(0, alice(Version::V5).with(method));
-    assert_eq!(client.bytes(), [0x20, 3, 0, 0x8C, 0]);
-    assert!(!client.is_open());
-}
-
-#[test]
 fn a_malformed_connect_of_5_0_is_told_what_is_wrong_and_of_3_x_is_closed_without_a_word() {
     let cluster = Cluster::new(1);
     for version in [Version::V311, Version::V5] {

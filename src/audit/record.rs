@@ -194,6 +194,12 @@ fn detail(kind: &EventKind) -> Map<String, Value> {
             put("bytes_in", (*bytes_in).into());
             put("bytes_out", (*bytes_out).into());
         }
+        EventKind::Reauthenticated => {}
+        EventKind::ReauthenticationRefused { reason, told } => {
+            put("reason", reason.as_str().into());
+            put("told", code_name(*told));
+            put("told_code", (*told as u8).into());
+        }
         EventKind::TakenOver { by } => put("by", by.to_string().into()),
         EventKind::PublishRefused {
             topic,

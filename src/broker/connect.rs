@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::alias::SentAliases;
+use super::authenticate::Enhanced;
 use super::connection::{Conn, Phase, Traffic};
-use super::effect::{ConnId, Effect, Login, Verdict};
+use super::effect::{ConnId, Effect, Exchange, ExchangeState, Login, Verdict};
 use super::event::{DisconnectCause, EventKind, Refusal, Who};
 use super::shard::{Shard, who};
 use crate::limits::Limits;
@@ -21,15 +22,21 @@ use crate::wire::{Connect, PublishProperties, QoS, ReasonCode, Version};
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) since: Time,
-    /// Bytes of the CONNECT that are held here and by whoever judges it, about.
+    /// Bytes of the CONNECT, and of AUTH, that are held here and by whoever judges it, about.
     pub(super) size: usize,
     version: Version,
     bridge: bool,
     clean_start: bool,
     keep_alive: u16,
     /// Empty: the server assigns one.
-    client_id: Arc<str>,
-    username: Option<Arc<str>>,
+    pub(super) client_id: Arc<str>,
+    pub(super) username: Option<Arc<str>>,
+    /// The method of enhanced authentication.
+    pub(super) method: Option<Arc<str>>,
+    /// What the judge gave with its challenge, while the client has it.
+    pub(super) state: Option<ExchangeState>,
+    /// The method's last word.
+    last_word: Option<Box<[u8]>>,
     session_expiry: u32,
     receive_maximum: u16,
     max_packet: u32,
@@ -71,7 +78,7 @@ impl Shard {
         conn.max_packet = connect.properties.maximum_packet_size.unwrap_or(u32::MAX);
         let pending = Box::new(Pending::new(connect, now));
         let limits = Arc::clone(&conn.limits);
-        if let Err(code) = pending.check(connect, &limits) {
+        if let Err(code) = pending.check(&limits) {
             let refusal = Refusal::Malformed(code);
             return self.refuse(index, Some(&pending), refusal, Some(code), now);
         }
@@ -82,6 +89,7 @@ impl Shard {
             client_id: connect.client_id.into(),
             username: connect.username.map(Into::into),
             password: connect.password.map(Into::into),
+            exchange: pending.exchange(connect.properties.authentication_data, None),
         };
         conn.phase = Phase::Judging(pending);
         self.effects.push(Effect::Judge(Box::new(login)));
@@ -93,21 +101,41 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(id.index, id.generation) else {
             return;
         };
-        if !matches!(conn.phase, Phase::Judging(_)) {
+        match conn.phase {
+            Phase::Judging(_) => self.login_judged(id.index, verdict, now),
+            Phase::Active(session) => self.judged_again(id.index, session, verdict, now),
+            Phase::Opening | Phase::Challenged(_) | Phase::Closing => {}
+        }
+    }
+
+    fn login_judged(&mut self, index: u32, verdict: Verdict, now: Time) {
+        let Some(mut pending) = self.take_pending(index) else {
             return;
+        };
+        let goes_on = !matches!(verdict, Verdict::Refuse(_) | Verdict::Undecided(_));
+        if goes_on && self.spoke_out_of_turn(index, &pending) {
+            let code = ReasonCode::ProtocolError;
+            let refusal = Refusal::Malformed(code);
+            return self.refuse(index, Some(&pending), refusal, Some(code), now);
         }
         match verdict {
-            Verdict::Undecided(refusal) => self.give_up_judging(id.index, refusal, now),
-            Verdict::Refuse(refusal) => {
-                let pending = self.take_pending(id.index);
-                let told = Some(ReasonCode::BadUserNameOrPassword);
-                self.refuse(id.index, pending.as_deref(), refusal, told, now);
+            Verdict::Admit(grant) => self.admit(index, pending, grant, now),
+            Verdict::AdmitWith { grant, data } => {
+                pending.last_word = Some(data);
+                self.admit(index, pending, grant, now);
             }
-            Verdict::Admit(grant) => {
-                if let Some(pending) = self.take_pending(id.index) {
-                    self.admit(id.index, pending, grant, now);
-                }
+            Verdict::Challenge {
+                data,
+                state,
+                username,
+            } => {
+                pending.username = pending.username.or(username);
+                self.challenge(index, pending, &data, state, now);
             }
+            Verdict::Refuse(reason) => {
+                self.refuse(index, Some(&pending), reason, Some(reason.told()), now);
+            }
+            Verdict::Undecided(reason) => self.refuse(index, Some(&pending), reason, None, now),
         }
     }
 
@@ -117,10 +145,11 @@ impl Shard {
         self.refuse(index, pending.as_deref(), refusal, None, now);
     }
 
-    fn take_pending(&mut self, index: u32) -> Option<Box<Pending>> {
+    /// The login that this connection waits with, whoever has the word.
+    pub(super) fn take_pending(&mut self, index: u32) -> Option<Box<Pending>> {
         let conn = self.conns.at_mut(index)?;
         match std::mem::replace(&mut conn.phase, Phase::Opening) {
-            Phase::Judging(pending) => Some(pending),
+            Phase::Judging(pending) | Phase::Challenged(pending) => Some(pending),
             other => {
                 conn.phase = other;
                 None
@@ -385,6 +414,7 @@ impl Shard {
         // The client counts from CONNACK, however long the login was judged.
         conn.heard = now;
         conn.max_packet = pending.max_packet;
+        conn.enhanced = pending.enhanced(assigned);
         let aliases = pending.topic_alias_maximum.min(limits.topic_alias_maximum);
         conn.sent_aliases = SentAliases::up_to(aliases);
         conn.patience = Span::from_millis(u64::from(keep_alive) * 1500);
@@ -454,21 +484,46 @@ impl Pending {
         let texts = texts.iter().map(|text| text.len()).sum::<usize>();
         let password = connect.password.map_or(0, <[u8]>::len);
         let will = connect.will.as_ref().map(PendingWill::new);
+        let exchange = properties.authentication_method.map_or(0, str::len)
+            + properties.authentication_data.map_or(0, <[u8]>::len);
         Self {
             since: now,
-            size: 2 * texts + password + will.as_ref().map_or(0, PendingWill::size),
+            size: 2 * texts + password + exchange + will.as_ref().map_or(0, PendingWill::size),
             version: connect.version,
             bridge: connect.bridge,
             clean_start: connect.clean_start,
             keep_alive: connect.keep_alive,
             client_id: Arc::from(connect.client_id),
             username: connect.username.map(Arc::from),
+            method: properties.authentication_method.map(Arc::from),
+            state: None,
+            last_word: None,
             session_expiry,
             receive_maximum: properties.receive_maximum.get(),
             max_packet: properties.maximum_packet_size.unwrap_or(u32::MAX),
             topic_alias_maximum: properties.topic_alias_maximum,
             will,
         }
+    }
+
+    /// What the client says in its method, for the judge.
+    pub(super) fn exchange(
+        &self,
+        data: Option<&[u8]>,
+        state: Option<ExchangeState>,
+    ) -> Option<Exchange> {
+        Some(Exchange {
+            method: Arc::clone(self.method.as_ref()?),
+            data: data.map(Into::into),
+            state,
+        })
+    }
+
+    /// What the connection remembers of its method.
+    fn enhanced(&self, assigned: bool) -> Option<Box<Enhanced>> {
+        let method = Arc::clone(self.method.as_ref()?);
+        let client_id = if assigned { "" } else { &*self.client_id };
+        Some(Box::new(Enhanced::new(method, client_id.into())))
     }
 
     /// How long the session is to outlive the connection, within the limit.
@@ -506,14 +561,13 @@ impl Pending {
             maximum_qos: (limits.max_qos < QoS::ExactlyOnce).then_some(limits.max_qos as u8),
             retain_available: (!limits.retain_available).then_some(false),
             server_keep_alive: unless(self.keep_alive, keep_alive),
+            authentication_method: self.method.as_deref(), // [MQTT-4.12.0-5]
+            authentication_data: self.last_word.as_deref(),
             ..ConnAck::default()
         }
     }
 
-    fn check(&self, connect: &Connect<'_>, limits: &Limits) -> Result<(), ReasonCode> {
-        if connect.properties.authentication_method.is_some() {
-            return Err(ReasonCode::BadAuthenticationMethod);
-        }
+    fn check(&self, limits: &Limits) -> Result<(), ReasonCode> {
         let nameless = self.client_id.is_empty();
         let may_be_nameless =
             self.version == Version::V5 || self.version == Version::V311 && self.clean_start;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::alias::{ReceivedAliases, SentAliases};
+use super::authenticate::Enhanced;
 use super::connect::Pending;
 use super::outbox::Outbox;
 use super::recent::Recent;
@@ -40,6 +41,8 @@ pub(super) struct Conn {
     pub(super) sent_aliases: SentAliases,
     pub(super) recent: Recent,
     pub(super) traffic: Traffic,
+    /// How it logged in, where CONNECT named a method.
+    pub(super) enhanced: Option<Box<Enhanced>>,
 }
 
 /// How far a connection has come.
@@ -49,6 +52,8 @@ pub(super) enum Phase {
     Opening,
     /// CONNECT came and is being judged elsewhere.
     Judging(Box<Pending>),
+    /// The login needs more from the client: its AUTH is waited for.
+    Challenged(Box<Pending>),
     /// Logged in; the index of its session.
     Active(u32),
     /// Over; what the outbox holds is still to be written.
@@ -83,7 +88,22 @@ impl Conn {
             sent_aliases: SentAliases::default(),
             recent: Recent::default(),
             traffic: Traffic::default(),
+            enhanced: None,
         }
+    }
+
+    /// When the client has been silent for too long; never where it needs not speak.
+    pub(super) fn silence_ends(&self) -> Time {
+        match self.patience {
+            Span::ZERO => Time::NEVER,
+            patience => self.heard + patience,
+        }
+    }
+
+    /// When the re-authentication must be over; never where there is none.
+    pub(super) fn renewal_ends(&self) -> Time {
+        let enhanced = self.enhanced.as_ref();
+        enhanced.map_or(Time::NEVER, |enhanced| enhanced.ends)
     }
 
     /// The session's index, while logged in.

@@ -58,7 +58,9 @@ impl Shard {
             // A probe that says nothing is nobody's login.
             Phase::Opening if conn.traffic.bytes_in == 0 => self.close(id.index),
             Phase::Opening => self.refuse(id.index, None, Refusal::Gone, None, now),
-            Phase::Judging(_) => self.give_up_judging(id.index, Refusal::Gone, now),
+            Phase::Judging(_) | Phase::Challenged(_) => {
+                self.give_up_judging(id.index, Refusal::Gone, now)
+            }
             Phase::Closing => {}
         }
     }
@@ -87,7 +89,9 @@ impl Shard {
                 self.close(id.index);
             }
             Phase::Opening => self.refuse(id.index, None, refusal, None, now),
-            Phase::Judging(_) => self.give_up_judging(id.index, refusal, now),
+            Phase::Judging(_) | Phase::Challenged(_) => {
+                self.give_up_judging(id.index, refusal, now)
+            }
             Phase::Closing => {}
         }
     }
@@ -107,7 +111,9 @@ impl Shard {
                     self.detach(session, cause, now);
                     self.close(index);
                 }
-                Some(Phase::Judging(_)) => self.give_up_judging(index, Refusal::Stopping, now),
+                Some(Phase::Judging(_) | Phase::Challenged(_)) => {
+                    self.give_up_judging(index, Refusal::Stopping, now);
+                }
                 Some(Phase::Opening) => self.close(index),
                 Some(Phase::Closing) | None => {}
             }
@@ -171,6 +177,7 @@ impl Shard {
                 due,
                 &mut session.timer,
             );
+            self.sweep_timers();
         }
     }
 

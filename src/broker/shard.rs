@@ -85,8 +85,10 @@ impl Shard {
             Phase::Opening => {
                 (limits.max_unauthenticated_bytes as usize).saturating_sub(conn.held.len())
             }
-            Phase::Judging(ref pending) => (limits.max_unauthenticated_bytes as usize)
-                .saturating_sub(conn.held.len() + pending.size),
+            Phase::Judging(ref pending) | Phase::Challenged(ref pending) => {
+                (limits.max_unauthenticated_bytes as usize)
+                    .saturating_sub(conn.held.len() + pending.size)
+            }
             Phase::Active(_) if conn.outbox.len() > limits.max_outbox_bytes as usize => 0,
             Phase::Active(_) => usize::MAX,
             Phase::Closing => 0,
@@ -149,10 +151,16 @@ impl Shard {
             };
             let (max, version) = match conn.phase {
                 Phase::Opening => (conn.limits.max_unauthenticated_bytes, None),
+                Phase::Challenged(_) => (conn.limits.max_unauthenticated_bytes, Some(conn.version)),
                 Phase::Active(_) => (u32::MAX, Some(conn.version)),
                 Phase::Judging(_) | Phase::Closing => return (used, 0),
             };
             let max = max.min(conn.limits.max_packet_size);
+            // What has no place between CONNECT and CONNACK is not waited for [MQTT-3.1.2-30].
+            if matches!(conn.phase, Phase::Challenged(_)) && !matches!(bytes[used] >> 4, 14 | 15) {
+                self.fail(id.index, ReasonCode::ProtocolError, version, now);
+                return (bytes.len(), 0);
+            }
             let mut answer_in = version;
             // What does not begin as CONNECT does is not waited for [MQTT-3.1.0-1].
             let handled = if version.is_none() && bytes[used] >> 4 != 1 {
@@ -181,13 +189,7 @@ impl Shard {
     /// One packet. An error ends the connection with that reason code.
     fn handle(&mut self, index: u32, packet: Packet<'_>, now: Time) -> Result<(), ReasonCode> {
         let Some(session) = self.conns.at(index).and_then(Conn::session) else {
-            return match packet {
-                Packet::Connect(connect) => {
-                    self.connect(index, &connect, now);
-                    Ok(())
-                }
-                _ => Err(ReasonCode::ProtocolError), // [MQTT-3.1.0-1]
-            };
+            return self.handle_login(index, packet, now);
         };
         match packet {
             Packet::Publish(publish) => self.publish(index, session, &publish, now),
@@ -202,10 +204,31 @@ impl Shard {
                 Ok(())
             }
             Packet::Disconnect(disconnect) => self.disconnect(index, session, &disconnect, now),
-            // Enhanced authentication was not agreed on in CONNECT [MQTT-4.12.0-7].
-            Packet::Auth(_) => Err(ReasonCode::ProtocolError),
+            Packet::Auth(auth) => self.authenticate_again(index, &auth, now),
             Packet::Connect(_) => Err(ReasonCode::ProtocolError), // [MQTT-3.1.0-2]
         }
+    }
+
+    /// One packet of a connection that is not logged in.
+    fn handle_login(
+        &mut self,
+        index: u32,
+        packet: Packet<'_>,
+        now: Time,
+    ) -> Result<(), ReasonCode> {
+        let challenged = matches!(
+            self.conns.at(index).map(|conn| &conn.phase),
+            Some(Phase::Challenged(_))
+        );
+        match packet {
+            Packet::Connect(connect) if !challenged => self.connect(index, &connect, now),
+            Packet::Auth(auth) if challenged => return self.answer_challenge(index, &auth),
+            Packet::Disconnect(_) if challenged => {
+                self.give_up_judging(index, Refusal::Gone, now);
+            }
+            _ => return Err(ReasonCode::ProtocolError), // [MQTT-3.1.0-1], [MQTT-3.1.2-30]
+        }
+        Ok(())
     }
 
     /// Ends a connection that broke the protocol. Before login only a CONNECT is answered, in
@@ -231,6 +254,17 @@ impl Shard {
                     code
                 });
                 self.refuse(index, None, Refusal::Malformed(code), told, now);
+            }
+            Some(Phase::Challenged(_)) => {
+                let pending = self.take_pending(index);
+                let told = Some(code).filter(|code| code.fits_connack());
+                self.refuse(
+                    index,
+                    pending.as_deref(),
+                    Refusal::Malformed(code),
+                    told,
+                    now,
+                );
             }
             _ => {}
         }
@@ -369,6 +403,7 @@ impl Shard {
         if let Some((generation, conn)) = self.conns.entry_mut(index) {
             self.timers
                 .set(Timer::Conn { index, generation }, at, &mut conn.timer);
+            self.sweep_timers();
         }
     }
 
@@ -381,17 +416,25 @@ impl Shard {
         conn.timer = Time::NEVER;
         let due = match &conn.phase {
             Phase::Opening => conn.opened + limits.connect_timeout,
-            Phase::Judging(pending) => pending.since + limits.login_timeout,
-            Phase::Active(_) if conn.patience.as_micros() == 0 => return,
-            Phase::Active(_) => conn.heard + conn.patience,
+            Phase::Judging(pending) | Phase::Challenged(pending) => {
+                pending.since + limits.login_timeout
+            }
+            Phase::Active(_) => conn.silence_ends().min(conn.renewal_ends()),
             Phase::Closing => return,
         };
+        if due == Time::NEVER {
+            return;
+        }
         if now < due {
             return self.set_conn_timer(index, due);
         }
         match conn.phase {
             Phase::Opening => self.refuse(index, None, Refusal::ConnectTimeout, None, now),
             Phase::Judging(_) => self.give_up_judging(index, Refusal::Unavailable, now),
+            Phase::Challenged(_) => self.give_up_judging(index, Refusal::ExchangeTimeout, now),
+            Phase::Active(session) if conn.renewal_ends() <= now => {
+                self.give_up_renewal(index, session, now);
+            }
             Phase::Active(session) => {
                 self.say_goodbye(index, ReasonCode::KeepAliveTimeout);
                 self.detach(session, DisconnectCause::KeepAlive, now);

@@ -187,6 +187,9 @@ impl Inner {
         if before >= self.settings.judging_max {
             return Err(Declined::Undecided(Refusal::Busy));
         }
+        if login.exchange.is_some() {
+            return Err(Declined::Refused(Refusal::Method));
+        }
         let grant = match (&login.username, &login.password) {
             (None, None) => self.anonymous(login, now).await?,
             (username, password) => {

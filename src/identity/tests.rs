@@ -128,6 +128,8 @@ impl Court {
 fn said(verdict: Verdict) -> String {
     match verdict {
         Verdict::Admit(grant) => format!("admit {}", grant.principal().username),
+        Verdict::AdmitWith { grant, .. } => format!("admit {}", grant.principal().username),
+        Verdict::Challenge { .. } => "challenge".to_owned(),
         Verdict::Refuse(refusal) => format!("refuse {}", refusal.as_str()),
         Verdict::Undecided(refusal) => format!("undecided {}", refusal.as_str()),
     }
@@ -148,6 +150,7 @@ fn login(username: &str, password: &str) -> Login {
         client_id: Box::from(username),
         username: Some(Box::from(username)),
         password: Some(Box::from(password.as_bytes())),
+        exchange: None,
     }
 }
 

@@ -64,6 +64,8 @@ metrics! {
         "Connections that were logged in."
     CONNECTS_REFUSED Counter "cofferdam_connects_refused_total" ["listener", "reason"]
         "Connections that ended before they were logged in, by the true reason."
+    REAUTHENTICATIONS Counter "cofferdam_reauthentications_total" ["listener", "result"]
+        "Logged-in connections that were to prove again who they are: ok, or the true reason why not."
     DISCONNECTS Counter "cofferdam_disconnects_total" ["listener", "cause"]
         "Logged-in connections that ended."
     MESSAGES_RECEIVED Counter "cofferdam_messages_received_total" ["qos"]

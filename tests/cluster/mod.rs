@@ -30,7 +30,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use client::{Client, options};
-pub use directory::Directory;
+pub use directory::{Directory, PASSWORD, RIDDLE};
 pub use hello::{Hello, anonymous, client, device, instance, platform};
 pub use net::{Between, HeldLogin};
 pub use random::Random;
@@ -136,6 +136,13 @@ impl Cluster {
     /// From now on logins wait for [`answer`](Self::answer).
     pub fn hold_logins(&self) {
         self.net.borrow_mut().hold_logins = true;
+    }
+
+    /// From now on logins are judged at once again; those that wait are forgotten.
+    pub fn release_logins(&self) {
+        let mut net = self.net.borrow_mut();
+        net.hold_logins = false;
+        net.logins.clear();
     }
 
     /// The longest-waiting login.
