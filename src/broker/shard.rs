@@ -120,17 +120,13 @@ impl Shard {
         if used == held.len() {
             return;
         }
-        if used == 0 && needed <= held.capacity() {
-            if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
-                conn.held = held;
-            }
-        } else if used == 0 {
-            held.reserve_exact(needed - held.len());
-            if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
-                conn.held = held;
-            }
-        } else {
-            self.hold(id, &held[used..], needed);
+        if used > 0 {
+            return self.hold(id, &held[used..], needed);
+        }
+        if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
+            let room = conn.room_for(needed);
+            held.reserve_exact(room.saturating_sub(held.len()));
+            conn.held = held;
         }
     }
 
@@ -142,7 +138,7 @@ impl Shard {
         if let Some(conn) = self.conns.get_mut(id.index, id.generation)
             && !matches!(conn.phase, Phase::Closing)
         {
-            conn.held = Vec::with_capacity(needed.max(rest.len()));
+            conn.held = Vec::with_capacity(conn.room_for(needed).max(rest.len()));
             conn.held.extend_from_slice(rest);
         }
     }
