@@ -155,9 +155,7 @@ impl Shard {
             };
             let (max, version) = match conn.phase {
                 Phase::Opening => (conn.limits.max_unauthenticated_bytes, None),
-                Phase::Challenged(_) => {
-                    (conn.limits.max_unauthenticated_bytes, Some(conn.version))
-                }
+                Phase::Challenged(_) => (conn.limits.max_unauthenticated_bytes, Some(conn.version)),
                 Phase::Active(_) => (u32::MAX, Some(conn.version)),
                 Phase::Judging(_) | Phase::Closing => return (used, 0),
             };

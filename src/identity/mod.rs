@@ -20,7 +20,10 @@
 mod account;
 mod anonymous;
 mod authenticator;
+mod credential;
+mod enhanced;
 mod memo;
+mod scram;
 mod secret;
 mod token_key;
 mod waiting_room;
@@ -30,6 +33,7 @@ pub use account::{Kind, tokens_under_another_key};
 pub(crate) use account::{read_patterns, write_patterns};
 pub use anonymous::ANONYMOUS;
 pub use authenticator::{Authenticator, Settings};
+pub use credential::Credential;
 pub use secret::{MAX_PASSWORD_BYTES, Scheme, SecretError, Secrets, Work, random_token};
 pub use token_key::{TokenKey, TokenKeyError};
 pub use world::World;
