@@ -35,6 +35,15 @@ test-clients: ## Run the tests with real clients and components against a debug 
 needs: ## Install what the tests of real components need (Debian packages when root)
 	scripts/install-test-needs.sh
 
+SECONDS ?= 60
+.PHONY: fuzz
+fuzz: ## Fuzz: each target for SECONDS (60)
+	scripts/fuzz.sh run $(SECONDS)
+
+.PHONY: fuzz-corpus
+fuzz-corpus: ## Minimise what fuzzing found into fuzz/corpus
+	scripts/fuzz.sh corpus
+
 .PHONY: check
 check: ## Formatting, lints, and what may be in the dependency tree
 	cargo fmt --check

@@ -407,6 +407,7 @@ impl Shard {
         if let Some((generation, conn)) = self.conns.entry_mut(index) {
             self.timers
                 .set(Timer::Conn { index, generation }, at, &mut conn.timer);
+            self.sweep_timers();
         }
     }
 

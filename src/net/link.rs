@@ -26,6 +26,8 @@ pub(super) struct Link {
     pub(super) blocked: bool,
     /// Its task knows that it is ending.
     pub(super) ending: bool,
+    /// Not read because the core wanted no more; read again when it has been written to.
+    pub(super) sated: bool,
     /// Not read until another shard has caught up.
     pub(super) stalled: bool,
 }
@@ -82,6 +84,7 @@ impl Link {
             state: State::Open,
             blocked: false,
             ending: false,
+            sated: false,
             stalled: false,
         }
     }

@@ -196,6 +196,9 @@ impl Reactor {
                 State::Open => self.appetite(conn),
             };
             if appetite == 0 {
+                if let Some(link) = self.link(conn) {
+                    link.sated = true;
+                }
                 return Poll::Pending;
             }
             let Some(link) = self.link(conn) else {
@@ -241,14 +244,20 @@ impl Reactor {
         let length = match link.read(raw) {
             Ok(None) => return false,
             Ok(Some(length)) => length,
-            Err(_) => 0,
+            Err(_) => {
+                link.state = State::Over;
+                return false;
+            }
         };
         if matches!(link.state, State::Lingering { .. }) {
             link.discard(length);
             return false;
         }
         if length == 0 {
-            link.state = State::Over;
+            // It may have closed its side alone and still wait for answers.
+            self.core.lost(conn, now);
+            self.finish(conn);
+            self.end_turn();
             return false;
         }
         self.turn_began.get_or_insert_with(Instant::now);
@@ -260,7 +269,7 @@ impl Reactor {
                 core.received(conn, mqtt, now);
             });
         if shook && !link.layers.is_shaking_hands() {
-            self.services.count_handshake(&link.listener);
+            self.services.count_handshake(&link.listener, "ok");
         }
         match ended {
             Ok(()) => {}
@@ -296,7 +305,10 @@ impl Reactor {
                             self.core.judged(conn, verdict, self.clock.now());
                         }
                     }
-                    Effect::Close(conn) => self.finish(conn),
+                    Effect::Close(conn) => {
+                        self.count_unfinished_handshake(conn);
+                        self.finish(conn);
+                    }
                     Effect::Move { conn, to, migrant } => self.move_link(conn, to, migrant),
                 }
             }
@@ -376,18 +388,30 @@ impl Reactor {
                 }
             }
         }
+        let stopping = self.stopping;
         let Some(link) = self.link(conn) else { return };
         if link.blocked {
             return link.waker.wake_by_ref();
         }
         match link.state {
-            State::Finishing if link.layers.say_goodbye() => self.flush(conn, now),
+            State::Finishing if link.layers.say_goodbye(stopping) => self.flush(conn, now),
             State::Finishing => {
                 link.finish();
                 self.wake(conn);
             }
             State::Over => self.wake(conn),
+            State::Open if std::mem::take(&mut link.sated) => self.wake(conn),
             State::Open | State::Lingering { .. } => {}
+        }
+    }
+
+    /// The core closes a connection that stands in the middle of its TLS handshake: its time for
+    /// the whole of logging in was over. A handshake that failed has been ended before.
+    fn count_unfinished_handshake(&mut self, conn: ConnId) {
+        let Some(link) = self.link(conn) else { return };
+        if link.state == State::Open && link.layers.is_shaking_hands() {
+            let listener = Arc::clone(&link.listener);
+            self.services.count_handshake(&listener, "timeout");
         }
     }
 

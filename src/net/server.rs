@@ -31,7 +31,7 @@ pub use super::services::{Record, Request};
 const ENDING: Duration = Duration::from_secs(2);
 
 /// How long a stopping shard waits for its connections.
-const STOPPING: Duration = Duration::from_millis(700);
+const STOPPING: Duration = Duration::from_millis(500);
 
 /// How often a shard leaves its counts for the metrics page.
 const REPORT_EVERY: Duration = Duration::from_secs(1);

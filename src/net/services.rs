@@ -126,9 +126,9 @@ impl Services {
         }
     }
 
-    /// Counts a TLS handshake that went well.
-    pub(super) fn count_handshake(&mut self, listener: &str) {
-        self.events.add(&m::TLS_HANDSHAKES, &[listener, "ok"], 1);
+    /// Counts a TLS handshake: `ok` or `timeout`; one that failed is a breach.
+    pub(super) fn count_handshake(&mut self, listener: &str, result: &str) {
+        self.events.add(&m::TLS_HANDSHAKES, &[listener, result], 1);
     }
 
     /// One turn took this long, from the first read to the last write, for so many messages.
