@@ -350,8 +350,21 @@ async fn stop(server: Server, writer: AuditWriter, database: Database) {
     {
         tracing::error!("the shards did not stop in order");
     }
-    if writer.finish(LAST_WORDS).await == Finished::Incomplete {
-        tracing::error!("the last audit events could not be written");
+    match writer.finish(LAST_WORDS).await {
+        Finished::Whole { written } => tracing::info!(written, "the audit is whole"),
+        Finished::Incomplete {
+            cause,
+            written,
+            lost,
+        } => {
+            let why = match cause {
+                audit::Cause::Slow => "the audit store was too slow for the last events",
+                audit::Cause::Away => "the audit store took none of the last events",
+                audit::Cause::Failed => "the last audit events could not be written",
+            };
+            let waited_ms = LAST_WORDS.as_millis();
+            tracing::error!(written, lost, waited_ms, "{why}");
+        }
     }
     let _ = tokio::time::timeout(LAST_WORDS, database.close()).await;
 }
