@@ -40,6 +40,11 @@ impl Timers {
         self.heap.pop().map(|Reverse((_, timer))| timer)
     }
 
+    /// How many are set.
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// When the next one fires.
     pub(super) fn next(&self) -> Option<Time> {
         self.heap.peek().map(|Reverse((at, _))| *at)
