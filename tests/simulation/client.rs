@@ -21,8 +21,9 @@ pub struct Client {
     pub reading: bool,
     /// Bytes that it reads nevertheless.
     pub room: usize,
-    /// The broker's.
-    pub receive_maximum: usize,
+    /// QoS 1 and 2 messages that it has unacknowledged at most. It holds to the broker's receive
+    /// maximum also in 3.x where it may come back in 5.0.
+    window: usize,
     pub alias_maximum: u16,
     /// Session expiry is not zero, so that DISCONNECT may change it.
     pub keeps: bool,
@@ -52,7 +53,8 @@ pub struct Unacked {
 }
 
 impl Client {
-    pub fn new() -> Self {
+    /// `window`: the most that it ever has unacknowledged.
+    pub fn new(window: usize) -> Self {
         Self {
             line: None,
             version: Version::V5,
@@ -61,7 +63,7 @@ impl Client {
             trickle: false,
             reading: true,
             room: 0,
-            receive_maximum: usize::MAX,
+            window,
             alias_maximum: 0,
             keeps: false,
             session: None,
@@ -95,14 +97,11 @@ impl Client {
     /// CONNACK came. What it has to send again.
     pub fn resume(&mut self, session: u64, properties: &[Property]) -> Vec<Said> {
         self.ready = true;
-        (self.receive_maximum, self.alias_maximum) = (usize::from(u16::MAX), 0);
-        for property in properties {
-            match property {
-                Property::ReceiveMaximum(maximum) => self.receive_maximum = usize::from(*maximum),
-                Property::TopicAliasMaximum(maximum) => self.alias_maximum = *maximum,
-                _ => {}
-            }
-        }
+        let alias_maximum = properties.iter().find_map(|property| match property {
+            Property::TopicAliasMaximum(maximum) => Some(*maximum),
+            _ => None,
+        });
+        self.alias_maximum = alias_maximum.unwrap_or(0);
         if self.session != Some(session) {
             self.session = Some(session);
             self.unacked.clear();
@@ -111,6 +110,10 @@ impl Client {
             return Vec::new();
         }
         self.owed.retain(|answer| !matches!(answer, Said::PubRel(_)));
+        if self.version != Version::V5 {
+            let publishes = self.unacked.iter_mut().map(|unacked| &mut unacked.publish);
+            publishes.for_each(|publish| publish.properties.clear());
+        }
         let again = |unacked: &Unacked| match unacked.received {
             true => Said::PubRel(unacked.publish.packet_id.unwrap_or(0)),
             false => Said::Publish(Publish { dup: true, ..unacked.publish.clone() }),
@@ -120,7 +123,7 @@ impl Client {
 
     /// Whether it may send another message at this QoS.
     pub fn has_room(&self, qos: QoS) -> bool {
-        qos == QoS::AtMostOnce || self.unacked.len() < self.receive_maximum.min(60_000)
+        qos == QoS::AtMostOnce || self.unacked.len() < self.window
     }
 
     /// Sends a message; by alias where that is wanted and allowed.

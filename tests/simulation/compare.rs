@@ -33,6 +33,9 @@ impl Sim<'_> {
         let (mut full, mut full_at_most, mut slow) = (0, 0, 0);
         for place in 0..self.model.sessions.len() {
             let session = &self.model.sessions[place];
+            if session.ended {
+                full_at_most += session.queue.iter().filter(|entry| entry.fresh).count() as u64;
+            }
             if session.shard != shard || session.ended {
                 continue;
             }
@@ -54,10 +57,7 @@ impl Sim<'_> {
             hold(sizes.sum::<u64>() == bytes, "limits hold", || {
                 format!("{bytes} bytes are counted in the queue of {who}: {:?}", session.queue)
             })?;
-            let count = queued.len() + lost.len();
-            let size = bytes + lost.iter().map(|entry| entry.message.size() as u64).sum::<u64>();
-            let is_full = count > self.plan.limits.max_queued_messages as usize
-                || size > self.plan.limits.max_queued_bytes;
+            let is_full = self.would_overflow(place, &lost);
             let line = session.line;
             for entry in lost {
                 let too_large = line.is_some_and(|line| self.reader_of(line).may_be_too_large(&entry));
@@ -87,7 +87,7 @@ impl Sim<'_> {
             }
         }
         let choices = self.model.turn.choices.iter();
-        let of_groups = choices.filter(|choice| !choice.taken && !choice.members.is_empty()).count();
+        let of_groups = choices.filter(|choice| choice.taken.is_none() && !choice.members.is_empty()).count();
         let (now, before) = (
             self.shards[usize::from(shard)].counters(),
             &self.counted[usize::from(shard)],
@@ -157,16 +157,12 @@ impl Sim<'_> {
                     }
                     continue;
                 }
-                let choices = self.model.turn.choices.iter().filter(|choice| !choice.taken);
-                let mut members = choices.flat_map(|choice| &choice.members);
-                let member = members.find(|(member, _, entry)| *member == uid && is_it(entry));
-                let Some((_, _, entry)) = member.cloned() else {
+                let Some(entry) = self.choose(uid, is_it)? else {
                     return Err(broken(
                         "nobody gets what is not his",
                         format!("shard {shard} has {message:?} for session {uid} on shard {to}"),
                     ));
                 };
-                self.choose(uid, is_it)?;
                 entries.push((uid, entry));
             }
             carried.push((to, batch, entries));
@@ -181,13 +177,14 @@ impl Sim<'_> {
     /// Each share group gave its message to somebody, or had a reason not to.
     pub fn compare_choices(&mut self, shard: u16) -> Kept {
         for choice in std::mem::take(&mut self.model.turn.choices) {
-            if choice.taken || choice.members.is_empty() {
+            if choice.taken.is_some() || choice.members.is_empty() {
                 continue;
             }
             let any = choice.members.iter().any(|(_, connected, _)| *connected);
             let mut excused = false;
             for (uid, connected, entry) in &choice.members {
-                excused |= *connected == any && self.may_lose(shard, *uid, entry);
+                let offline = !connected && entry.qos == QoS::AtMostOnce;
+                excused |= *connected == any && (offline || self.may_lose(shard, *uid, entry));
             }
             hold(excused, "one member of a share group", || format!("nobody: {choice:?}"))?;
         }
@@ -203,24 +200,27 @@ impl Sim<'_> {
         if session.shard != shard {
             return false;
         }
-        let Some(line) = session.line else {
-            return entry.qos == QoS::AtMostOnce || self.is_queue_full(place, entry);
-        };
+        let Some(line) = session.line else { return self.would_overflow(place, std::slice::from_ref(entry)) };
         let too_large = self.reader_of(line).may_be_too_large(entry);
         too_large
             || match entry.qos {
                 QoS::AtMostOnce => {
                     self.outbox(line) > self.plan.limits.max_outbox_bytes as usize
                 }
-                _ => self.is_queue_full(place, entry),
+                _ => self.would_overflow(place, std::slice::from_ref(entry)),
             }
     }
 
-    fn is_queue_full(&self, place: usize, entry: &Entry) -> bool {
-        let queue = &self.model.sessions[place].queue;
-        let bytes: usize = queue.iter().map(|entry| entry.message.size()).sum();
-        queue.len() >= self.plan.limits.max_queued_messages as usize
-            || (bytes + entry.message.size()) as u64 > self.plan.limits.max_queued_bytes
+    /// Whether a session's queue could not have held these too at some moment of the turn: what
+    /// was queued in it may have been sent in it.
+    fn would_overflow(&self, place: usize, more: &[Entry]) -> bool {
+        let session = &self.model.sessions[place];
+        let sent = session.flights.iter().filter(|flight| flight.fresh);
+        let sent = sent.map(|flight| &flight.entry);
+        let all = session.queue.iter().chain(more).chain(sent);
+        let bytes: usize = all.clone().map(|entry| entry.message.size()).sum();
+        all.count() > self.plan.limits.max_queued_messages as usize
+            || bytes as u64 > self.plan.limits.max_queued_bytes
     }
 
     /// Every connection was answered and, where it must, closed.

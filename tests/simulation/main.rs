@@ -15,6 +15,7 @@ mod compare;
 mod directory;
 mod expected;
 mod failure;
+mod groups;
 mod model;
 mod observe;
 mod plan;
@@ -126,7 +127,7 @@ fn guarded(plan: &Plan, policy: &Arc<Policy>) -> Result<(), (usize, Failure)> {
 fn story(plan: &Plan, policy: &Arc<Policy>, found: (usize, Failure)) -> String {
     let (short, failure) = shrink::shrink(plan, policy, found, PATIENCE);
     let mut text = format!("broken: {}\n{}\n\n", failure.promise, failure.what);
-    text += &format!("{} shards, {:?}\n", short.shards, short.limits);
+    text += &short.tell();
     for (at, step) in short.steps.iter().enumerate() {
         text += &format!("{:4}. {}\n", at + 1, step.tell(&short));
     }

@@ -8,6 +8,7 @@ use cofferdam::time::Time;
 use cofferdam::wire::client::{Property, Publish, ServerPacket, read};
 use cofferdam::wire::{QoS, ReasonCode};
 
+use crate::cast::matches;
 use crate::expected::{Reader, is_queued};
 use crate::failure::{Failure, Kept, broken, hold};
 use crate::model::{Answer, Entry, Flight, Phase, Records};
@@ -40,6 +41,7 @@ impl Sim<'_> {
         for session in &mut self.model.sessions {
             session.replays.retain(|replay| !replay.over);
             session.queue.iter_mut().for_each(|entry| entry.fresh = false);
+            session.flights.iter_mut().for_each(|flight| flight.fresh = false);
         }
         Ok(carried)
     }
@@ -241,18 +243,16 @@ impl Sim<'_> {
 
     /// What is neither due at once nor queued: of a share group, or retained.
     fn judge_other(&mut self, line: usize, place: usize, publish: &Publish) -> Kept {
-        let reader = self.reader(line);
         let uid = self.model.sessions[place].uid;
-        let mut entry = self.model.turn.choices.iter().find_map(|choice| {
-            let mut members = choice.members.iter().filter(|_| !choice.taken);
-            let found = members.find(|(member, _, entry)| {
-                *member == uid && reader.takes(entry, publish)
-            });
-            found.map(|(_, _, entry)| entry.clone())
-        });
-        if let Some(entry) = &entry {
-            self.choose(uid, |other| Rc::ptr_eq(&other.message, &entry.message) && other.id == entry.id)?;
-        } else if publish.retain {
+        let mut entry = None;
+        if !self.model.turn.choices.is_empty() {
+            let person = self.model.people[self.model.lines[line].who].clone();
+            let on = &self.model.lines[line];
+            let (version, max_packet, now) = (on.version, on.max_packet, self.now);
+            let reader = Reader { person: &person, version, max_packet, now };
+            entry = self.choose(uid, |entry| reader.takes(entry, publish))?;
+        }
+        if entry.is_none() && publish.retain {
             entry = self.replayed(line, place, publish);
         }
         let Some(entry) = entry else {
@@ -276,49 +276,74 @@ impl Sim<'_> {
     }
 
     /// The retained message that this is, where one is due.
+    ///
+    /// Where several SUBSCRIBEs of one turn asked for it in the same form it may be for any of
+    /// them; the one that needs it most is thought to have it.
     fn replayed(&mut self, line: usize, place: usize, publish: &Publish) -> Option<Entry> {
         let reader = self.reader(line);
         let session = &self.model.sessions[place];
+        let mut found: Vec<(usize, Entry)> = Vec::new();
         for (at, replay) in session.replays.iter().enumerate() {
+            let of = &replay.of;
             for message in &self.model.turn.retained {
                 let entry = Entry {
                     message: Rc::clone(message),
-                    qos: message.qos.min(replay.of.options.qos),
+                    qos: message.qos.min(of.options.qos),
                     retain: true,
-                    id: replay.of.id,
+                    id: of.id,
                     fresh: false,
                 };
-                let own = replay.of.options.no_local && message.publisher == session.uid;
+                let own = of.options.no_local && message.publisher == session.uid;
                 if !own
-                    && reader.takes(&entry, publish)
-                    && crate::cast::matches(&replay.of.filter, &message.topic)
+                    && matches(&of.filter, &message.topic)
                     && !replay.done.contains(&message.topic)
                     && message.expires > self.now
-                    && self.model.is_seen(session.who, &replay.of, &message.topic)
+                    && self.model.is_seen(session.who, of, &message.topic)
+                    && reader.takes(&entry, publish)
                 {
-                    let topic = message.topic.clone();
-                    self.model.sessions[place].replays[at].done.push(topic);
-                    return Some(entry);
+                    found.push((at, entry));
                 }
             }
         }
-        None
+        let replays = &mut self.model.sessions[place].replays;
+        let needs = |(at, entry): &&(usize, Entry)| {
+            !replays[*at].over && replays[*at].due.contains(&entry.message.topic)
+        };
+        let (at, entry) = found.iter().find(needs).or(found.first())?;
+        let is_over = replays[*at].over;
+        let is_sure = is_over || !found.iter().any(|(other, _)| replays[*other].over);
+        let topic = &entry.message.topic;
+        let filter = replays[*at].of.filter.clone();
+        for (other, replay) in replays.iter_mut().enumerate() {
+            // What was sent on the terms before is not sent again on those that replaced them.
+            if other == *at || is_over && replay.of.filter == filter {
+                replay.due.retain(|due| due != topic);
+            }
+        }
+        if is_sure {
+            replays[*at].done.push(topic.clone());
+        }
+        Some(entry.clone())
     }
 
     /// A message was sent for the first time.
     fn fly(&mut self, line: usize, place: usize, entry: Entry, publish: &Publish) -> Kept {
         let id = publish.packet_id.unwrap_or(0);
         let name = self.name(line);
-        let session = &mut self.model.sessions[place];
+        let (session, reader) = (&self.model.sessions[place], self.reader(line));
         hold(session.flight(id).is_none(), "identifiers are free", || {
             format!("{name} was sent {publish:?} while {id} is in use")
         })?;
-        let behind = session.flights.iter().any(|flight| !flight.sent) && session.line == Some(line);
+        let waits = |flight: &Flight| {
+            !flight.sent && (flight.released || !reader.may_be_too_large(&flight.entry))
+        };
+        let behind = session.flights.iter().any(waits) && session.line == Some(line);
         hold(!behind, "order is kept", || {
             format!("{name} was sent {publish:?} before what was to be sent again")
         })?;
+        let session = &mut self.model.sessions[place];
         let sent = session.line == Some(line);
-        session.flights.push(Flight { id, entry, released: false, sent });
+        session.flights.push(Flight { id, entry, released: false, sent, fresh: true });
         hold(session.under_way() <= session.window, "receive maximum", || {
             format!("{name} was sent {publish:?} beyond its window of {}", session.window)
         })
@@ -371,20 +396,6 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// A member of a share group has the message: nobody else of it may.
-    pub fn choose(&mut self, uid: u64, is_it: impl Fn(&Entry) -> bool) -> Kept {
-        for choice in &mut self.model.turn.choices {
-            let found = choice.members.iter().find(|(member, _, entry)| *member == uid && is_it(entry));
-            let Some((_, connected, _)) = found.filter(|_| !choice.taken) else { continue };
-            choice.taken = true;
-            let others = choice.members.iter().any(|(_, connected, _)| *connected);
-            return hold(*connected || !others, "a share group prefers the connected", || {
-                format!("{choice:?} went to session {uid}")
-            });
-        }
-        Err(broken("one member of a share group", format!("session {uid} got it as well")))
-    }
-
     fn compare_effects(&mut self, shard: u16, effects: &[Effect]) -> Kept {
         let mut found = Records::default();
         for effect in effects {
@@ -425,13 +436,11 @@ impl Sim<'_> {
     /// Whether a queued message is one that a share group or a SUBSCRIBE led to.
     pub fn adopt_queued(&mut self, place: usize, queued: &Queued) -> Result<Option<Entry>, Failure> {
         let uid = self.model.sessions[place].uid;
-        let members = self.model.turn.choices.iter().filter(|choice| !choice.taken);
-        let mut members = members.flat_map(|choice| &choice.members);
-        let found = members.find(|(member, _, entry)| *member == uid && is_queued(entry, queued));
-        let Some(entry) = found.map(|(_, _, entry)| entry.clone()) else { return Ok(None) };
-        self.choose(uid, |other| Rc::ptr_eq(&other.message, &entry.message) && other.id == entry.id)?;
-        self.model.sessions[place].owe(&entry);
-        Ok(Some(entry))
+        let found = self.choose(uid, |entry| is_queued(entry, queued))?;
+        if let Some(entry) = &found {
+            self.model.sessions[place].owe(entry);
+        }
+        Ok(found)
     }
 
     /// Whether a message has expired.

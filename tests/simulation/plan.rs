@@ -16,6 +16,8 @@ pub struct Plan {
     pub people: Vec<Person>,
     /// Clients: a person and which of its client ids.
     pub slots: Vec<(usize, usize)>,
+    /// What clients have unacknowledged at most.
+    pub client_window: usize,
     pub steps: Vec<Step>,
 }
 
@@ -44,11 +46,40 @@ impl Plan {
             limits: limits(&mut random),
             people,
             slots,
+            client_window: 0,
             steps: Vec::new(),
         };
         let mut writer = Writer::new(&plan, &mut random);
-        plan.steps = (0..length).map(|_| writer.step()).collect();
+        let window = match writer.versions.contains(&Version::V5) {
+            true => usize::from(plan.limits.receive_maximum),
+            false => 60_000,
+        };
+        let steps = (0..length).map(|_| writer.step()).collect();
+        (plan.client_window, plan.steps) = (window, steps);
         plan
+    }
+
+    /// The world in words: what is not as usual.
+    pub fn tell(&self) -> String {
+        let limits = &self.limits;
+        let shards = self.shards;
+        format!(
+            "{shards} shards; receive maximum {}, inflight {}, queue {} messages and {} bytes, \
+             outbox {} bytes,\nsubscriptions {}, aliases {}, session expiry {} s, keep alive {:?}, \
+             retained {} messages and {} bytes, sessions {}\n",
+            limits.receive_maximum,
+            limits.max_inflight,
+            limits.max_queued_messages,
+            limits.max_queued_bytes,
+            limits.max_outbox_bytes,
+            limits.max_subscriptions,
+            limits.topic_alias_maximum,
+            limits.max_session_expiry.as_secs(),
+            limits.max_keep_alive_s,
+            limits.max_retained_messages,
+            limits.max_retained_bytes,
+            limits.max_sessions_per_team,
+        )
     }
 
     /// The person in a slot.

@@ -210,6 +210,8 @@ impl Sim<'_> {
         for line in 0..self.wires.len() {
             let who = self.model.lines[line].who;
             if self.wires[line].at.is_some() && self.clients[who].line != Some(line) {
+                // At moments of their own, so that what follows has an order.
+                self.pass(5)?;
                 self.cut(line)?;
             }
         }
@@ -230,6 +232,8 @@ impl Sim<'_> {
         (self.hold_logins, self.hold_between) = (false, false);
         for line in 0..self.wires.len() {
             if self.wires[line].at.is_some() {
+                // At moments of their own, so that what follows has an order.
+                self.pass(5)?;
                 self.cut(line)?;
             }
         }

@@ -251,11 +251,10 @@ impl Model {
     /// What is due for a session without a connection.
     fn settle(&mut self, uid: u64) {
         let Some(place) = self.place(uid) else { return };
-        if self.sessions[place].will_due <= self.now {
-            self.send_will(place);
-        }
         if self.sessions[place].expires <= self.now {
             self.end(uid);
+        } else if self.sessions[place].will_due <= self.now {
+            self.send_will(place);
         }
     }
 

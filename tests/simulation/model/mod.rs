@@ -10,10 +10,12 @@ mod packets;
 mod routing;
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use cofferdam::limits::Limits;
-use cofferdam::team::SessionAddress;
+use cofferdam::team::{SessionAddress, World};
 use cofferdam::time::{Span, Time};
 use cofferdam::wire::client::{Connect, Property, Publish};
 use cofferdam::wire::{QoS, ReasonCode, SubscriptionOptions, Version};
@@ -22,7 +24,6 @@ use crate::cast::Person;
 use crate::plan::Plan;
 
 /// A message that was accepted.
-#[derive(Debug)]
 pub struct Message {
     /// In the order of acceptance; a message that a client sent twice at QoS 1 has two.
     pub serial: u64,
@@ -41,7 +42,7 @@ pub struct Message {
 }
 
 /// A message on its way to one session, by one subscription.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Entry {
     pub message: Rc<Message>,
     pub qos: QoS,
@@ -61,6 +62,8 @@ pub struct Flight {
     pub released: bool,
     /// On the present connection.
     pub sent: bool,
+    /// First sent in this turn.
+    pub fresh: bool,
 }
 
 /// A subscription.
@@ -129,7 +132,8 @@ pub struct Choice {
     pub filter: String,
     /// Sessions, whether they were connected, and how they would get it.
     pub members: Vec<(u64, bool, Entry)>,
-    pub taken: bool,
+    /// Who has it.
+    pub taken: Option<(u64, Entry)>,
 }
 
 /// A delivery to a session on another shard.
@@ -243,6 +247,8 @@ pub struct Turn {
 /// Everything.
 #[derive(Debug)]
 pub struct Model {
+    /// Asked only where the broker may do either.
+    world: Arc<World>,
     pub limits: Limits,
     /// By slot.
     pub people: Vec<Person>,
@@ -255,6 +261,32 @@ pub struct Model {
     pub shard: u16,
     uids: u64,
     serials: u64,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let payload = String::from_utf8_lossy(&self.payload);
+        write!(f, "{payload:.20?} to {:?} at QoS {}", self.topic, self.qos as u8)?;
+        if self.expires < Time::NEVER {
+            write!(f, " until {}", self.expires.as_micros())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{:?}, as QoS {}", self.message, self.qos as u8)?;
+        for (on, what) in [(self.retain, "retained"), (self.fresh, "fresh")] {
+            if on {
+                write!(f, ", {what}")?;
+            }
+        }
+        if self.id > 0 {
+            write!(f, ", identifier {}", self.id)?;
+        }
+        write!(f, ">")
+    }
 }
 
 impl Message {
@@ -271,6 +303,14 @@ impl Message {
             + self.payload.len()
             + self.response_topic.as_ref().map_or(0, String::len)
             + self.properties.iter().map(property).sum::<usize>()
+    }
+}
+
+impl Entry {
+    /// Whether the two are the same to who gets them.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let terms = |entry: &Self| (entry.qos, entry.retain, entry.id);
+        Rc::ptr_eq(&self.message, &other.message) && terms(self) == terms(other)
     }
 }
 
@@ -326,8 +366,9 @@ impl Session {
 }
 
 impl Model {
-    pub fn new(plan: &Plan) -> Self {
+    pub fn new(plan: &Plan, world: Arc<World>) -> Self {
         Self {
+            world,
             limits: plan.limits.clone(),
             people: (0..plan.slots.len()).map(|who| plan.person(who).clone()).collect(),
             sessions: Vec::new(),

@@ -198,6 +198,8 @@ impl Model {
         };
         if wanted && group.is_none() {
             self.begin_replay(place, &subscription);
+        } else {
+            self.change_replay(place, &subscription);
         }
         [
             ReasonCode::Success,

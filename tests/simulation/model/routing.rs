@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
+use cofferdam::policy::TeamId;
 use cofferdam::time::{Span, Time};
+use cofferdam::topic::TopicFilter;
 use cofferdam::wire::client::{Property, Publish};
 use cofferdam::wire::{QoS, ReasonCode};
 
@@ -72,11 +74,16 @@ impl Model {
         let others = self.retained.iter().filter(|kept| {
             kept.team == team && kept.message.topic != message.topic
         });
-        if !message.payload.is_empty() {
-            let bytes: usize = others.clone().map(|kept| kept.message.size()).sum();
-            if others.count() >= self.limits.max_retained_messages as usize
-                || (bytes + message.size()) as u64 > self.limits.max_retained_bytes
-            {
+        let others: Vec<&Message> = others.map(|kept| &*kept.message).collect();
+        let fits = |others: &[&Message]| {
+            let bytes: usize = others.iter().map(|other| other.size()).sum();
+            others.len() < self.limits.max_retained_messages as usize
+                && (bytes + message.size()) as u64 <= self.limits.max_retained_bytes
+        };
+        if !message.payload.is_empty() && !fits(&others) {
+            // What has expired makes room, but the broker need not look for it every time.
+            let alive = others.into_iter().filter(|other| other.expires > self.now);
+            if !fits(&alive.collect::<Vec<_>>()) || !self.is_kept(team, message) {
                 return false;
             }
         }
@@ -86,6 +93,22 @@ impl Model {
             self.turn.retained.push(Rc::clone(message));
         }
         true
+    }
+
+    /// Whether the broker holds this message as retained.
+    fn is_kept(&self, team: Option<&str>, message: &Message) -> bool {
+        let filter = TopicFilter::parse(&message.topic, u16::MAX, u16::MAX);
+        let is_it = |kept: &cofferdam::team::Retained| {
+            let found = filter.ok().and_then(|filter| kept.next_match(filter, None));
+            found.is_some_and(|found| found.view().payload == message.payload)
+        };
+        match team.and_then(TeamId::new) {
+            None => self.world.commons().with_retained(is_it),
+            Some(id) => {
+                let root = self.world.namespace().root(&id);
+                self.world.team(&id, &root).with_retained(is_it)
+            }
+        }
     }
 
     /// Says whether a filter matched, and whether anyone sees it.
@@ -123,7 +146,7 @@ impl Model {
                         group: group.clone(),
                         filter: subscription.filter.clone(),
                         members: member.into_iter().collect(),
-                        taken: false,
+                        taken: None,
                     }),
                 }
             }
@@ -175,6 +198,22 @@ impl Model {
         let of = subscription.clone();
         let replay = Replay { of, done: Vec::new(), due, over: false };
         self.sessions[place].replays.push(replay);
+    }
+
+    /// The subscription was replaced by one that asks for no retained messages: what is still to be
+    /// sent for the old one goes on, on the terms of the new one.
+    pub fn change_replay(&mut self, place: usize, subscription: &Subscription) {
+        let replays = &mut self.sessions[place].replays;
+        let old = replays.iter_mut().find(|replay| {
+            let same = replay.of.filter == subscription.filter;
+            !replay.over && same && replay.of.group == subscription.group
+        });
+        if let Some(old) = old {
+            old.over = true;
+            let of = subscription.clone();
+            let replay = Replay { of, over: false, ..old.clone() };
+            replays.push(replay);
+        }
     }
 
     /// The subscription is gone or begins anew.
