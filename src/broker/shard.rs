@@ -391,6 +391,16 @@ impl Shard {
         &self.world
     }
 
+    /// The sessions that live here, in no order, to read.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.iter()
+    }
+
+    /// Timers set, those among them whose owner is gone.
+    pub fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
     /// When [`tick`](Self::tick) is due.
     pub fn next_timer(&self) -> Option<Time> {
         self.timers.next()

@@ -103,7 +103,7 @@ fn the_qos_2_flow_goes_on_though_its_message_has_expired() {
         reason: OK,
         properties: vec![],
     };
-    assert_eq!(subscriber.received(), [release.clone()]);
+    assert_eq!(subscriber.received(), std::slice::from_ref(&release));
     subscriber.cut();
     let back = cluster.dial(0, client("bob@alpha").kept(100));
     assert_eq!(behind_connack(&back), [release]);
