@@ -25,6 +25,7 @@ pub(super) struct Pending {
     /// Bytes of the CONNECT, and of AUTH, that are held here and by whoever judges it, about.
     pub(super) size: usize,
     version: Version,
+    bridge: bool,
     clean_start: bool,
     keep_alive: u16,
     /// Empty: the server assigns one.
@@ -404,6 +405,8 @@ impl Shard {
         session.expires = Time::NEVER;
         session.will = will.map(|will| will.mounted(session.grant.mount()));
         session.will_due = Time::NEVER;
+        // 5.0 lets it ask for each subscription.
+        session.bridge = pending.bridge && pending.version != Version::V5;
         session.team.connections.fetch_add(1, Ordering::Relaxed);
 
         let Some(conn) = self.conns.at_mut(index) else {
@@ -496,6 +499,7 @@ impl Pending {
             since: now,
             size: 2 * texts + password + exchange + will.as_ref().map_or(0, PendingWill::size),
             version: connect.version,
+            bridge: connect.bridge,
             clean_start: connect.clean_start,
             keep_alive: connect.keep_alive,
             client_id: Arc::from(connect.client_id),

@@ -113,4 +113,13 @@ impl Conn {
             _ => None,
         }
     }
+
+    /// Room to set aside for a packet that begins here and takes `needed` bytes. Who has not logged
+    /// in gets none in advance: else four bytes would cost as much as the largest CONNECT.
+    pub(super) const fn room_for(&self, needed: usize) -> usize {
+        match self.phase {
+            Phase::Active(_) => needed,
+            Phase::Opening | Phase::Judging(_) | Phase::Closing => 0,
+        }
+    }
 }

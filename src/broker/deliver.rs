@@ -42,6 +42,7 @@ impl Shard {
             self.deliver(route, passing, now);
         } else if let Some(batch) = self.batches.get_mut(usize::from(route.session.shard)) {
             batch.push(passing.kept(), route);
+            self.fed.add(route.session.shard);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::batch::Batch;
+use super::batch::{Batch, Fed};
 use super::connection::{Conn, Phase};
 use super::counters::Counters;
 use super::effect::{ConnId, Effect};
@@ -30,6 +30,7 @@ pub struct Shard {
     pub(super) effects: Vec<Effect>,
     pub(super) touched: Vec<ConnId>,
     pub(super) batches: Vec<Batch>,
+    pub(super) fed: Fed,
     pub(super) pool: BufferPool,
     pub(super) form: Form,
     pub(super) routes: RouteMemory,
@@ -51,6 +52,7 @@ impl Shard {
             effects: Vec::new(),
             touched: Vec::new(),
             batches: (0..count).map(|_| Batch::default()).collect(),
+            fed: Fed::default(),
             pool: BufferPool::default(),
             form: Form::default(),
             routes: RouteMemory::default(),
@@ -118,17 +120,13 @@ impl Shard {
         if used == held.len() {
             return;
         }
-        if used == 0 && needed <= held.capacity() {
-            if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
-                conn.held = held;
-            }
-        } else if used == 0 {
-            held.reserve_exact(needed - held.len());
-            if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
-                conn.held = held;
-            }
-        } else {
-            self.hold(id, &held[used..], needed);
+        if used > 0 {
+            return self.hold(id, &held[used..], needed);
+        }
+        if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
+            let room = conn.room_for(needed);
+            held.reserve_exact(room.saturating_sub(held.len()));
+            conn.held = held;
         }
     }
 
@@ -140,7 +138,7 @@ impl Shard {
         if let Some(conn) = self.conns.get_mut(id.index, id.generation)
             && !matches!(conn.phase, Phase::Closing)
         {
-            conn.held = Vec::with_capacity(needed.max(rest.len()));
+            conn.held = Vec::with_capacity(conn.room_for(needed).max(rest.len()));
             conn.held.extend_from_slice(rest);
         }
     }
@@ -339,6 +337,11 @@ impl Shard {
     /// What is to be done since the last call.
     pub fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
+    }
+
+    /// The shards that something was put into a batch for since the last call.
+    pub fn take_fed(&mut self) -> Fed {
+        std::mem::take(&mut self.fed)
     }
 
     /// What is for other shards since the last call, by shard.

@@ -85,6 +85,9 @@ impl Shard {
             group: full.group.map(Arc::from),
             options: SubscriptionOptions {
                 qos: asked.options.qos.min(limits.max_qos),
+                // A share group has no publisher of its own [MQTT-3.8.3-4].
+                no_local: asked.options.no_local || session.bridge && full.group.is_none(),
+                retain_as_published: asked.options.retain_as_published || session.bridge,
                 ..asked.options
             },
             id,

@@ -47,6 +47,10 @@ pub struct Session {
     pub peer: Peer,
     /// Of the listener of that connection.
     pub limits: Arc<Limits>,
+    /// Its connection is another broker's of 3.x, which cannot ask for no local and retain as
+    /// published and needs both: without them its messages come back, and retained ones go on as
+    /// others.
+    pub bridge: bool,
     /// QoS 1 and 2 messages in flight towards the client at a time.
     pub window: u16,
     /// CONNECT asked for it to outlive the connection, whatever the limit made of that.
@@ -115,6 +119,7 @@ impl Session {
             conn: None,
             peer,
             limits,
+            bridge: false,
             window: 0,
             asked_to_outlive: false,
             expiry: Span::ZERO,
