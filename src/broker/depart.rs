@@ -220,8 +220,9 @@ impl Shard {
         if let Some(will) = will {
             self.publish_will(index, &will, now);
         }
-        if let Some(session) = self.sessions.remove(index) {
+        if let Some(mut session) = self.sessions.remove(index) {
             team.registry.release(&session.key, address);
+            session.subscriptions = subscriptions;
             self.pass_on_all(session, now);
         }
     }
