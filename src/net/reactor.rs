@@ -145,6 +145,7 @@ impl Reactor {
             }
             self.wake(conn);
         }
+        self.end_turn();
     }
 
     /// Everyone is told to go.
@@ -310,7 +311,7 @@ impl Reactor {
                 }
             }
         }
-        if !self.flush_due && (self.core.has_output() || !self.touched.is_empty()) {
+        if !self.flush_due && self.needs_flush() {
             self.flush_due = true;
             self.flusher.wake_by_ref();
         }
@@ -320,17 +321,28 @@ impl Reactor {
         }
     }
 
-    /// The flusher's turn: every outbox that was touched is written once.
+    /// Whether there is something for the flusher to do.
+    fn needs_flush(&self) -> bool {
+        self.core.has_output() || !self.touched.is_empty() || self.reads_on()
+    }
+
+    /// Whether connections are to go on with what they have sent. While another shard is behind they
+    /// wait as all publishers do, and `resume` says when it has caught up.
+    fn reads_on(&self) -> bool {
+        self.core.has_unread() && !self.peers.are_behind()
+    }
+
+    /// The flusher's turn: every outbox that was touched is written once, and then what waited for a
+    /// new turn goes on. Ready: there is more to do, once the others have had their turn.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.flusher.clone_from(cx.waker());
         if !self.flush_due {
             return Poll::Pending;
         }
-        self.flush_due = false;
+        let now = self.clock.now();
         for (shard, batch) in self.core.take_batches() {
             self.peers.send_batch(shard, batch);
         }
-        let now = self.clock.now();
         let mut touched = std::mem::take(&mut self.touched);
         self.core.take_touched(&mut touched);
         for conn in touched.drain(..) {
@@ -346,8 +358,19 @@ impl Reactor {
                 .routed(began.elapsed(), messages - self.delivered);
             self.delivered = messages;
         }
+        self.core.go_on(now);
+        if self.reads_on() {
+            self.turn_began.get_or_insert_with(Instant::now);
+            for conn in self.core.read_on(now) {
+                self.wake(conn);
+            }
+        }
         self.end_turn();
-        Poll::Pending
+        self.flush_due = self.needs_flush();
+        match self.flush_due {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     }
 
     /// When the timekeeper is to call [`tick`](Self::tick).
@@ -377,7 +400,7 @@ impl Reactor {
                 return;
             }
             match link.write(self.core.outbox(conn).map(|outbox| &*outbox)) {
-                Ok(Some(count)) => self.core.flushed(conn, count, now),
+                Ok(Some(count)) => self.core.flushed(conn, count),
                 Ok(None) => break,
                 Err(_) => {
                     link.state = State::Over;
