@@ -172,14 +172,13 @@ impl Reactor {
     /// One connection's turn: reads while there is something, up to a scratch buffer's worth.
     pub(super) fn poll_link(&mut self, conn: ConnId, cx: &mut Context<'_>) -> Poll<Outcome> {
         loop {
-            let now = self.clock.now();
             let Some(link) = self.link(conn) else {
                 return Poll::Ready(Outcome::Gone);
             };
             link.waker.clone_from(cx.waker());
             if link.blocked && link.tcp.poll_write_ready(cx).is_ready() {
                 link.blocked = false;
-                self.flush(conn, now);
+                self.flush(conn);
                 self.end_turn();
                 continue;
             }
@@ -346,7 +345,7 @@ impl Reactor {
         let mut touched = std::mem::take(&mut self.touched);
         self.core.take_touched(&mut touched);
         for conn in touched.drain(..) {
-            self.flush(conn, now);
+            self.flush(conn);
         }
         // What flushing made room for is written in the next turn, after everyone else's.
         if self.touched.capacity() == 0 {
@@ -387,7 +386,7 @@ impl Reactor {
     }
 
     /// Writes what a link has to say until there is nothing left or its socket takes no more.
-    fn flush(&mut self, conn: ConnId, now: Time) {
+    fn flush(&mut self, conn: ConnId) {
         loop {
             let Some(link) = self
                 .links
@@ -414,7 +413,7 @@ impl Reactor {
             return link.waker.wake_by_ref();
         }
         match link.state {
-            State::Finishing if link.layers.say_goodbye(stopping) => self.flush(conn, now),
+            State::Finishing if link.layers.say_goodbye(stopping) => self.flush(conn),
             State::Finishing => {
                 link.finish();
                 self.wake(conn);
