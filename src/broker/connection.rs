@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::alias::{ReceivedAliases, SentAliases};
 use super::authenticate::Enhanced;
 use super::connect::Pending;
+use super::event::DisconnectCause;
 use super::outbox::Outbox;
 use super::recent::Recent;
+use super::turn::Spent;
 use crate::limits::Limits;
 use crate::session::Peer;
 use crate::time::{Span, Time};
@@ -24,8 +26,18 @@ pub(super) struct Conn {
     pub(super) outbox: Outbox,
     /// It stands in the shard's list of outboxes to flush.
     pub(super) touched: bool,
-    /// The front of a packet whose rest has not come, or what came while the login is judged.
+    /// The front of a packet whose rest has not come, or what came while the login is judged, or
+    /// what is left for the next turn.
     pub(super) held: Vec<u8>,
+    pub(super) spent: Spent,
+    /// What is held waits for the next turn.
+    pub(super) paused: bool,
+    /// Its session is to be looked after in the next turn.
+    pub(super) waiting: bool,
+    /// It ended while paused, for this cause.
+    pub(super) ended: Option<DisconnectCause>,
+    /// Its socket was closed while it was paused.
+    pub(super) gone: bool,
     pub(super) opened: Time,
     /// When something last came.
     pub(super) heard: Time,
@@ -79,6 +91,11 @@ impl Conn {
             outbox: Outbox::default(),
             touched: false,
             held: Vec::new(),
+            spent: Spent::default(),
+            paused: false,
+            waiting: false,
+            ended: None,
+            gone: false,
             opened: now,
             heard: now,
             patience: Span::ZERO,

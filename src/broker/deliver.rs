@@ -14,9 +14,6 @@ use crate::team::{Matched, Route};
 use crate::time::Time;
 use crate::wire::{Ack, PacketId, QoS, ReasonCode, encode};
 
-/// Retained messages are encoded ahead up to here; the rest waits until the client has taken them.
-const REPLAY_AHEAD: usize = 64 << 10;
-
 impl Shard {
     /// Gives a message to everyone who matched. Says whether anyone did.
     pub(super) fn route(&mut self, matched: &Matched, passing: &Passing<'_>, now: Time) -> bool {
@@ -64,7 +61,7 @@ impl Shard {
     }
 
     /// One message for one session.
-    fn deliver(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
+    pub(super) fn deliver(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
         let address = route.session;
         let Some(session) = self.sessions.get_mut(address.index, address.generation) else {
             return self.counters.drop(Drop::Gone);
@@ -183,61 +180,6 @@ impl Shard {
             self.touch(conn_index);
         }
         self.replay(index, now);
-    }
-
-    /// Goes on handing retained messages to new subscriptions.
-    fn replay(&mut self, index: u32, now: Time) {
-        // Beyond the outbox's own limit a message would be dropped as for a slow reader.
-        let ahead = REPLAY_AHEAD.min(self.world.limits.max_outbox_bytes as usize);
-        loop {
-            let Some(session) = self.sessions.at_mut(index) else {
-                return;
-            };
-            let Some(conn) = session.conn.and_then(|conn| self.conns.at(conn)) else {
-                return;
-            };
-            if conn.outbox.len() > ahead || !session.outgoing.is_open(session.window) {
-                return;
-            }
-            let Some(replay) = session.replays.front_mut() else {
-                return;
-            };
-            let Some(subscription) = session.subscriptions.get(&replay.subscription) else {
-                session.replays.pop_front();
-                continue;
-            };
-            let filter = crate::topic::TopicFilter::parse(
-                subscription.filter(&replay.subscription),
-                u16::MAX,
-                u16::MAX,
-            );
-            let next = filter.ok().and_then(|filter| {
-                replay
-                    .team
-                    .with_retained(|kept| kept.next_match(filter, replay.after.as_deref()).cloned())
-            });
-            let Some(message) = next else {
-                session.replays.pop_front();
-                continue;
-            };
-            replay.after = Some(message.topic().into());
-            if message.expires <= now {
-                replay.team.forget_expired(&message);
-                continue;
-            }
-            let route = Route {
-                session: session.address,
-                qos: subscription.options.qos,
-                no_local: subscription.options.no_local,
-                retain_as_published: true, // retained messages are sent as such [MQTT-3.3.1-8]
-                checked: subscription.checked,
-                hides: subscription.hides,
-                subscription_id: subscription.id,
-                share: 0, // a shared subscription gets no retained messages
-            };
-            self.form.forget();
-            self.deliver(route, &Passing::of(&message), now);
-        }
     }
 
     /// PUBACK.

@@ -51,11 +51,7 @@ impl Shard {
             return;
         };
         match &conn.phase {
-            Phase::Active(session) => {
-                let session = *session;
-                self.detach(session, DisconnectCause::Lost, now);
-                self.close(id.index);
-            }
+            Phase::Active(_) => self.end(id.index, DisconnectCause::Lost, now),
             // A probe that says nothing is nobody's login.
             Phase::Opening if conn.traffic.bytes_in == 0 => self.close(id.index),
             Phase::Opening => self.refuse(id.index, None, Refusal::Gone, None, now),
@@ -69,8 +65,12 @@ impl Shard {
     /// The socket is closed, whoever closed it: the connection's place is free.
     pub fn closed(&mut self, id: ConnId, now: Time) {
         self.lost(id, now);
-        if self.conns.get(id.index, id.generation).is_some() {
-            self.conns.remove(id.index);
+        match self.conns.get_mut(id.index, id.generation) {
+            Some(conn) if conn.paused => conn.gone = true,
+            Some(_) => {
+                self.conns.remove(id.index);
+            }
+            None => {}
         }
     }
 
@@ -84,11 +84,7 @@ impl Shard {
             Breach::WebSocket(code) => (Refusal::WebSocket(code), DisconnectCause::WebSocket(code)),
         };
         match &conn.phase {
-            Phase::Active(session) => {
-                let session = *session;
-                self.detach(session, cause, now);
-                self.close(id.index);
-            }
+            Phase::Active(_) => self.end(id.index, cause, now),
             Phase::Opening => self.refuse(id.index, None, refusal, None, now),
             Phase::Judging(_) | Phase::Challenged(_) => {
                 self.give_up_judging(id.index, refusal, now)

@@ -6,7 +6,8 @@
 //!
 //! One file a concern: `connect` (from CONNECT to CONNACK, takeover), `authenticate`
 //! (challenges, re-authentication), `publish` (a message in),
-//! `deliver` (a message out) and `form` (its bytes), `subscribe`, `depart` (the end of connections
+//! `deliver` (a message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn`
+//! (how much of it one connection gets done at a time), `depart` (the end of connections
 //! and sessions, wills), `timers`; the tables, outboxes, aliases and counters that they work on.
 
 mod alias;
@@ -23,11 +24,13 @@ mod form;
 mod outbox;
 mod publish;
 mod recent;
+mod replay;
 mod shard;
 mod share;
 mod subscribe;
 mod table;
 mod timers;
+mod turn;
 
 pub use crate::session::Peer;
 pub use batch::{Batch, Fed};

@@ -190,12 +190,14 @@ impl Shard {
             publisher: session.address,
         });
         if !publish.retain {
+            self.charge(index, known.matched.candidates());
             return Ok(self.route(&known.matched, &passing, now));
         }
         self.retain(&known.team, &passing, now)?;
         // Only now may the matches be taken for whole: whoever subscribed on another shard in the
         // meantime either stands in the routes now or found the message retained.
         let known = self.know(index, session_index, written)?;
+        self.charge(index, known.matched.candidates());
         Ok(self.route(&known.matched, &passing, now))
     }
 
@@ -226,6 +228,7 @@ impl Shard {
             Some(routed) => routed,
             None => {
                 let (generation, matched) = self.world.compartment(&team).matches(&topic);
+                self.charge(index, matched.visited);
                 let topic = Arc::from(topic);
                 let routed = Rc::new(Routed {
                     topic,

@@ -29,6 +29,12 @@ pub struct Shard {
     pub(super) timers: Timers,
     pub(super) effects: Vec<Effect>,
     pub(super) touched: Vec<ConnId>,
+    /// Counts turns.
+    pub(super) turn: u64,
+    /// Connections whose session is looked after in the next turn.
+    pub(super) waiting: Vec<ConnId>,
+    /// Connections with bytes for the next turn.
+    pub(super) unread: Vec<ConnId>,
     pub(super) batches: Vec<Batch>,
     pub(super) fed: Fed,
     pub(super) pool: BufferPool,
@@ -51,6 +57,9 @@ impl Shard {
             timers: Timers::default(),
             effects: Vec::new(),
             touched: Vec::new(),
+            turn: 0,
+            waiting: Vec::new(),
+            unread: Vec::new(),
             batches: (0..count).map(|_| Batch::default()).collect(),
             fed: Fed::default(),
             pool: BufferPool::default(),
@@ -91,6 +100,7 @@ impl Shard {
                 (limits.max_unauthenticated_bytes as usize)
                     .saturating_sub(conn.held.len() + pending.size)
             }
+            Phase::Active(_) if conn.paused => 0,
             Phase::Active(_) if conn.outbox.len() > limits.max_outbox_bytes as usize => 0,
             Phase::Active(_) => usize::MAX,
             Phase::Closing => 0,
@@ -104,7 +114,9 @@ impl Shard {
         };
         conn.heard = now;
         conn.traffic.bytes_in += bytes.len() as u64;
-        if conn.held.is_empty() {
+        if conn.paused {
+            conn.held.extend_from_slice(bytes);
+        } else if conn.held.is_empty() {
             let (used, needed) = self.consume(id, bytes, now);
             self.hold(id, &bytes[used..], needed);
         } else {
@@ -143,11 +155,14 @@ impl Shard {
         }
     }
 
-    /// Handles the whole packets at the front of `bytes`. Returns how many bytes they took, and the
-    /// length of the packet that comes next where that is known.
+    /// Handles the whole packets at the front of `bytes`, as many as one turn has room for. Returns
+    /// how many bytes they took, and the length of the packet that comes next where that is known.
     fn consume(&mut self, id: ConnId, bytes: &[u8], now: Time) -> (usize, usize) {
         let mut used = 0;
         while used < bytes.len() {
+            if self.pauses(id) {
+                return (used, 0);
+            }
             let Some(conn) = self.conns.get(id.index, id.generation) else {
                 break;
             };
@@ -193,6 +208,7 @@ impl Shard {
         let Some(session) = self.conns.at(index).and_then(Conn::session) else {
             return self.handle_login(index, packet, now);
         };
+        self.charge(index, 1);
         match packet {
             Packet::Publish(publish) => self.publish(index, session, &publish, now),
             Packet::PubAck(ack) => self.puback(session, ack, now),
@@ -312,6 +328,7 @@ impl Shard {
         if !matches!(conn.phase, Phase::Closing) {
             conn.phase = Phase::Closing;
             conn.held = Vec::new();
+            conn.paused = false;
             self.effects
                 .push(Effect::Close(ConnId { index, generation }));
         }
@@ -330,6 +347,7 @@ impl Shard {
     /// Whether there is something for the shell to do.
     pub fn has_output(&self) -> bool {
         !self.touched.is_empty()
+            || !self.waiting.is_empty()
             || !self.effects.is_empty()
             || self.batches.iter().any(|batch| !batch.is_empty())
     }
@@ -359,16 +377,19 @@ impl Shard {
             .map(|conn| &mut conn.outbox)
     }
 
-    /// The shell wrote `count` bytes of the outbox: there may be room for what waits.
-    pub fn flushed(&mut self, id: ConnId, count: usize, now: Time) {
+    /// The shell wrote `count` bytes of the outbox: there may be room for what waits. That comes in
+    /// the next turn, so that a client that takes everything at once does not get everything at once.
+    pub fn flushed(&mut self, id: ConnId, count: usize) {
         let Some(conn) = self.conns.get_mut(id.index, id.generation) else {
             return;
         };
         conn.traffic.bytes_out += count as u64;
         conn.outbox.advance(count);
         conn.outbox.settle(&mut self.pool);
-        if let Some(session) = conn.session() {
-            self.pump(session, now);
+        if let Some(session) = conn.session().and_then(|session| self.sessions.at(session))
+            && (session.outgoing.is_waiting() || !session.replays.is_empty())
+        {
+            self.pump_later(id.index);
         }
     }
 
@@ -429,6 +450,9 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(index, generation) else {
             return;
         };
+        if conn.paused {
+            conn.heard = now; // what it sent is still being read
+        }
         let limits = &conn.limits;
         conn.timer = Time::NEVER;
         let due = match &conn.phase {

@@ -6,8 +6,8 @@ use super::counters::Drop;
 use super::event::EventKind;
 use super::shard::{Shard, who};
 use crate::policy::{Grant, Ruling};
-use crate::session::{Queued, Replay, Session, Subscription};
-use crate::team::{Member, Route, Team};
+use crate::session::{Queued, Session, Subscription};
+use crate::team::{Member, Route};
 use crate::time::Time;
 use crate::topic::{SharedFilter, TopicFilter, TopicName};
 use crate::wire::{
@@ -38,16 +38,25 @@ impl Shard {
         now: Time,
     ) -> Result<(), ReasonCode> {
         let mut codes = Vec::with_capacity(subscribe.filters.len());
+        let mut replayed = Vec::new();
         for asked in &subscribe.filters {
             let id = subscribe.subscription_id.unwrap_or(0);
             codes.push(match self.grant_filter(session, asked, id) {
-                Ok(granted) => self.add_subscription(session, granted),
+                Ok(granted) => {
+                    let key = Arc::clone(&granted.key);
+                    let (code, replays) = self.add_subscription(session, granted);
+                    replayed.extend(replays.then_some(key));
+                    code
+                }
                 Err(refused) => {
                     self.record_refused_subscribe(session, asked.filter, &refused, now);
                     refused.code
                 }
             });
         }
+        // Only now: what is retained from here on is routed to all of them.
+        self.begin_replays(session, replayed);
+        self.charge(index, subscribe.filters.len());
         self.write(index, |out, version| {
             encode::suback(out, version, subscribe.packet_id, &codes);
         });
@@ -103,8 +112,9 @@ impl Shard {
         })
     }
 
-    /// Puts a granted subscription in force, in place of the session's own of the same name.
-    fn add_subscription(&mut self, index: u32, granted: Granted) -> ReasonCode {
+    /// Puts a granted subscription in force, in place of the session's own of the same name. Returns
+    /// what the client is told, and whether it is to get the retained messages.
+    fn add_subscription(&mut self, index: u32, granted: Granted) -> (ReasonCode, bool) {
         let Granted {
             key,
             filter,
@@ -112,7 +122,7 @@ impl Shard {
         } = granted;
         let commons = Arc::clone(self.world.commons());
         let Some(session) = self.sessions.at_mut(index) else {
-            return ReasonCode::UnspecifiedError;
+            return (ReasonCode::UnspecifiedError, false);
         };
         // A subscription that replaces another goes on under its number.
         subscription.share = match session.subscriptions.get(&key) {
@@ -162,52 +172,12 @@ impl Shard {
             RetainHandling::DoNotSend => false,
         };
         // A shared subscription gets no retained messages [MQTT-3.8.3.1].
-        if wanted && !shared {
-            self.begin_replay(index, &key);
-        }
-        match options.qos {
+        let code = match options.qos {
             QoS::AtMostOnce => ReasonCode::Success,
             QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
             QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
-        }
-    }
-
-    /// Starts to hand the matching retained messages to a subscription: those of its own team, or,
-    /// of a principal that spans teams, those of every team that it reaches.
-    fn begin_replay(&mut self, index: u32, key: &Arc<str>) {
-        let Some(session) = self.sessions.at(index) else {
-            return;
         };
-        let Some(subscription) = session.subscriptions.get(key) else {
-            return;
-        };
-        let teams = match (session.grant.team(), subscription.in_commons) {
-            (Some(_), false) => vec![Arc::clone(&session.team)],
-            (Some(_), true) => vec![Arc::clone(self.world.commons())],
-            (None, _) => {
-                let mut teams = self.world.teams();
-                teams.push(Arc::clone(self.world.commons()));
-                teams
-            }
-        };
-        let Ok(filter) = TopicFilter::parse(subscription.filter(key), u16::MAX, u16::MAX) else {
-            return;
-        };
-        let has_match =
-            |team: &Arc<Team>| team.with_retained(|kept| kept.next_match(filter, None).is_some());
-        let replays: Vec<Replay> = teams
-            .into_iter()
-            .filter(has_match)
-            .map(|team| Replay {
-                team,
-                subscription: Arc::clone(key),
-                after: None,
-            })
-            .collect();
-        if let Some(session) = self.sessions.at_mut(index) {
-            session.replays.retain(|replay| replay.subscription != *key);
-            session.replays.extend(replays);
-        }
+        (code, wanted && !shared)
     }
 
     /// UNSUBSCRIBE.
@@ -221,6 +191,7 @@ impl Shard {
         for written in &unsubscribe.filters {
             codes.push(self.remove_written(session, written));
         }
+        self.charge(index, unsubscribe.filters.len());
         self.write(index, |out, version| {
             encode::unsuback(out, version, unsubscribe.packet_id, &codes);
         });
@@ -247,6 +218,7 @@ impl Shard {
         let Some(session) = self.sessions.at_mut(index) else {
             return false;
         };
+        session.replays.remove(key);
         let Some(subscription) = session.subscriptions.remove(key) else {
             return false;
         };

@@ -9,6 +9,8 @@ use crate::wire::QoS;
 
 /// The largest packet that MQTT can frame: four bytes of remaining length and the fixed header.
 const LARGEST_PACKET: u64 = 268_435_455 + 5;
+/// Matching a topic goes one call deeper for each of its levels.
+const LEVELS_MOST: u64 = 256;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// A field of [`Limits`], by the kind of value it takes.
@@ -81,7 +83,7 @@ pub(super) fn rows(limits: &mut Limits) -> Vec<Row<'_>> {
         (
             "max_topic_levels",
             Slot::Count16(max_topic_levels),
-            8..=65_535,
+            8..=LEVELS_MOST,
         ),
         (
             "max_client_id_length",

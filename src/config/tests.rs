@@ -304,6 +304,10 @@ fn keys_that_contradict_the_transport_are_refused() {
             listener("ws", "max_frame_size = \"1 KiB\"\n"),
             "is not between 1 MiB and",
         ),
+        (
+            "[limits]\nmax_topic_levels = 257\n".to_owned(),
+            "limits.max_topic_levels: 257 is not between 8 and 256",
+        ),
     ];
     for (text, wanted) in cases {
         let found = problems(&text, &[]);

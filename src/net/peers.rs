@@ -58,6 +58,14 @@ impl Peers {
         self.backlog.iter().enumerate().any(waiting)
     }
 
+    /// Whether any other shard has too much waiting for it.
+    pub(super) fn any_is_behind(&self) -> bool {
+        let waiting = |(shard, backlog): (usize, &AtomicUsize)| {
+            shard != usize::from(self.own) && backlog.load(Ordering::Relaxed) > BEHIND
+        };
+        self.backlog.iter().enumerate().any(waiting)
+    }
+
     pub(super) fn send_batch(&self, to: u16, batch: Batch) {
         self.backlog[usize::from(to)].fetch_add(batch.len(), Ordering::Relaxed);
         self.send(to, Inbound::Batch(batch));

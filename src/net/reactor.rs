@@ -146,6 +146,7 @@ impl Reactor {
             }
             self.wake(conn);
         }
+        self.end_turn();
     }
 
     /// Everyone is told to go.
@@ -172,14 +173,13 @@ impl Reactor {
     /// One connection's turn: reads while there is something, up to a scratch buffer's worth.
     pub(super) fn poll_link(&mut self, conn: ConnId, cx: &mut Context<'_>) -> Poll<Outcome> {
         loop {
-            let now = self.clock.now();
             let Some(link) = self.link(conn) else {
                 return Poll::Ready(Outcome::Gone);
             };
             link.waker.clone_from(cx.waker());
             if link.blocked && link.tcp.poll_write_ready(cx).is_ready() {
                 link.blocked = false;
-                self.flush(conn, now);
+                self.flush(conn);
                 self.end_turn();
                 continue;
             }
@@ -321,7 +321,7 @@ impl Reactor {
                 }
             }
         }
-        if !self.flush_due && (self.core.has_output() || !self.touched.is_empty()) {
+        if !self.flush_due && self.needs_flush() {
             self.flush_due = true;
             self.flusher.wake_by_ref();
         }
@@ -331,21 +331,32 @@ impl Reactor {
         }
     }
 
-    /// The flusher's turn: every outbox that was touched is written once.
+    /// Whether there is something for the flusher to do.
+    fn needs_flush(&self) -> bool {
+        self.core.has_output() || !self.touched.is_empty() || self.reads_on()
+    }
+
+    /// Whether connections are to go on with what they have sent. While another shard is behind they
+    /// wait as all publishers do, and `resume` says when it has caught up.
+    fn reads_on(&self) -> bool {
+        self.core.has_unread() && !self.peers.any_is_behind()
+    }
+
+    /// The flusher's turn: every outbox that was touched is written once, and then what waited for a
+    /// new turn goes on. Ready: there is more to do, once the others have had their turn.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.flusher.clone_from(cx.waker());
         if !self.flush_due {
             return Poll::Pending;
         }
-        self.flush_due = false;
+        let now = self.clock.now();
         for (shard, batch) in self.core.take_batches() {
             self.peers.send_batch(shard, batch);
         }
-        let now = self.clock.now();
         let mut touched = std::mem::take(&mut self.touched);
         self.core.take_touched(&mut touched);
         for conn in touched.drain(..) {
-            self.flush(conn, now);
+            self.flush(conn);
         }
         // What flushing made room for is written in the next turn, after everyone else's.
         if self.touched.capacity() == 0 {
@@ -357,8 +368,19 @@ impl Reactor {
                 .routed(began.elapsed(), messages - self.delivered);
             self.delivered = messages;
         }
+        self.core.go_on(now);
+        if self.reads_on() {
+            self.turn_began.get_or_insert_with(Instant::now);
+            for conn in self.core.read_on(now) {
+                self.wake(conn);
+            }
+        }
         self.end_turn();
-        Poll::Pending
+        self.flush_due = self.needs_flush();
+        match self.flush_due {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     }
 
     /// When the timekeeper is to call [`tick`](Self::tick).
@@ -375,7 +397,7 @@ impl Reactor {
     }
 
     /// Writes what a link has to say until there is nothing left or its socket takes no more.
-    fn flush(&mut self, conn: ConnId, now: Time) {
+    fn flush(&mut self, conn: ConnId) {
         loop {
             let Some(link) = self
                 .links
@@ -388,7 +410,7 @@ impl Reactor {
                 return;
             }
             match link.write(self.core.outbox(conn).map(|outbox| &*outbox)) {
-                Ok(Some(count)) => self.core.flushed(conn, count, now),
+                Ok(Some(count)) => self.core.flushed(conn, count),
                 Ok(None) => break,
                 Err(_) => {
                     link.state = State::Over;
@@ -402,7 +424,7 @@ impl Reactor {
             return link.waker.wake_by_ref();
         }
         match link.state {
-            State::Finishing if link.layers.say_goodbye(stopping) => self.flush(conn, now),
+            State::Finishing if link.layers.say_goodbye(stopping) => self.flush(conn),
             State::Finishing => {
                 link.finish();
                 self.wake(conn);

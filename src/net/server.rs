@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::clock::Clock;
@@ -304,7 +304,11 @@ pub(super) async fn drive(reactor: SharedReactor, conn: ConnId) {
 
 /// Writes what was touched, when those who were ready have had their turn.
 async fn flush(reactor: SharedReactor) {
-    poll_fn(|cx| reactor.borrow_mut().poll_flush(cx)).await;
+    loop {
+        poll_fn(|cx| reactor.borrow_mut().poll_flush(cx)).await;
+        // Not only the tasks that are ready have their turn now: sockets are asked for news as well.
+        yield_now().await;
+    }
 }
 
 /// Tells the core that time has passed, when it asked to be told.

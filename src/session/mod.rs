@@ -7,7 +7,7 @@ mod incoming;
 mod outgoing;
 mod subscriptions;
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -73,8 +73,8 @@ pub struct Session {
     pub outgoing: Outgoing,
     /// QoS 2 from the client.
     pub incoming: Incoming,
-    /// Retained messages still to be sent.
-    pub replays: VecDeque<Replay>,
+    /// Retained messages still to be sent, by the subscription's key in [`Subscriptions`].
+    pub replays: BTreeMap<Arc<str>, Replay>,
     /// What share groups know of it.
     pub presence: Arc<Presence>,
 }
@@ -90,14 +90,15 @@ pub struct Will {
     pub delay: Span,
 }
 
-/// Retained messages on their way to a new subscription: a place in a walk over one team's.
+/// Retained messages on their way to a new subscription: a place in a walk over one team's after
+/// the other.
 #[derive(Debug)]
 pub struct Replay {
     /// Whose retained messages.
-    pub team: Arc<Team>,
-    /// The subscription's key in [`Subscriptions`]; when it is gone, so is the replay.
-    pub subscription: Arc<str>,
-    /// The last topic sent.
+    pub teams: Arc<[Arc<Team>]>,
+    /// The team that the walk has come to.
+    pub place: usize,
+    /// The last of its topics that was looked at.
     pub after: Option<Box<str>>,
 }
 
@@ -131,7 +132,7 @@ impl Session {
             last_share: 0,
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
-            replays: VecDeque::new(),
+            replays: BTreeMap::new(),
             presence: Arc::default(),
         }
     }

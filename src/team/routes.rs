@@ -65,6 +65,8 @@ pub struct Matched {
     pub routes: Vec<Route>,
     /// One member of each gets it.
     pub groups: Vec<Arc<Group>>,
+    /// Places of the tries that were visited to find them.
+    pub visited: usize,
 }
 
 /// What stands under one filter.
@@ -136,6 +138,14 @@ impl Group {
     /// The members.
     pub fn members(&self) -> &[Member] {
         &self.members
+    }
+}
+
+impl Matched {
+    /// How many sessions each message goes to or may go to, which is what it costs to hand it over.
+    pub fn candidates(&self) -> usize {
+        let members = self.groups.iter().map(|group| group.members.len());
+        self.routes.len() + members.sum::<usize>()
     }
 }
 
@@ -263,9 +273,14 @@ impl Routes {
 
     /// Adds to `matched` what `topic` matches.
     pub fn matches(&self, topic: &str, matched: &mut Matched) {
-        self.filters.for_each_match(topic, |subscribers| {
-            matched.routes.extend_from_slice(&subscribers.routes);
-            matched.groups.extend(subscribers.groups.iter().cloned());
+        let Matched {
+            routes,
+            groups,
+            visited,
+        } = matched;
+        *visited += self.filters.for_each_match(topic, |subscribers| {
+            routes.extend_from_slice(&subscribers.routes);
+            groups.extend(subscribers.groups.iter().cloned());
         });
     }
 }

@@ -190,6 +190,32 @@ impl Cluster {
         net.run();
     }
 
+    /// Runs one turn only: everybody is read once and written to once. Says whether anything moved.
+    pub fn turn(&self) -> bool {
+        self.net.borrow_mut().turn()
+    }
+
+    /// Runs until nothing moves.
+    pub fn run(&self) {
+        self.net.borrow_mut().run();
+    }
+
+    /// Deliveries in each batch that waits between two shards.
+    pub fn batches_between(&self, from: u16, to: u16) -> Vec<usize> {
+        let net = self.net.borrow();
+        let queue = net.between.get(&(from, to)).into_iter().flatten();
+        let length = |between: &Between| match between {
+            Between::Batch(batch) => Some(batch.len()),
+            Between::Migrant(..) => None,
+        };
+        queue.filter_map(length).collect()
+    }
+
+    /// Turns of the shards so far in which something moved.
+    pub fn turns(&self) -> u64 {
+        self.net.borrow().turns
+    }
+
     /// What went on record since the last call.
     pub fn events(&self) -> Vec<Event> {
         std::mem::take(&mut self.net.borrow_mut().events)
