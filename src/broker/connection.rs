@@ -119,7 +119,7 @@ impl Conn {
     pub(super) const fn room_for(&self, needed: usize) -> usize {
         match self.phase {
             Phase::Active(_) => needed,
-            Phase::Opening | Phase::Judging(_) | Phase::Closing => 0,
+            _ => 0,
         }
     }
 }
