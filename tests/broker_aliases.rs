@@ -172,3 +172,35 @@ fn the_brokers_own_bound_holds_where_a_client_takes_more() {
     };
     assert_eq!(reason, ReasonCode::TopicAliasInvalid);
 }
+
+#[test]
+fn an_alias_of_a_refused_topic_never_stands_for_the_one_before() {
+    let limits = Limits {
+        max_topic_length: 100,
+        ..Limits::default()
+    };
+    let cluster = Cluster::limited(1, limits);
+    let publisher = cluster.connect(0, client("alice@alpha"));
+    let subscriber = cluster.connect(0, client("bob@alpha"));
+    subscriber.subscribe("#", QOS_0);
+    let publish = |topic: &str, payload: &str| {
+        let mut publish = Publish::new(topic, payload.as_bytes());
+        publish.qos = QOS_1;
+        publish.properties.push(Property::TopicAlias(1));
+        publisher.complete(publish)
+    };
+    let too_long = "l".repeat(200);
+    for before in ["", "short"] {
+        if !before.is_empty() {
+            assert_eq!(publish(before, "1"), ReasonCode::Success);
+        }
+        assert_eq!(publish(&too_long, "2"), ReasonCode::TopicNameInvalid);
+        assert_eq!(
+            publish("", "meant for the long one"),
+            ReasonCode::TopicNameInvalid
+        );
+    }
+    assert_eq!(publish("other", "3"), ReasonCode::Success);
+    assert_eq!(publish("", "4"), ReasonCode::Success);
+    assert_eq!(subscriber.heard(), ["short 1", "other 3", "other 4"]);
+}

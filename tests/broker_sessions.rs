@@ -739,3 +739,18 @@ fn the_rights_of_a_publisher_are_those_of_its_last_connection() {
     );
     assert_eq!(watcher.heard(), ["b 1"]);
 }
+
+#[test]
+fn a_session_that_was_asked_for_and_capped_to_nothing_may_still_be_spoken_of_at_the_end() {
+    let limits = Limits {
+        max_session_expiry: Span::ZERO,
+        ..Limits::default()
+    };
+    let cluster = Cluster::limited(1, limits);
+    let witness = cluster.connect(0, client("alice@alpha"));
+    witness.subscribe("will", QOS_0);
+    let bob = cluster.connect(0, client("bob@alpha").kept(60).will("will", "gone"));
+    bob.disconnect_with(ReasonCode::Success, &[Property::SessionExpiry(30)]);
+    assert_eq!(bob.received(), [], "no protocol error");
+    assert_eq!(witness.heard(), [] as [&str; 0], "and no will");
+}

@@ -354,3 +354,22 @@ fn what_is_sent_while_a_login_is_judged_is_held_within_bounds() {
         )
     });
 }
+
+#[test]
+fn a_client_whose_outbox_overflows_within_a_turn_is_read_again() {
+    let broker = Setup::new()
+        .variable("COFFERDAM__LIMITS__MAX_PACKET_SIZE", "4 KiB")
+        .variable("COFFERDAM__LIMITS__MAX_OUTBOX_BYTES", "16 KiB")
+        .start();
+    let mut client = Client::dial(&broker, "open", Version::V5);
+    client.connect(&Connect::new(Version::V5));
+    client.subscribe("x", QoS::AtMostOnce);
+    for _ in 0..20 {
+        let mut burst = Vec::new();
+        for _ in 0..40 {
+            burst.extend(Publish::new("x", &[b'x'; 1024]).encode(Version::V5));
+        }
+        client.send(&burst);
+        assert!(client.ping().is_some(), "the broker reads on");
+    }
+}

@@ -223,7 +223,7 @@ impl Shard {
             let told = ReasonCode::NotAuthorized;
             return self.end_unproven(index, session_index, Refusal::OtherPrincipal, told, now);
         }
-        self.rejudge(session_index, grant);
+        self.rejudge(session_index, grant, now);
         let Some(conn) = self.conns.at_mut(index) else {
             return;
         };

@@ -15,7 +15,7 @@ use crate::session::{Peer, Session, Will};
 use crate::team::{Claim, MessageView, SessionAddress, SessionKey, Team};
 use crate::time::{Span, Time};
 use crate::topic::TopicName;
-use crate::wire::encode::{self, ConnAck};
+use crate::wire::encode::{self, ConnAck, PACKET_SIZE_MAX};
 use crate::wire::{Connect, PublishProperties, QoS, ReasonCode, Version};
 
 /// A CONNECT that waits for its verdict.
@@ -75,7 +75,7 @@ impl Shard {
             return;
         };
         conn.version = connect.version;
-        conn.max_packet = connect.properties.maximum_packet_size.unwrap_or(u32::MAX);
+        conn.max_packet = max_packet(connect);
         let pending = Box::new(Pending::new(connect, now));
         let limits = Arc::clone(&conn.limits);
         if let Err(code) = pending.check(&limits) {
@@ -213,6 +213,7 @@ impl Shard {
         let mut conn = Conn::new(migrant.peer, limits, migrant.opened);
         conn.heard = now;
         conn.version = migrant.pending.version;
+        conn.max_packet = migrant.pending.max_packet;
         conn.held = migrant.held;
         conn.traffic = migrant.traffic;
         let (index, generation) = self.conns.insert(conn);
@@ -334,7 +335,7 @@ impl Shard {
                     session.peer = peer.clone();
                     session.limits = Arc::clone(self.world.limits_of(&peer.listener));
                 }
-                self.rejudge(held.index, grant);
+                self.rejudge(held.index, grant, now);
                 return Claimed::Session {
                     index: held.index,
                     present: true,
@@ -400,6 +401,7 @@ impl Shard {
         session.attach(Some(index));
         session.window = pending.receive_maximum.min(limits.max_inflight);
         session.expiry = expiry;
+        session.asked_to_outlive = pending.session_expiry > 0;
         session.expires = Time::NEVER;
         session.will = will.map(|will| will.mounted(session.grant.mount()));
         session.will_due = Time::NEVER;
@@ -471,6 +473,13 @@ enum Claimed {
     Full,
 }
 
+/// The largest packet that a client takes: its own limit, or the most that MQTT can frame.
+fn max_packet(connect: &Connect<'_>) -> u32 {
+    let framed = PACKET_SIZE_MAX as u32;
+    let own = connect.properties.maximum_packet_size;
+    own.map_or(framed, |own| own.min(framed))
+}
+
 impl Pending {
     fn new(connect: &Connect<'_>, now: Time) -> Self {
         let properties = &connect.properties;
@@ -500,7 +509,7 @@ impl Pending {
             last_word: None,
             session_expiry,
             receive_maximum: properties.receive_maximum.get(),
-            max_packet: properties.maximum_packet_size.unwrap_or(u32::MAX),
+            max_packet: max_packet(connect),
             topic_alias_maximum: properties.topic_alias_maximum,
             will,
         }

@@ -83,7 +83,7 @@ impl Conn {
             heard: now,
             patience: Span::ZERO,
             timer: Time::NEVER,
-            max_packet: u32::MAX,
+            max_packet: crate::wire::encode::PACKET_SIZE_MAX as u32,
             received_aliases: ReceivedAliases::default(),
             sent_aliases: SentAliases::default(),
             recent: Recent::default(),

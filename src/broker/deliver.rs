@@ -9,7 +9,7 @@ use super::form::{Form, Terms};
 use super::outbox::BufferPool;
 use super::publish::Passing;
 use super::shard::Shard;
-use crate::session::{PubRecOutcome, Queued, Resend, Session, Shares};
+use crate::session::{PubRecOutcome, Queued, Resend, Session};
 use crate::team::{Matched, Route};
 use crate::time::Time;
 use crate::wire::{Ack, PacketId, QoS, ReasonCode, encode};
@@ -42,6 +42,7 @@ impl Shard {
             self.deliver(route, passing, now);
         } else if let Some(batch) = self.batches.get_mut(usize::from(route.session.shard)) {
             batch.push(passing.kept(), route);
+            self.fed.add(route.session.shard);
         }
     }
 
@@ -230,7 +231,7 @@ impl Shard {
                 checked: subscription.checked,
                 hides: subscription.hides,
                 subscription_id: subscription.id,
-                share: Shares::NONE, // a shared subscription gets no retained messages
+                share: 0, // a shared subscription gets no retained messages
             };
             self.form.forget();
             self.deliver(route, &Passing::of(&message), now);

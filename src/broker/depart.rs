@@ -26,7 +26,7 @@ impl Shard {
             return Ok(());
         };
         if let Some(secs) = disconnect.session_expiry {
-            if session.expiry == Span::ZERO && secs > 0 {
+            if !session.asked_to_outlive && secs > 0 {
                 return Err(ReasonCode::ProtocolError); // [MQTT-3.14.2-2]
             }
             let wanted = Span::from_secs(u64::from(secs));

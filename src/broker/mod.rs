@@ -30,7 +30,7 @@ mod table;
 mod timers;
 
 pub use crate::session::Peer;
-pub use batch::Batch;
+pub use batch::{Batch, Fed};
 pub use connect::Migrant;
 pub use counters::{Counters, Drop};
 pub use effect::{Breach, ConnId, Effect, Exchange, ExchangeState, Login, Verdict};

@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::alias::Named;
 use super::counters::Drop;
 use super::event::EventKind;
 use super::recent::Routed;
@@ -71,13 +72,16 @@ impl Shard {
         if publish.retain && !conn.limits.retain_available {
             return Err(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-14]
         }
-        let alias = conn.received_aliases.resolve(publish, &conn.limits)?;
+        let named = conn.received_aliases.resolve(publish, &conn.limits)?;
         // 3.x has no Receive Maximum: its clients may use every identifier there is.
         let receive_maximum = match conn.version {
             Version::V5 => conn.limits.receive_maximum,
             Version::V31 | Version::V311 => u16::MAX,
         };
-        let topic = alias.as_deref().unwrap_or(publish.topic);
+        let topic = match &named {
+            Named::ByAlias(topic) => topic,
+            Named::InPacket | Named::Refused => publish.topic,
+        };
 
         if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {
             let Some(session) = self.sessions.at_mut(session) else {
@@ -94,7 +98,11 @@ impl Shard {
                 }
             }
         }
-        let answer = match self.accept(index, session, topic, publish, now) {
+        let accepted = match named {
+            Named::Refused => Err(PublishError::TOPIC),
+            _ => self.accept(index, session, topic, publish, now),
+        };
+        let answer = match accepted {
             Ok(true) => ReasonCode::Success,
             Ok(false) => ReasonCode::NoMatchingSubscribers,
             Err(refused) => {

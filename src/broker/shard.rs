@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::batch::Batch;
+use super::batch::{Batch, Fed};
 use super::connection::{Conn, Phase};
 use super::counters::Counters;
 use super::effect::{ConnId, Effect};
@@ -30,6 +30,7 @@ pub struct Shard {
     pub(super) effects: Vec<Effect>,
     pub(super) touched: Vec<ConnId>,
     pub(super) batches: Vec<Batch>,
+    pub(super) fed: Fed,
     pub(super) pool: BufferPool,
     pub(super) form: Form,
     pub(super) routes: RouteMemory,
@@ -51,6 +52,7 @@ impl Shard {
             effects: Vec::new(),
             touched: Vec::new(),
             batches: (0..count).map(|_| Batch::default()).collect(),
+            fed: Fed::default(),
             pool: BufferPool::default(),
             form: Form::default(),
             routes: RouteMemory::default(),
@@ -335,6 +337,11 @@ impl Shard {
     /// What is to be done since the last call.
     pub fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
+    }
+
+    /// The shards that something was put into a batch for since the last call.
+    pub fn take_fed(&mut self) -> Fed {
+        std::mem::take(&mut self.fed)
     }
 
     /// What is for other shards since the last call, by shard.

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::counters::Drop;
 use super::event::EventKind;
 use super::shard::{Shard, who};
 use crate::policy::{Grant, Ruling};
-use crate::session::{Replay, Shares, Subscription};
+use crate::session::{Queued, Replay, Session, Subscription};
 use crate::team::{Member, Route, Team};
 use crate::time::Time;
-use crate::topic::{SharedFilter, TopicFilter};
+use crate::topic::{SharedFilter, TopicFilter, TopicName};
 use crate::wire::{
     QoS, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, SubscriptionOptions, Unsubscribe,
     encode,
@@ -90,6 +91,7 @@ impl Shard {
                 ..asked.options
             },
             id,
+            share: 0,
             checked,
             hides: written.filter.as_str().starts_with(['+', '#']),
             in_commons: !filter.starts_with(session.team.root()),
@@ -106,11 +108,20 @@ impl Shard {
         let Granted {
             key,
             filter,
-            subscription,
+            mut subscription,
         } = granted;
         let commons = Arc::clone(self.world.commons());
         let Some(session) = self.sessions.at_mut(index) else {
             return ReasonCode::UnspecifiedError;
+        };
+        // A subscription that replaces another goes on under its number.
+        subscription.share = match session.subscriptions.get(&key) {
+            _ if subscription.group.is_none() => 0,
+            Some(old) => old.share,
+            None => {
+                session.last_share = session.last_share.wrapping_add(1);
+                session.last_share
+            }
         };
         let options = subscription.options;
         let route = Route {
@@ -121,10 +132,7 @@ impl Shard {
             checked: subscription.checked,
             hides: subscription.hides,
             subscription_id: subscription.id,
-            share: match subscription.group {
-                Some(_) => session.shares.number(&key),
-                None => Shares::NONE,
-            },
+            share: subscription.share,
         };
         let team = if subscription.in_commons {
             &commons
@@ -239,7 +247,6 @@ impl Shard {
         let Some(session) = self.sessions.at_mut(index) else {
             return false;
         };
-        session.shares.remove(key);
         let Some(subscription) = session.subscriptions.remove(key) else {
             return false;
         };
@@ -256,9 +263,10 @@ impl Shard {
         true
     }
 
-    /// A session is resumed under another grant: what that one does not grant ends, and what it
-    /// grants is in force on its terms.
-    pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>) {
+    /// A session goes on under another grant: what that one does not grant ends, on record, and
+    /// what it grants is in force on its terms. Messages that came by what has ended, or that a
+    /// deny rule now keeps from it, are let go.
+    pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>, now: Time) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
@@ -267,52 +275,64 @@ impl Shard {
         }
         session.grant = Arc::clone(grant);
         let keys: Vec<Arc<str>> = session.subscriptions.keys().cloned().collect();
+        let mut narrower = false;
         for key in keys {
-            self.rejudge_subscription(index, &key);
+            narrower |= self.rejudge_subscription(index, &key, now);
+        }
+        if narrower && let Some(session) = self.sessions.at_mut(index) {
+            let gone = let_go_of_unwanted(session);
+            session.publish_waiting();
+            self.counters.dropped[Drop::Denied as usize] += gone;
         }
     }
 
-    fn rejudge_subscription(&mut self, index: u32, key: &Arc<str>) {
+    /// Says whether it lets less through than before.
+    fn rejudge_subscription(&mut self, index: u32, key: &Arc<str>, now: Time) -> bool {
         let Some(session) = self.sessions.at(index) else {
-            return;
+            return false;
         };
         let Some(subscription) = session.subscriptions.get(key) else {
-            return;
+            return false;
         };
-        let filter = subscription.filter(key);
-        let group = subscription.group.as_deref();
-        let verdict = TopicFilter::parse(filter, u16::MAX, u16::MAX)
-            .map_err(|_| SubscribeError::FILTER)
-            .and_then(|filter| judge(&session.grant, filter, group));
+        let filter: Arc<str> = Arc::from(subscription.filter(key));
         let mount = session.grant.mount();
-        match verdict {
-            Ok(_) if !filter.starts_with(mount) => {
+        let verdict = match filter.strip_prefix(mount) {
+            Some(_) => TopicFilter::parse(&filter, u16::MAX, u16::MAX)
+                .map_err(|_| SubscribeError::FILTER)
+                .and_then(|parsed| judge(&session.grant, parsed, subscription.group.as_deref())),
+            None => Err(SubscribeError::OUTSIDE),
+        };
+        let checked = match verdict {
+            Ok(checked) => checked,
+            Err(refused) => {
+                let (filter, reason, why) = (Box::from(&**key), refused.code, refused.why);
+                let kind = EventKind::SubscribeRefused {
+                    filter,
+                    reason,
+                    why,
+                };
+                self.record(now, who(session), kind);
                 self.remove_subscription(index, key);
+                return true;
             }
-            Err(_) => {
-                self.remove_subscription(index, key);
-            }
-            Ok(checked) => {
-                let hides = filter[mount.len()..].starts_with(['+', '#']);
-                let before = (subscription.checked, subscription.hides);
-                // A share group has the grant that it asks; that one is another now.
-                let asked = subscription.group.is_some() && (checked || hides);
-                if asked || before != (checked, hides) {
-                    let filter = Arc::from(filter);
-                    let mut subscription = subscription.clone();
-                    (subscription.checked, subscription.hides) = (checked, hides);
-                    subscription.options.retain_handling = RetainHandling::DoNotSend;
-                    self.add_subscription(
-                        index,
-                        Granted {
-                            key: Arc::clone(key),
-                            filter,
-                            subscription,
-                        },
-                    );
-                }
-            }
+        };
+        let hides = filter[mount.len()..].starts_with(['+', '#']);
+        let before = (subscription.checked, subscription.hides);
+        // A share group has the grant that it asks; that one is another now.
+        let asked = subscription.group.is_some() && (checked || hides);
+        if asked || before != (checked, hides) {
+            let mut subscription = subscription.clone();
+            (subscription.checked, subscription.hides) = (checked, hides);
+            subscription.options.retain_handling = RetainHandling::DoNotSend;
+            let key = Arc::clone(key);
+            let granted = Granted {
+                key,
+                filter,
+                subscription,
+            };
+            self.add_subscription(index, granted);
         }
+        checked
     }
 
     fn record_refused_subscribe(
@@ -390,4 +410,26 @@ impl SubscribeError {
         code: ReasonCode::QuotaExceeded,
         why: "the session's subscriptions are at their limit",
     };
+}
+
+/// Lets go of what none of a session's subscriptions lets through any more. Returns how many
+/// messages that were.
+fn let_go_of_unwanted(session: &mut Session) -> u64 {
+    let Session {
+        subscriptions,
+        outgoing,
+        grant,
+        ..
+    } = session;
+    let wanted = |item: &Queued| {
+        let Ok(name) = TopicName::parse(item.message.topic(), u16::MAX, u16::MAX) else {
+            return false;
+        };
+        subscriptions.iter().any(|(key, subscription)| {
+            let filter = TopicFilter::parse(subscription.filter(key), u16::MAX, u16::MAX);
+            filter.is_ok_and(|filter| filter.matches(name))
+                && (!subscription.checked || grant.may_receive(name))
+        })
+    };
+    outgoing.let_go_of(|item| !wanted(item))
 }

@@ -59,7 +59,9 @@ fn limits(
     read: fn(&mut Section<'_>, &Limits) -> Limits,
 ) -> Limits {
     let limits = read(&mut section, base);
-    check::limits(&section, &limits);
+    if limits != *base {
+        check::limits(&section, &limits);
+    }
     section.finish();
     limits
 }
@@ -142,7 +144,8 @@ fn listener(section: &mut Section<'_>, base: &Limits) -> Option<Listener> {
     });
     let allow_anonymous_remote = section.boolean("allow_anonymous_remote").unwrap_or(false);
     let limits = limits(section.section("limits"), base, limits::read_listener);
-    let websocket = websocket(section, &limits);
+    let mut websocket = websocket(section, &limits);
+    websocket.listed_origins_only = anonymous_team.is_some();
     let (transport, bind) = (transport?, bind?);
     check::certificate(section, transport);
     check::websocket(section, transport);
@@ -176,6 +179,7 @@ fn websocket(section: &mut Section<'_>, limits: &Limits) -> WebSocket {
     WebSocket {
         paths: paths.unwrap_or_else(default),
         allowed_origins: origins.unwrap_or_default(),
+        listed_origins_only: false,
         max_frame_size: frame.unwrap_or(DEFAULT_MAX_FRAME.max(smallest)),
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use argon2::Params;
 
+mod proofs;
+
 use super::*;
 use crate::audit;
 use crate::broker::{ConnId, Login, Peer, Verdict};

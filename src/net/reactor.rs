@@ -19,7 +19,7 @@ use super::layers::{Ending, Layers};
 use super::link::{Link, State};
 use super::peers::Peers;
 use super::services::Services;
-use crate::broker::{Batch, ConnId, Effect, Migrant, Peer, Shard, Verdict};
+use crate::broker::{Batch, ConnId, Effect, Fed, Migrant, Peer, Shard, Verdict};
 use crate::time::Time;
 
 /// Bytes read from a socket at a time, and the most that one connection gets in one turn.
@@ -142,6 +142,7 @@ impl Reactor {
         for conn in std::mem::take(&mut self.stalled) {
             if let Some(link) = self.link(conn) {
                 link.stalled = false;
+                link.feeds = Fed::default();
             }
             self.wake(conn);
         }
@@ -196,6 +197,9 @@ impl Reactor {
                 State::Open => self.appetite(conn),
             };
             if appetite == 0 {
+                if let Some(link) = self.link(conn) {
+                    link.sated = true;
+                }
                 return Poll::Pending;
             }
             let Some(link) = self.link(conn) else {
@@ -214,7 +218,8 @@ impl Reactor {
     /// Bytes that may be read from a link now.
     fn appetite(&mut self, conn: ConnId) -> usize {
         let appetite = self.core.appetite(conn).min(SCRATCH);
-        if appetite == 0 || !self.peers.are_behind() {
+        let feeds = self.link(conn).map(|link| link.feeds).unwrap_or_default();
+        if appetite == 0 || !self.peers.are_behind(feeds) {
             return appetite;
         }
         if let Some(link) = self.link(conn)
@@ -224,7 +229,11 @@ impl Reactor {
             self.stalled.push(conn);
         }
         // Asked again, for the others may have caught up before the note was made.
-        if self.peers.are_behind() { 0 } else { appetite }
+        if self.peers.are_behind(feeds) {
+            0
+        } else {
+            appetite
+        }
     }
 
     /// Reads once. `true`: the buffer was filled, and there may be more.
@@ -260,11 +269,13 @@ impl Reactor {
         self.turn_began.get_or_insert_with(Instant::now);
         let shook = link.layers.is_shaking_hands();
         let core = &mut self.core;
+        core.take_fed(); // what others' turns fed is theirs
         let ended = link
             .layers
             .ingest(&mut raw[..length], &mut self.plain, |mqtt| {
                 core.received(conn, mqtt, now);
             });
+        link.feeds.join(self.core.take_fed());
         if shook && !link.layers.is_shaking_hands() {
             self.services.count_handshake(&link.listener, "ok");
         }
@@ -397,6 +408,7 @@ impl Reactor {
                 self.wake(conn);
             }
             State::Over => self.wake(conn),
+            State::Open if std::mem::take(&mut link.sated) => self.wake(conn),
             State::Open | State::Lingering { .. } => {}
         }
     }

@@ -36,6 +36,9 @@ const STOPPING: Duration = Duration::from_millis(500);
 /// How often a shard leaves its counts for the metrics page.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
+/// What the names of the shards' threads begin with.
+pub const SHARD_THREAD: &str = "shard-";
+
 /// What a server is made of.
 pub struct Parts {
     /// What the shards share.
@@ -169,7 +172,7 @@ impl Server {
                 inbox,
                 sockets,
             };
-            let name = format!("shard-{id}");
+            let name = format!("{SHARD_THREAD}{id}");
             let thread = std::thread::Builder::new()
                 .name(name)
                 .spawn(move || run(shard));

@@ -5,7 +5,6 @@
 
 mod incoming;
 mod outgoing;
-mod shares;
 mod subscriptions;
 
 use std::collections::VecDeque;
@@ -15,7 +14,6 @@ use std::sync::atomic::Ordering;
 
 pub use incoming::{Incoming, Receipt};
 pub use outgoing::{Outgoing, PubRecOutcome, QueueFull, Queued, Resend};
-pub use shares::Shares;
 pub use subscriptions::{Subscription, Subscriptions};
 
 use crate::limits::Limits;
@@ -55,6 +53,8 @@ pub struct Session {
     pub bridge: bool,
     /// QoS 1 and 2 messages in flight towards the client at a time.
     pub window: u16,
+    /// CONNECT asked for it to outlive the connection, whatever the limit made of that.
+    pub asked_to_outlive: bool,
     /// How long it outlives a connection.
     pub expiry: Span,
     /// When it ends, while it has no connection.
@@ -67,8 +67,8 @@ pub struct Session {
     pub timer: Time,
     /// What it wants.
     pub subscriptions: Subscriptions,
-    /// Those of them that are shared, by number.
-    pub shares: Shares,
+    /// The number of the last shared subscription made; numbers are not used again.
+    pub last_share: u32,
     /// QoS 1 and 2 towards the client.
     pub outgoing: Outgoing,
     /// QoS 2 from the client.
@@ -121,13 +121,14 @@ impl Session {
             limits,
             bridge: false,
             window: 0,
+            asked_to_outlive: false,
             expiry: Span::ZERO,
             expires: Time::NEVER,
             will: None,
             will_due: Time::NEVER,
             timer: Time::NEVER,
             subscriptions: Subscriptions::default(),
-            shares: Shares::default(),
+            last_share: 0,
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
             replays: VecDeque::new(),

@@ -27,7 +27,7 @@ pub struct Route {
     /// 0: none.
     pub subscription_id: u32,
     /// The number of a shared subscription among its session's; 0: not shared.
-    pub share: u16,
+    pub share: u32,
 }
 
 /// What the members of a share group need to know of each other's sessions, wherever they live.

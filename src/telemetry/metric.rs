@@ -97,7 +97,9 @@ metrics! {
     AUDIT_QUEUE Gauge "cofferdam_audit_queue_events" []
         "Audit events that wait to be written."
     AUDIT_WRITTEN Counter "cofferdam_audit_written_events_total" []
-        "Audit events that are in the store."
+        "Records that are in the audit store; one may stand for several events."
+    AUDIT_FOLDED Counter "cofferdam_audit_folded_events_total" []
+        "Refusals that are counted in the record of another: the same again within a second."
     AUDIT_DROPPED Counter "cofferdam_audit_dropped_events_total" []
         "Audit events that were lost because their queue was full; a gap record has the count."
     AUDIT_WRITE_FAILURES Counter "cofferdam_audit_write_failures_total" []
