@@ -46,6 +46,7 @@ fn a_client_that_takes_aliases_is_sent_a_topic_once() {
     );
 }
 
+/// Shows: MQTT-3.1.2-26, MQTT-3.3.2-11 (5.0)
 #[test]
 fn every_topic_can_be_told_from_the_aliases_alone() {
     let cluster = Cluster::new(1);
@@ -76,6 +77,7 @@ fn every_topic_can_be_told_from_the_aliases_alone() {
     assert!(shortened > 0, "no topic was ever shortened");
 }
 
+/// Shows: MQTT-3.1.2-27 (5.0)
 #[test]
 fn a_client_that_takes_no_aliases_is_sent_none() {
     let cluster = Cluster::new(1);
@@ -98,6 +100,7 @@ fn a_client_that_takes_no_aliases_is_sent_none() {
     }
 }
 
+/// Shows: MQTT-3.3.2-7 (5.0)
 #[test]
 fn aliases_end_with_their_connection() {
     let cluster = Cluster::new(1);
@@ -137,6 +140,7 @@ fn a_message_too_large_for_the_client_sets_no_alias() {
     assert_eq!(got[0].topic, "sensors/1/temperature");
 }
 
+/// Shows: MQTT-3.2.2-17, MQTT-3.3.2-11 (5.0)
 #[test]
 fn the_brokers_own_bound_holds_where_a_client_takes_more() {
     let limits = Limits {

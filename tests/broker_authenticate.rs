@@ -83,6 +83,7 @@ fn ended(cluster: &Cluster) -> (Vec<EventKind>, DisconnectCause) {
     }
 }
 
+/// Shows: MQTT-4.12.0-1 (5.0)
 #[test]
 fn a_method_that_is_not_known_is_named_so() {
     let cluster = Cluster::new(1);
@@ -93,6 +94,7 @@ fn a_method_that_is_not_known_is_named_so() {
     assert_eq!(cluster.record(), [refused(Refusal::Method, Some(code))]);
 }
 
+/// Shows: MQTT-3.15.2-1, MQTT-3.15.2-2, MQTT-3.15.2-3, MQTT-4.12.0-2, MQTT-4.12.0-5 (5.0)
 #[test]
 fn a_challenge_that_is_answered_leads_to_a_connack_with_the_method_and_its_last_word() {
     let cluster = Cluster::new(1);
@@ -112,6 +114,7 @@ fn a_challenge_that_is_answered_leads_to_a_connack_with_the_method_and_its_last_
     assert_eq!(client.heard(), ["a served like everybody"]);
 }
 
+/// Shows: MQTT-4.12.0-6 (5.0)
 #[test]
 fn a_connack_names_no_method_where_connect_did_not() {
     let cluster = Cluster::new(1);
@@ -120,6 +123,7 @@ fn a_connack_names_no_method_where_connect_did_not() {
     assert!(!connack.properties.iter().any(named), "{connack:?}");
 }
 
+/// Shows: MQTT-4.12.0-4 (5.0)
 #[test]
 fn a_wrong_answer_is_told_like_any_wrong_password_and_recorded_under_the_name_that_was_claimed() {
     let cluster = Cluster::new(1);
@@ -187,6 +191,7 @@ fn an_auth_before_connect_is_closed_without_a_word() {
     assert_eq!(cluster.record(), [refused(malformed, None)]);
 }
 
+/// Shows: MQTT-3.1.2-30 (5.0)
 #[test]
 fn between_connect_and_connack_a_client_with_a_method_may_send_nothing_but_auth_and_disconnect() {
     let cluster = Cluster::new(1);
@@ -223,6 +228,7 @@ fn between_connect_and_connack_a_client_with_a_method_may_send_nothing_but_auth_
     assert_eq!(cluster.record(), [refused(Refusal::Gone, None)]);
 }
 
+/// Shows: MQTT-4.12.0-3, MQTT-4.12.0-4 (5.0)
 #[test]
 fn an_exchange_keeps_to_its_method_and_to_its_reason_code() {
     let cluster = Cluster::new(1);
@@ -297,6 +303,7 @@ fn what_a_client_can_make_the_broker_hold_stays_bounded_during_an_exchange() {
     );
 }
 
+/// Shows: MQTT-3.1.2-24 (5.0)
 #[test]
 fn a_challenge_that_the_client_would_not_take_is_not_sent() {
     let cluster = Cluster::new(1);
@@ -338,6 +345,7 @@ fn a_connection_that_moves_to_its_session_answers_with_the_last_word_and_remembe
     assert_eq!(client.answer(), told(ReasonCode::Success, "solved"));
 }
 
+/// Shows: MQTT-3.15.2-1, MQTT-4.12.0-5, MQTT-4.12.1-1 (5.0)
 #[test]
 fn a_client_can_prove_itself_again_while_its_messages_pass() {
     let cluster = Cluster::new(1);
@@ -406,6 +414,7 @@ fn a_subscription_that_is_not_granted_anew_ends_with_a_proof() {
     assert_eq!(client.heard(), ["kept z"]);
 }
 
+/// Shows: MQTT-4.12.1-2 (5.0)
 #[test]
 fn a_client_that_fails_to_prove_itself_again_is_cut_and_its_will_goes_out() {
     let cluster = Cluster::new(1);
@@ -518,6 +527,7 @@ fn the_keep_alive_still_holds_after_a_proof() {
     assert_eq!(client.answer(), goodbye(ReasonCode::KeepAliveTimeout));
 }
 
+/// Shows: MQTT-4.12.0-7, MQTT-4.12.1-1 (5.0)
 #[test]
 fn an_auth_that_does_not_fit_ends_a_connection_that_is_logged_in() {
     let cluster = Cluster::new(1);

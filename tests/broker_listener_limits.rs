@@ -24,6 +24,7 @@ fn goodbye(client: &Client) -> ReasonCode {
     reason
 }
 
+/// Shows: MQTT-3.2.2-9, MQTT-3.2.2-10, MQTT-3.2.2-11, MQTT-3.2.2-12 (5.0)
 #[test]
 fn a_highest_qos_is_told_and_enforced_where_it_is_set() {
     let cluster = narrow(|limits| limits.max_qos = QoS::AtLeastOnce);
@@ -68,6 +69,7 @@ fn a_highest_qos_is_told_and_enforced_where_it_is_set() {
     );
 }
 
+/// Shows: MQTT-3.2.2-13, MQTT-3.2.2-14 (5.0)
 #[test]
 fn a_listener_without_retained_messages_says_so_and_takes_none() {
     let cluster = narrow(|limits| limits.retain_available = false);

@@ -107,6 +107,7 @@ fn what_an_ended_session_had_not_acknowledged_goes_to_another_member() {
     }
 }
 
+/// Shows: MQTT-4.8.2-5 (5.0)
 #[test]
 fn a_qos_2_message_that_was_sent_is_for_its_member_alone() {
     let cluster = narrow(1);

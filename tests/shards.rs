@@ -256,6 +256,7 @@ fn five_hundred_clients_log_in_at_once_and_all_are_served() {
         .wait_for_numbers(|numbers| numbers.check("cofferdam_connections", &[("team", "red")], 0));
 }
 
+/// Shows: PEER-19
 #[test]
 fn a_thousand_clients_that_never_finish_their_login_cost_a_bounded_amount() {
     const CLIENTS: usize = 1000;

@@ -78,6 +78,7 @@ fn seen(publish: &Publish) -> (&str, &[u8], QoS, bool) {
     (topic, payload, *qos, *retain)
 }
 
+/// Shows: MQTT-4.2.0-1 (5.0); MQTT-7.0.0-2, MQTT-7.1.1-1 (3.1.1)
 #[test]
 fn messages_pass_at_every_qos_over_every_transport() {
     everywhere(|broker, transport, version| {
@@ -216,6 +217,7 @@ fn a_payload_of_900_kib_passes_both_ways_over_every_transport() {
     }
 }
 
+/// Shows: MQTT-6.0.0-2 (5.0); MQTT-6.0.0-2 (3.1.1)
 #[test]
 fn a_client_that_sends_a_byte_at_a_time_is_served_over_every_transport() {
     everywhere(|broker, transport, version| {

@@ -423,6 +423,8 @@ mod tests {
         PacketId::new(id).expect("not zero")
     }
 
+    /// Shows: MQTT-2.2.1-4, MQTT-4.3.2-1, MQTT-4.3.3-1 (5.0); MQTT-2.3.1-4, MQTT-4.3.2-1,
+    /// MQTT-4.3.3-1 (3.1.1)
     #[test]
     fn identifiers_are_never_zero_and_never_in_use_twice() {
         let mut outgoing = Outgoing::default();

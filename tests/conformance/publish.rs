@@ -202,3 +202,33 @@ fn each_qos_has_its_answer_under_its_own_identifier() {
         client.disconnect();
     }
 }
+
+/// Shows: MQTT-3.3.1-6, MQTT-3.3.1-7 (5.0); MQTT-3.3.1-10, MQTT-3.3.1-11 (3.1.1)
+#[test]
+fn an_empty_retained_message_clears_and_goes_out_like_any_other() {
+    let cluster = Cluster::new(1);
+    for version in VERSIONS {
+        let publisher = cluster.connect(0, client("alice@alpha").version(version));
+        let listener = cluster.connect(0, client("bob@alpha").version(version));
+        let empty = |qos| Publish {
+            qos,
+            retain: true,
+            ..Publish::new("a", b"")
+        };
+        for qos in [QOS_0, QOS_1, QOS_2] {
+            publisher.retain("a", "kept");
+            listener.subscribe("a", QOS_0);
+            assert_eq!(listener.heard(), ["a kept"], "the control");
+            publisher.complete(empty(qos));
+            assert_eq!(listener.messages(), [Publish::new("a", b"")]);
+            publisher.complete(empty(qos));
+            assert_eq!(listener.messages(), [Publish::new("a", b"")]);
+            listener.subscribe("a", QOS_0);
+            assert_eq!(listener.messages(), []);
+            listener.unsubscribe(&["a"]);
+        }
+        publisher.disconnect();
+        listener.disconnect();
+    }
+    assert_eq!(cluster.team("alpha").with_retained(|kept| kept.len()), 0);
+}

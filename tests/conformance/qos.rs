@@ -175,3 +175,38 @@ fn what_is_unacknowledged_is_sent_again_as_often_as_the_client_comes_back() {
         }
     }
 }
+
+/// Shows: MQTT-4.5.0-1, MQTT-4.6.0-5, MQTT-4.6.0-6 (5.0); MQTT-4.5.0-1, MQTT-4.6.0-5,
+/// MQTT-4.6.0-6 (3.1.1)
+#[test]
+fn messages_of_one_client_arrive_in_order_at_each_qos_between_all_versions() {
+    let cluster = Cluster::new(2);
+    for from in VERSIONS {
+        for to in VERSIONS {
+            for qos in [QOS_0, QOS_1, QOS_2] {
+                let publisher = cluster.connect(0, client("alice@alpha").version(from));
+                let listener = cluster.connect(1, client("bob@alpha").version(to));
+                listener.subscribe("a", qos);
+                let all: Vec<String> = (1..=40).map(|n| n.to_string()).collect();
+                let packets: Vec<u8> = (1..=40)
+                    .flat_map(|id: u16| {
+                        let publish = Publish::new("a", id.to_string().as_bytes());
+                        match qos {
+                            QoS::AtMostOnce => publish.encode(from),
+                            _ => publish.at(qos, id).encode(from),
+                        }
+                    })
+                    .collect();
+                publisher.send(packets);
+                let heard: Vec<String> = listener
+                    .messages()
+                    .into_iter()
+                    .map(|publish| String::from_utf8(publish.payload).expect("a number"))
+                    .collect();
+                assert_eq!(heard, all);
+                publisher.disconnect();
+                listener.disconnect();
+            }
+        }
+    }
+}

@@ -64,3 +64,33 @@ fn a_session_is_resumed_whole_or_made_anew() {
     publisher.publish_at(QOS_2, "a", "to nobody");
     assert_eq!(third.bytes(), NOTHING);
 }
+
+/// Shows: MQTT-3.1.3-2 (5.0); MQTT-3.1.3-2 (3.1.1)
+#[test]
+fn the_client_id_tells_whose_session_it_is() {
+    let cluster = Cluster::new(1);
+    let publisher = cluster.connect(0, instance("alpha", "a2"));
+    for version in VERSIONS {
+        let hello = |id: &str| instance("alpha", "a1").version(version).id(id).kept(100);
+        let topic = "ff/v1/alpha/c/a";
+        let (one, two) = (
+            cluster.connect(0, hello("one")),
+            cluster.connect(0, hello("two")),
+        );
+        one.subscribe(topic, QOS_1);
+        one.cut();
+        two.cut();
+        publisher.publish_at(QOS_1, topic, "for one");
+        let waits = |id: &str| {
+            let back = cluster.dial(0, hello(id));
+            let waiting = back.received().len() - 1;
+            back.cut();
+            waiting
+        };
+        assert_eq!((waits("two"), waits("one"), waits("One")), (0, 1, 0));
+        for id in ["one", "two", "One"] {
+            cluster.connect(0, hello(id).clean()).disconnect();
+        }
+        cluster.pass_secs(1_000_000);
+    }
+}

@@ -194,3 +194,24 @@ fn a_bridge_of_3_x_hears_nothing_of_its_own_and_sees_retained_flags_as_they_were
     bridge.publish("a", "its own");
     assert_eq!(bridge.heard(), ["a its own"]);
 }
+
+/// Shows: MQTT-3.3.4-2 (5.0); MQTT-3.3.5-1 (3.1.1)
+#[test]
+fn overlapping_subscriptions_bring_a_message_at_the_highest_of_their_qos() {
+    let cluster = Cluster::new(2);
+    let publisher = cluster.connect(0, client("alice@alpha"));
+    for version in VERSIONS {
+        let listener = cluster.connect(1, client("bob@alpha").version(version));
+        listener.subscribe("a/#", QOS_0);
+        listener.subscribe("+/b", QOS_2);
+        listener.subscribe("a/b", QOS_1);
+        for sent in [QOS_0, QOS_1, QOS_2] {
+            publisher.publish_at(sent, "a/b", "x");
+            let mut got: Vec<_> = listener.messages().into_iter().map(|p| p.qos).collect();
+            got.sort_unstable();
+            let expected = [QOS_0, QOS_1, QOS_2].map(|granted| granted.min(sent));
+            assert_eq!(got, expected, "one for each subscription, at its own");
+        }
+        listener.disconnect();
+    }
+}

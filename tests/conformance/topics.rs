@@ -2,6 +2,7 @@
 
 use super::cluster::*;
 use super::{VERSIONS, is_dismissed};
+use cofferdam::limits::Limits;
 use cofferdam::wire::Version;
 
 /// Shows: MQTT-4.7.0-1, MQTT-3.3.2-2 (5.0); MQTT-4.7.1-1, MQTT-3.3.2-2 (3.1.1)
@@ -109,6 +110,59 @@ fn names_are_compared_character_by_character() {
             assert_eq!(listener.heard(), [format!("{name} x")]);
             listener.unsubscribe(&[name]);
         }
+        listener.disconnect();
+    }
+}
+
+/// Shows: MQTT-4.7.2-1 (5.0); MQTT-4.7.2-1 (3.1.1)
+#[test]
+fn a_leading_wildcard_does_not_match_names_that_begin_with_a_dollar() {
+    let cluster = Cluster::new(1);
+    let publisher = cluster.connect(0, client("alice@alpha"));
+    for version in VERSIONS {
+        let listener = cluster.connect(0, client("bob@alpha").version(version));
+        for (filter, hidden) in [
+            ("#", true),
+            ("+/x", true),
+            ("+/#", true),
+            ("$own/#", false),
+            ("$own/+", false),
+            ("$own/x", false),
+        ] {
+            listener.subscribe(filter, QOS_0);
+            publisher.publish("$own/x", "1");
+            assert_eq!(listener.heard().is_empty(), hidden, "{filter}");
+            listener.unsubscribe(&[filter]);
+        }
+        listener.disconnect();
+    }
+}
+
+/// Shows: MQTT-4.7.3-3 (5.0); MQTT-4.7.3-3 (3.1.1)
+#[test]
+fn a_topic_name_may_have_65_535_bytes() {
+    let limits = Limits {
+        max_topic_length: u16::MAX,
+        ..Limits::default()
+    };
+    let cluster = Cluster::limited(1, limits);
+    let topic = format!("{:x<65535}", "ff/v1/alpha/c/");
+    for version in VERSIONS {
+        let hello = |id: &str| instance("alpha", "a1").id(id).version(version);
+        let (publisher, listener) = (
+            cluster.connect(0, hello("1")),
+            cluster.connect(0, hello("2")),
+        );
+        for filter in [&*topic, "ff/v1/alpha/c/#"] {
+            listener.subscribe(filter, QOS_0);
+            publisher.publish(&topic, "whole");
+            let [message] = &listener.messages()[..] else {
+                panic!("one message by {:.20}", filter);
+            };
+            assert!(message.topic == topic && message.payload == b"whole");
+            listener.unsubscribe(&[filter]);
+        }
+        publisher.disconnect();
         listener.disconnect();
     }
 }

@@ -112,3 +112,25 @@ fn retained_messages_outlive_the_session_that_sent_them() {
         later.disconnect();
     }
 }
+
+/// Shows: MQTT-3.1.2-15 (5.0); MQTT-3.1.2-17 (3.1.1)
+#[test]
+fn a_will_that_is_to_be_retained_is() {
+    let cluster = Cluster::new(1);
+    let watcher = cluster.connect(0, client("alice@alpha"));
+    for version in VERSIONS {
+        watcher.retain("will", "before");
+        let hello = client("bob@alpha").version(version);
+        let with_will = hello.with_will("will", "gone", QOS_1, true, vec![]);
+        cluster.connect(0, with_will).cut();
+        watcher.subscribe("will", QOS_1);
+        let [kept] = &watcher.messages()[..] else {
+            panic!("one message");
+        };
+        assert_eq!(
+            (kept.retain, kept.qos, &kept.payload[..]),
+            (true, QOS_1, &b"gone"[..])
+        );
+        watcher.unsubscribe(&["will"]);
+    }
+}
