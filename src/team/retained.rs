@@ -304,7 +304,9 @@ mod tests {
         let mut retained = Retained::default();
         for i in 0..100 {
             let message = message(&format!("r{i:02}/a"), b"1");
-            retained.set(message, 100, 1000).expect("within limits");
+            retained
+                .set(message, 100, 1000, Time::EPOCH)
+                .expect("within limits");
         }
         let filter = TopicFilter::parse("+/z", 64, 8).expect("a valid filter");
         let (mut after, mut calls) = (None, 0);

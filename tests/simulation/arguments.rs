@@ -8,7 +8,7 @@ pub const NAME: &str = "simulation::the_core_keeps_its_promises";
 const SEEDS: u64 = 2000;
 
 /// Steps of a run.
-const STEPS: usize = 400;
+const STEPS: usize = 500;
 
 /// What is asked for.
 pub struct Arguments {

@@ -37,8 +37,9 @@ pub struct Client {
     received: BTreeSet<u16>,
     /// What its application was given at QoS 1 and 2, by session.
     pub given: HashMap<(u64, Vec<u8>, QoS), usize>,
-    /// Messages that it refused: whether they come again is the network's luck.
-    pub refused: HashSet<(u64, Vec<u8>)>,
+    /// Messages that it refused, or that became too large for it on the way: whether it has them
+    /// is the network's luck.
+    pub undecided: HashSet<(u64, Vec<u8>)>,
     /// Identifiers of QoS 2 messages received, and what they carry.
     carried: HashMap<u16, Vec<u8>>,
     aliases: HashMap<String, u16>,
@@ -71,7 +72,7 @@ impl Client {
             owed: VecDeque::new(),
             received: BTreeSet::new(),
             given: HashMap::new(),
-            refused: HashSet::new(),
+            undecided: HashSet::new(),
             carried: HashMap::new(),
             aliases: HashMap::new(),
             last_id: 0,
@@ -243,7 +244,7 @@ impl Client {
             Said::PubRec(id, _) if refuse && self.version == Version::V5 => {
                 self.received.remove(&id);
                 if let (Some(payload), Some(session)) = (self.carried.remove(&id), self.session) {
-                    self.refused.insert((session, payload));
+                    self.undecided.insert((session, payload));
                 }
                 Said::PubRec(id, ReasonCode::ImplementationSpecificError)
             }

@@ -10,6 +10,8 @@ mod arguments;
 mod cast;
 mod client;
 mod compare;
+mod deliveries;
+
 #[path = "../cluster/directory.rs"]
 #[allow(dead_code)]
 mod directory;
@@ -17,8 +19,10 @@ mod expected;
 mod failure;
 mod groups;
 mod model;
+mod motion;
 mod observe;
 mod plan;
+mod progress;
 mod random;
 mod run;
 mod shrink;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cofferdam::broker::{Batch, ConnId, Counters, Effect, Login, Migrant, Peer, Shard, Verdict};
 use cofferdam::policy::Policy;
 use cofferdam::team::World;
-use cofferdam::time::{Span, Time};
+use cofferdam::time::Time;
 use cofferdam::wire::Version;
 use cofferdam::wire::client::ServerPacket;
 
@@ -61,11 +61,11 @@ pub struct Sim<'p> {
     pub clients: Vec<Client>,
     pub model: Model,
     between: BTreeMap<(u16, u16), VecDeque<Between>>,
-    logins: VecDeque<(u16, Box<Login>)>,
+    pub logins: VecDeque<(u16, Box<Login>)>,
     pub hold_logins: bool,
     pub hold_between: bool,
     /// Lines that may still move.
-    busy: Vec<usize>,
+    pub busy: Vec<usize>,
     pub counted: Vec<Counters>,
     storage: Storage,
     pub numbers: u64,
@@ -164,7 +164,7 @@ impl<'p> Sim<'p> {
     }
 
     /// The client takes up to so many bytes. Says whether it took any.
-    fn flush(&mut self, line: usize, room: usize) -> Result<bool, Failure> {
+    pub fn flush(&mut self, line: usize, room: usize) -> Result<bool, Failure> {
         let Some((shard, conn)) = self.wires[line].at else {
             return Ok(false);
         };
@@ -226,72 +226,6 @@ impl<'p> Sim<'p> {
         self.end_turn(shard)
     }
 
-    /// Time passes; what falls due on the way happens at its own time.
-    pub fn pass(&mut self, micros: u64) -> Kept {
-        let end = self.now + Span::from_micros(micros);
-        for _ in 0..100_000 {
-            let timers = self.shards.iter().filter_map(Shard::next_timer);
-            let next = timers.chain(self.model.next_due()).min();
-            let Some(next) = next.filter(|next| *next <= end) else {
-                self.now = end;
-                return Ok(());
-            };
-            self.now = self.now.max(next);
-            for shard in 0..self.plan.shards {
-                self.model.begin_turn(shard, self.now);
-                self.shards[usize::from(shard)].tick(self.now);
-                self.model.tick();
-                self.end_turn(shard)?;
-            }
-            self.run()?;
-        }
-        Err(broken("no shard stalls", "a timer fires for ever"))
-    }
-
-    /// Carries everything to where it goes, but for what is held back.
-    pub fn run(&mut self) -> Kept {
-        for _ in 0..100_000 {
-            if !self.run_once()? {
-                return Ok(());
-            }
-        }
-        Err(broken("no shard stalls", "the world never comes to rest"))
-    }
-
-    fn run_once(&mut self) -> Result<bool, Failure> {
-        let mut moved = false;
-        self.busy
-            .retain(|line| self.wires[*line].at.is_some() || self.wires[*line].open);
-        for line in self.busy.clone() {
-            let who = self.model.lines[line].who;
-            let is_latest = self.clients[who].line == Some(line);
-            if is_latest && self.clients[who].prompt && self.clients[who].ready {
-                moved |= self.answer(who, usize::MAX, false);
-            }
-            if !(is_latest && self.clients[who].trickle) {
-                moved |= self.feed(line, usize::MAX)?;
-            }
-            let client = &mut self.clients[who];
-            if !is_latest || client.reading {
-                moved |= self.flush(line, usize::MAX)?;
-            } else if client.room > 0 {
-                let room = std::mem::take(&mut client.room);
-                moved |= self.flush(line, room)?;
-            }
-        }
-        while !self.hold_logins && !self.logins.is_empty() {
-            moved = true;
-            self.judge(0)?;
-        }
-        if !self.hold_between {
-            for pair in self.waiting() {
-                moved = true;
-                self.deliver(pair)?;
-            }
-        }
-        Ok(moved)
-    }
-
     /// A client sends answers that it owes. Says whether it sent any.
     pub fn answer(&mut self, who: usize, count: usize, mut refuse: bool) -> bool {
         let Some(line) = self.clients[who].line.filter(|_| self.clients[who].ready) else {
@@ -315,10 +249,10 @@ impl<'p> Sim<'p> {
         };
         let verdict = self.directory.judge(&self.policy, &login);
         self.model.begin_turn(shard, self.now);
-        let admitted = matches!(verdict, Verdict::Admit(_));
-        self.shards[usize::from(shard)].judged(login.conn, verdict, self.now);
+        self.shards[usize::from(shard)].judged(login.conn, verdict.clone(), self.now);
         if let Some(&line) = self.by_conn.get(&(shard, login.conn)) {
-            self.model.judged(line, admitted);
+            self.model
+                .judged(line, matches!(verdict, Verdict::Admit(_)));
             self.model.consume(line);
         }
         self.end_turn(shard)
@@ -362,7 +296,7 @@ impl<'p> Sim<'p> {
     }
 
     /// A shard was called: what it has to say is compared with the model and carried out.
-    fn end_turn(&mut self, shard: u16) -> Kept {
+    pub fn end_turn(&mut self, shard: u16) -> Kept {
         let core = &mut self.shards[usize::from(shard)];
         self.storage.turn(core, self.now);
         let effects = core.take_effects();

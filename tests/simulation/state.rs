@@ -13,7 +13,7 @@ use crate::failure::{Kept, hold};
 use crate::model::Phase;
 use crate::sim::Sim;
 
-/// Timers that may be set without an owner, beside as many as there are owners.
+/// Timers that may be set without an owner, beside a few for each that there is.
 const SPARE_TIMERS: usize = 256;
 
 impl Sim<'_> {
@@ -211,7 +211,7 @@ impl Sim<'_> {
                 let (payload, qos) = key;
                 let given = client.given.get(&(session.uid, payload.clone(), *qos));
                 let (given, owed) = (given.copied().unwrap_or(0), session.owed[key]);
-                let refused = client.refused.contains(&(session.uid, payload.clone()));
+                let undecided = client.undecided.contains(&(session.uid, payload.clone()));
                 let right = match qos {
                     QoS::ExactlyOnce => given == owed,
                     _ => given >= owed,
@@ -223,8 +223,8 @@ impl Sim<'_> {
                         String::from_utf8_lossy(payload),
                     ),
                 };
-                hold(right || refused, promise, || {
-                    format!("{name} was given {text:?} {given} times, owed was {owed}")
+                hold(right || undecided, promise, || {
+                    format!("{name} was given {text:.20?} {given} times, owed was {owed}")
                 })?;
             }
         }

@@ -108,12 +108,16 @@ impl Model {
         true
     }
 
-    /// Whether the broker holds this message as retained.
+    /// Whether the broker took this message, or one of the same turn that replaced it, as retained.
     fn is_kept(&self, team: Option<&str>, message: &Message) -> bool {
         let filter = TopicFilter::parse(&message.topic, u16::MAX, u16::MAX);
         let is_it = |kept: &cofferdam::team::Retained| {
             let found = filter.ok().and_then(|filter| kept.next_match(filter, None));
-            found.is_some_and(|found| found.view().payload == message.payload)
+            let before = self.retained_at(&message.topic);
+            found.is_some_and(|found| {
+                let payload = found.view().payload;
+                before.is_none_or(|before| before.payload != payload)
+            })
         };
         match team.and_then(TeamId::new) {
             None => self.world.commons().with_retained(is_it),
@@ -188,7 +192,7 @@ impl Model {
     pub fn is_seen(&self, who: usize, subscription: &Subscription, topic: &str) -> bool {
         let person = &self.people[who];
         let dollar = person.sees(topic).is_none_or(|own| own.starts_with('$'));
-        !(subscription.hides && dollar || person.is_denied(topic))
+        !(person.is_denied(topic) || subscription.hides && dollar)
     }
 
     /// A message reaches the shard where its receiver lives.
@@ -237,11 +241,14 @@ impl Model {
         if let Some(old) = old {
             old.over = true;
             let of = subscription.clone();
-            let replay = Replay {
+            let mut replay = Replay {
                 of,
                 over: false,
                 ..old.clone()
             };
+            if old.of.options.no_local {
+                replay.due.clear(); // it may have passed over some of them, and that was right
+            }
             replays.push(replay);
         }
     }
