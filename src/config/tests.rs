@@ -96,6 +96,16 @@ fn every_problem_is_reported_with_its_line_key_and_nearest_known_key() {
 }
 
 #[test]
+fn a_log_filter_beyond_ascii_is_a_problem_and_no_panic() {
+    let found = problems(&format!("{LISTENER}[log]\nfilter = \"a, ö[b]\"\n"), &[]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("log.filter: \"a, ö[b]\" is no filter"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn every_syntax_error_is_reported_with_its_line() {
     let found = problems(&format!("{LISTENER}[limits]\nx = \n\n[admin\n"), &[]);
     assert!(
