@@ -545,9 +545,22 @@ fn a_connection_beyond_the_limit_is_turned_away_unheard() {
     let cluster = Cluster::limited(1, limits);
     let first = cluster.connect(0, alice(Version::V5));
     cluster.connect(0, client("bob@alpha"));
+    cluster.events();
     assert!(!cluster.has_room(0, &alice(Version::V5)));
     assert_eq!(cluster.counters(0).turned_away, 1);
     first.disconnect();
+    let events = cluster.events();
+    let event = events.first().expect("events");
+    let expected = EventKind::ConnectRefused {
+        reason: Refusal::TooManyConnections,
+        told: None,
+    };
+    assert_eq!(event.kind, expected);
+    let who = &event.who;
+    assert_eq!(
+        (&who.team, &who.username, &who.client_id),
+        (&None, &None, &None)
+    );
     assert!(cluster.has_room(0, &alice(Version::V5)));
 }
 

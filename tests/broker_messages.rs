@@ -550,6 +550,12 @@ fn the_end_of_a_connection_is_on_record_with_what_went_through() {
     alice.publish("b", "2");
     assert_eq!(alice.heard(), ["a 1"]);
     cluster.events();
+    // The listener's bytes are counted while they flow.
+    let [bytes] = &cluster.counters(0).listeners[..] else {
+        panic!("one listener");
+    };
+    let flowed = (bytes.received, bytes.sent);
+    assert_eq!(flowed, (connect + 8 + 6 + 6, 4 + 5 + 6));
     cluster.pass_secs(17);
     alice.disconnect();
     let [event] = &cluster.events()[..] else {

@@ -3,13 +3,14 @@
 //! A client may be refused as often as it can send; its team's row need not be as many. The first
 //! refusal of a kind goes on record at once, those that follow are counted until the writer
 //! [`sweep`](Folds::sweep)s, once a second: one row with the count and the last of them. A kind is
-//! forgotten when a whole second brought none.
+//! forgotten when a whole second brought none. Each connection's are told apart: it has a row for its
+//! connect as well.
 //!
 //! Refused connections need no login, so they are folded by the address they come from, those
 //! beyond [`CONNECTS`] a second. What does not fit the table is counted by team and event alone.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::budget::Budget;
@@ -65,6 +66,7 @@ enum Key {
         team: Option<TeamId>,
         username: Option<Arc<str>>,
         client_id: Option<Arc<str>>,
+        remote: SocketAddr,
         event: &'static str,
         why: &'static str,
     },
@@ -247,6 +249,7 @@ impl Key {
             team: event.who.team.clone(),
             username: event.who.username.clone(),
             client_id: event.who.client_id.clone(),
+            remote: event.who.peer.address,
             event: event.kind.as_str(),
             why,
         })

@@ -143,8 +143,10 @@ pub enum Refusal {
     /// The WebSocket upgrade was answered with this HTTP status, or the frames before CONNECT
     /// with this close code (RFC 6455).
     WebSocket(u16),
-    /// A limit on connections or sessions.
+    /// A limit on a team's connections or sessions.
     Quota,
+    /// The broker has as many connections as it may; closed unheard.
+    TooManyConnections,
     /// The client went away first.
     Gone,
     /// The broker is stopping.
@@ -218,6 +220,7 @@ impl Refusal {
             Self::Tls => "tls",
             Self::WebSocket(_) => "websocket",
             Self::Quota => "quota",
+            Self::TooManyConnections => "too_many_connections",
             Self::Gone => "gone",
             Self::Stopping => "stopping",
         }

@@ -35,7 +35,7 @@ mod turn;
 pub use crate::session::Peer;
 pub use batch::{Batch, Fed};
 pub use connect::Migrant;
-pub use counters::{Counters, Drop};
+pub use counters::{Counters, Drop, ListenerBytes};
 pub use effect::{Breach, ConnId, Effect, Exchange, ExchangeState, Login, Verdict};
 pub use event::{DisconnectCause, Event, EventKind, Refusal, Who};
 pub use outbox::Outbox;

@@ -71,10 +71,22 @@ impl Shard {
         }
     }
 
-    /// A connection was accepted. `None`: there are as many as there may be; close it.
+    /// A connection was accepted. `None`: there are as many as there may be, which goes on record;
+    /// close it.
     pub fn open(&mut self, peer: Peer, now: Time) -> Option<ConnId> {
         if self.conns.len() >= self.world.limits.max_connections as usize {
             self.counters.turned_away += 1;
+            let who = Who {
+                team: None,
+                username: None,
+                client_id: None,
+                peer,
+            };
+            let kind = EventKind::ConnectRefused {
+                reason: Refusal::TooManyConnections,
+                told: None,
+            };
+            self.record(now, who, kind);
             return None;
         }
         let limits = Arc::clone(self.world.limits_of(&peer.listener));
@@ -114,6 +126,7 @@ impl Shard {
         };
         conn.heard = now;
         conn.traffic.bytes_in += bytes.len() as u64;
+        self.counters.bytes_of(&conn.peer.listener).received += bytes.len() as u64;
         if conn.paused {
             conn.held.extend_from_slice(bytes);
         } else if conn.held.is_empty() {
@@ -384,6 +397,7 @@ impl Shard {
             return;
         };
         conn.traffic.bytes_out += count as u64;
+        self.counters.bytes_of(&conn.peer.listener).sent += count as u64;
         conn.outbox.advance(count);
         conn.outbox.settle(&mut self.pool);
         if let Some(session) = conn.session().and_then(|session| self.sessions.at(session))

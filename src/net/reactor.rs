@@ -103,7 +103,10 @@ impl Reactor {
             return None;
         }
         let listener = Arc::clone(&peer.listener);
-        let conn = self.core.open(peer, self.clock.now())?;
+        let Some(conn) = self.core.open(peer, self.clock.now()) else {
+            self.end_turn(); // there is something for the record
+            return None;
+        };
         self.put(Link::new(conn, tcp, layers, listener));
         self.end_turn();
         Some(conn)
