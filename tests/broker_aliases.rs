@@ -46,6 +46,7 @@ fn a_client_that_takes_aliases_is_sent_a_topic_once() {
     );
 }
 
+/// Shows: MQTT-3.1.2-26, MQTT-3.3.2-11 (5.0)
 #[test]
 fn every_topic_can_be_told_from_the_aliases_alone() {
     let cluster = Cluster::new(1);
@@ -76,6 +77,7 @@ fn every_topic_can_be_told_from_the_aliases_alone() {
     assert!(shortened > 0, "no topic was ever shortened");
 }
 
+/// Shows: MQTT-3.1.2-27 (5.0)
 #[test]
 fn a_client_that_takes_no_aliases_is_sent_none() {
     let cluster = Cluster::new(1);
@@ -98,6 +100,7 @@ fn a_client_that_takes_no_aliases_is_sent_none() {
     }
 }
 
+/// Shows: MQTT-3.3.2-7 (5.0)
 #[test]
 fn aliases_end_with_their_connection() {
     let cluster = Cluster::new(1);
@@ -137,6 +140,7 @@ fn a_message_too_large_for_the_client_sets_no_alias() {
     assert_eq!(got[0].topic, "sensors/1/temperature");
 }
 
+/// Shows: MQTT-3.2.2-17, MQTT-3.3.2-11 (5.0)
 #[test]
 fn the_brokers_own_bound_holds_where_a_client_takes_more() {
     let limits = Limits {
@@ -167,4 +171,36 @@ fn the_brokers_own_bound_holds_where_a_client_takes_more() {
         panic!("no DISCONNECT");
     };
     assert_eq!(reason, ReasonCode::TopicAliasInvalid);
+}
+
+#[test]
+fn an_alias_of_a_refused_topic_never_stands_for_the_one_before() {
+    let limits = Limits {
+        max_topic_length: 100,
+        ..Limits::default()
+    };
+    let cluster = Cluster::limited(1, limits);
+    let publisher = cluster.connect(0, client("alice@alpha"));
+    let subscriber = cluster.connect(0, client("bob@alpha"));
+    subscriber.subscribe("#", QOS_0);
+    let publish = |topic: &str, payload: &str| {
+        let mut publish = Publish::new(topic, payload.as_bytes());
+        publish.qos = QOS_1;
+        publish.properties.push(Property::TopicAlias(1));
+        publisher.complete(publish)
+    };
+    let too_long = "l".repeat(200);
+    for before in ["", "short"] {
+        if !before.is_empty() {
+            assert_eq!(publish(before, "1"), ReasonCode::Success);
+        }
+        assert_eq!(publish(&too_long, "2"), ReasonCode::TopicNameInvalid);
+        assert_eq!(
+            publish("", "meant for the long one"),
+            ReasonCode::TopicNameInvalid
+        );
+    }
+    assert_eq!(publish("other", "3"), ReasonCode::Success);
+    assert_eq!(publish("", "4"), ReasonCode::Success);
+    assert_eq!(subscriber.heard(), ["short 1", "other 3", "other 4"]);
 }

@@ -20,6 +20,7 @@ fn refused(reason: Refusal, told: Option<ReasonCode>) -> EventKind {
     EventKind::ConnectRefused { reason, told }
 }
 
+/// Shows: MQTT-3.1.4-5, MQTT-3.2.2-1 (5.0); MQTT-3.1.4-4 (3.1.1)
 #[test]
 fn a_good_login_is_answered_with_success_and_with_every_limit_that_differs_from_the_default() {
     let limits = Limits {
@@ -74,6 +75,8 @@ fn every_admission_goes_on_record() {
     assert_eq!(event.kind, connected);
 }
 
+/// Shows: MQTT-3.1.4-2, MQTT-3.2.2-6, MQTT-3.2.2-7, MQTT-3.2.2-8, MQTT-4.13.2-1 (5.0);
+/// MQTT-3.2.2-4, MQTT-3.2.2-5 (3.1.1)
 #[test]
 fn every_refused_login_sees_the_same_bytes_and_the_true_reason_is_on_record() {
     let cluster = Cluster::new(1);
@@ -116,6 +119,7 @@ fn a_refusal_is_recorded_with_what_the_client_said_of_itself() {
     assert_eq!(event.who.client_id.as_deref(), Some("alice@alpha"));
 }
 
+/// Shows: MQTT-4.8.0-2 (3.1.1)
 #[test]
 fn where_nothing_could_be_judged_the_connection_closes_without_a_byte() {
     let cluster = Cluster::new(1);
@@ -240,6 +244,7 @@ fn a_keep_alive_begins_with_connack_and_not_while_the_login_is_judged() {
     assert!(!client.is_open());
 }
 
+/// Shows: MQTT-3.1.0-2, MQTT-3.2.0-2 (5.0); MQTT-3.1.0-2 (3.1.1)
 #[test]
 fn a_second_connect_ends_the_connection() {
     let cluster = Cluster::new(1);
@@ -288,6 +293,7 @@ fn cause(kind: EventKind) -> DisconnectCause {
     }
 }
 
+/// Shows: MQTT-3.1.0-1 (5.0); MQTT-3.1.0-1 (3.1.1)
 #[test]
 fn what_comes_before_connect_closes_the_connection_without_a_word() {
     let cluster = Cluster::new(1);
@@ -318,6 +324,7 @@ fn what_comes_before_connect_closes_the_connection_without_a_word() {
     }
 }
 
+/// Shows: MQTT-3.1.2-2 (5.0); MQTT-3.1.2-2 (3.1.1)
 #[test]
 fn a_version_that_is_not_served_is_told_so_in_the_nearest_version() {
     let cluster = Cluster::new(1);
@@ -369,6 +376,7 @@ fn what_a_client_can_make_the_broker_hold_before_login_is_bounded() {
     assert!(held > BOUND - 1_000, "only {held} bytes are held");
 }
 
+/// Shows: MQTT-3.2.0-1 (5.0); MQTT-3.2.0-1 (3.1.1)
 #[test]
 fn what_a_client_sends_without_waiting_for_connack_is_done_after_it_and_in_order() {
     let cluster = Cluster::new(1);
@@ -404,6 +412,7 @@ fn what_a_client_sends_without_waiting_for_connack_is_done_after_it_and_in_order
     }
 }
 
+/// Shows: MQTT-3.1.4-6 (5.0); MQTT-3.1.4-5 (3.1.1)
 #[test]
 fn what_a_refused_client_sent_ahead_is_never_looked_at() {
     let cluster = Cluster::new(1);
@@ -416,6 +425,7 @@ fn what_a_refused_client_sent_ahead_is_never_looked_at() {
     assert_eq!(watcher.heard(), [""; 0]);
 }
 
+/// Shows: MQTT-3.1.3-6, MQTT-3.1.3-7, MQTT-3.2.2-16 (5.0); MQTT-3.1.3-6 (3.1.1)
 #[test]
 fn a_client_without_an_id_is_given_one_that_no_one_else_has() {
     let cluster = Cluster::new(2);
@@ -449,6 +459,7 @@ fn a_client_without_an_id_is_given_one_that_no_one_else_has() {
     assert_eq!(cluster.sessions(), 2);
 }
 
+/// Shows: MQTT-3.1.3-7, MQTT-3.1.3-8 (3.1.1)
 #[test]
 fn an_empty_client_id_is_refused_where_the_version_asks_for_one() {
     let cluster = Cluster::new(1);
@@ -468,6 +479,7 @@ fn an_empty_client_id_is_refused_where_the_version_asks_for_one() {
     }
 }
 
+/// Shows: MQTT-3.1.3-8 (5.0)
 #[test]
 fn a_client_id_beyond_the_limit_is_refused() {
     let cluster = Cluster::new(1);
@@ -477,15 +489,7 @@ fn a_client_id_beyond_the_limit_is_refused() {
     assert_eq!(client.bytes(), [0x20, 3, 0, 0x85, 0]);
 }
 
-#[test]
-fn enhanced_authentication_is_refused_by_its_method() {
-    let cluster = Cluster::new(1);
-    let method = Property::AuthenticationMethod("SCRAM-SHA-256".to_owned());
-    let client = cluster.dial(0, alice(Version::V5).with(method));
-    assert_eq!(client.bytes(), [0x20, 3, 0, 0x8C, 0]);
-    assert!(!client.is_open());
-}
-
+/// Shows: MQTT-3.1.2-3, MQTT-3.1.4-1 (5.0); MQTT-3.1.2-3, MQTT-3.1.4-1 (3.1.1)
 #[test]
 fn a_malformed_connect_of_5_0_is_told_what_is_wrong_and_of_3_x_is_closed_without_a_word() {
     let cluster = Cluster::new(1);
@@ -506,6 +510,7 @@ fn a_malformed_connect_of_5_0_is_told_what_is_wrong_and_of_3_x_is_closed_without
     }
 }
 
+/// Shows: MQTT-3.2.2-6 (3.1.1)
 #[test]
 fn a_will_whose_topic_is_beyond_the_limits_is_refused_and_what_was_told_is_on_record_truly() {
     let limits = Limits {
@@ -540,9 +545,22 @@ fn a_connection_beyond_the_limit_is_turned_away_unheard() {
     let cluster = Cluster::limited(1, limits);
     let first = cluster.connect(0, alice(Version::V5));
     cluster.connect(0, client("bob@alpha"));
+    cluster.events();
     assert!(!cluster.has_room(0, &alice(Version::V5)));
     assert_eq!(cluster.counters(0).turned_away, 1);
     first.disconnect();
+    let events = cluster.events();
+    let event = events.first().expect("events");
+    let expected = EventKind::ConnectRefused {
+        reason: Refusal::TooManyConnections,
+        told: None,
+    };
+    assert_eq!(event.kind, expected);
+    let who = &event.who;
+    assert_eq!(
+        (&who.team, &who.username, &who.client_id),
+        (&None, &None, &None)
+    );
     assert!(cluster.has_room(0, &alice(Version::V5)));
 }
 

@@ -112,6 +112,7 @@ fn a_topic_beyond_the_limits_is_refused_with_its_own_reason_and_the_connection_l
     }
 }
 
+/// Shows: MQTT-4.7.3-3 (5.0)
 #[test]
 fn a_topic_that_the_mount_makes_too_long_for_the_protocol_is_refused() {
     let cluster = limited(|limits| limits.max_topic_length = u16::MAX);
@@ -169,6 +170,7 @@ fn a_team_has_no_more_sessions_than_it_may_and_another_team_has_its_own() {
     cluster.connect(0, client("carol@alpha"));
 }
 
+/// Shows: MQTT-3.2.2-15 (5.0)
 #[test]
 fn a_packet_beyond_the_limit_is_refused_at_its_header() {
     let cluster = limited(|limits| limits.max_packet_size = 1_000);

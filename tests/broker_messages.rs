@@ -44,6 +44,7 @@ fn received(packet_id: u16, reason: ReasonCode) -> ServerPacket {
     }
 }
 
+/// Shows: MQTT-3.8.4-8 (5.0); MQTT-3.8.4-6 (3.1.1)
 #[test]
 fn a_message_is_delivered_at_the_lower_of_both_qos_between_any_two_versions() {
     for shards in [1, 2] {
@@ -71,6 +72,8 @@ fn a_message_is_delivered_at_the_lower_of_both_qos_between_any_two_versions() {
     }
 }
 
+/// Shows: MQTT-2.2.1-2, MQTT-2.2.2-1, MQTT-3.3.1-2, MQTT-3.3.2-1, MQTT-4.3.1-1, MQTT-4.3.2-2 (5.0);
+/// MQTT-2.3.1-5, MQTT-3.3.1-2, MQTT-3.3.2-1, MQTT-4.3.1-1 (3.1.1)
 #[test]
 fn the_bytes_of_a_delivery_are_those_of_the_standard() {
     let cluster = Cluster::new(1);
@@ -97,6 +100,8 @@ fn the_bytes_of_a_delivery_are_those_of_the_standard() {
     }
 }
 
+/// Shows: MQTT-2.2.1-5, MQTT-3.3.4-1, MQTT-4.3.2-4 (5.0); MQTT-2.3.1-6, MQTT-3.3.4-1,
+/// MQTT-4.3.2-2 (3.1.1)
 #[test]
 fn qos_1_is_answered_with_puback_and_nothing_else() {
     let cluster = Cluster::new(1);
@@ -110,6 +115,7 @@ fn qos_1_is_answered_with_puback_and_nothing_else() {
     }
 }
 
+/// Shows: MQTT-4.3.3-8, MQTT-4.3.3-10, MQTT-4.3.3-11, MQTT-4.3.3-12 (5.0); MQTT-4.3.3-2 (3.1.1)
 #[test]
 fn qos_2_is_forwarded_once_however_often_it_is_sent_before_its_release() {
     let cluster = Cluster::new(1);
@@ -137,6 +143,7 @@ fn qos_2_is_forwarded_once_however_often_it_is_sent_before_its_release() {
     }
 }
 
+/// Shows: MQTT-4.3.3-11 (5.0); MQTT-4.3.3-2 (3.1.1); PEER-4
 #[test]
 fn a_release_of_nothing_is_completed_and_said_to_be_unknown() {
     let cluster = Cluster::new(1);
@@ -151,6 +158,7 @@ fn a_release_of_nothing_is_completed_and_said_to_be_unknown() {
     assert_eq!(client_3.bytes(), [0x70, 2, 0, 9]);
 }
 
+/// Shows: MQTT-2.2.1-5, MQTT-4.3.3-2, MQTT-4.3.3-4 (5.0); MQTT-2.3.1-6, MQTT-4.3.3-1 (3.1.1)
 #[test]
 fn qos_2_to_a_client_goes_step_by_step() {
     let cluster = Cluster::new(1);
@@ -178,6 +186,7 @@ fn qos_2_to_a_client_goes_step_by_step() {
     }
 }
 
+/// Shows: MQTT-4.3.2-3, MQTT-4.3.3-3 (5.0)
 #[test]
 fn acknowledgements_of_the_wrong_kind_or_of_nothing_change_nothing() {
     let cluster = Cluster::new(1);
@@ -207,6 +216,7 @@ fn acknowledgements_of_the_wrong_kind_or_of_nothing_change_nothing() {
     assert_eq!(subscriber.heard(), ["a 2"]);
 }
 
+/// Shows: MQTT-4.3.3-4, MQTT-4.4.0-2 (5.0)
 #[test]
 fn a_client_that_refuses_a_qos_2_message_ends_its_flow() {
     let cluster = Cluster::new(1);
@@ -237,6 +247,7 @@ fn a_publisher_of_5_0_is_told_that_nobody_listens() {
     assert_eq!(old.bytes(), [0x40, 2, 0, 5]);
 }
 
+/// Shows: MQTT-4.6.0-5, MQTT-4.6.0-6 (5.0)
 #[test]
 fn messages_of_one_publisher_arrive_in_order_at_each_qos_and_across_shards() {
     let cluster = Cluster::new(2);
@@ -256,6 +267,30 @@ fn messages_of_one_publisher_arrive_in_order_at_each_qos_and_across_shards() {
     }
 }
 
+#[test]
+fn messages_sent_in_one_piece_arrive_in_order_on_other_shards() {
+    let cluster = Cluster::new(3);
+    let publisher = cluster.connect(0, client("alice@alpha"));
+    let others = [(1, "bob@alpha"), (2, "carol@alpha"), (0, "dave@alpha")].map(|(shard, name)| {
+        let other = cluster.connect(shard, client(name));
+        other.subscribe("n/#", QOS_0);
+        other.subscribe("n/2", QOS_0);
+        other
+    });
+    let topics = ["n/1", "n/2"];
+    let all: Vec<u8> = (0..20)
+        .flat_map(|n| Publish::new(topics[n % 2], n.to_string().as_bytes()).encode(Version::V5))
+        .collect();
+    publisher.send(all);
+    for other in others {
+        let mut heard = other.heard();
+        heard.dedup(); // two subscriptions match every other message
+        let sent: Vec<String> = (0..20).map(|n| format!("{} {n}", topics[n % 2])).collect();
+        assert_eq!(heard, sent);
+    }
+}
+
+/// Shows: MQTT-3.3.4-9, MQTT-4.9.0-1, MQTT-4.9.0-2 (5.0); PEER-6
 #[test]
 fn no_more_is_under_way_to_a_client_than_its_receive_maximum() {
     let cluster = Cluster::new(1);
@@ -306,6 +341,7 @@ fn no_more_is_under_way_to_a_client_than_the_brokers_own_limit() {
     }
 }
 
+/// Shows: MQTT-3.3.4-7 (5.0); PEER-16
 #[test]
 fn a_client_that_exceeds_our_receive_maximum_is_told_so_and_closed() {
     let limits = Limits {
@@ -444,6 +480,7 @@ fn a_client_that_does_not_take_its_answers_is_not_read() {
     assert_eq!(client.received().len(), 3_000);
 }
 
+/// Shows: MQTT-3.12.4-1 (5.0); MQTT-3.12.4-1 (3.1.1)
 #[test]
 fn ping_is_answered() {
     let cluster = Cluster::new(1);
@@ -455,6 +492,8 @@ fn ping_is_answered() {
     }
 }
 
+/// Shows: MQTT-1.5.4-1, MQTT-3.3.1-4, MQTT-3.3.2-2, MQTT-4.13.1-1 (5.0); MQTT-1.5.3-1,
+/// MQTT-3.3.1-4, MQTT-3.3.2-2, MQTT-4.8.0-1 (3.1.1)
 #[test]
 fn a_broken_packet_ends_the_connection_with_its_reason_and_harms_nobody_else() {
     let cluster = Cluster::new(1);
@@ -511,6 +550,12 @@ fn the_end_of_a_connection_is_on_record_with_what_went_through() {
     alice.publish("b", "2");
     assert_eq!(alice.heard(), ["a 1"]);
     cluster.events();
+    // The listener's bytes are counted while they flow.
+    let [bytes] = &cluster.counters(0).listeners[..] else {
+        panic!("one listener");
+    };
+    let flowed = (bytes.received, bytes.sent);
+    assert_eq!(flowed, (connect + 8 + 6 + 6, 4 + 5 + 6));
     cluster.pass_secs(17);
     alice.disconnect();
     let [event] = &cluster.events()[..] else {

@@ -108,6 +108,7 @@ fn a_call_and_its_answer_pass_between_a_mounted_client_and_an_instance() {
     );
 }
 
+/// Shows: MQTT-4.7.2-1 (5.0)
 #[test]
 fn names_that_begin_with_a_dollar_below_a_mount_are_hidden_from_leading_wildcards() {
     let cluster = Cluster::new(2);
@@ -142,6 +143,7 @@ fn names_that_begin_with_a_dollar_below_a_mount_are_hidden_from_leading_wildcard
     );
 }
 
+/// Shows: MQTT-3.3.5-2 (3.1.1)
 #[test]
 fn a_refused_publish_is_answered_recorded_and_never_cuts_the_connection() {
     let cluster = Cluster::new(1);
@@ -200,6 +202,7 @@ fn a_refused_publish_is_answered_recorded_and_never_cuts_the_connection() {
     team.with_retained(|retained| assert_eq!(retained.len(), 1, "only what was allowed"));
 }
 
+/// Shows: MQTT-4.3.3-9 (5.0)
 #[test]
 fn a_qos_2_publish_that_is_refused_in_5_0_leaves_its_identifier_free() {
     let cluster = Cluster::new(1);

@@ -25,6 +25,7 @@ fn alias(alias: u16) -> Vec<Property> {
     vec![Property::TopicAlias(alias)]
 }
 
+/// Shows: MQTT-3.3.2-4, MQTT-3.3.2-16, MQTT-3.3.2-17, MQTT-3.3.2-18, MQTT-3.3.2-20 (5.0)
 #[test]
 fn properties_arrive_as_they_were_sent_and_in_their_order() {
     let cluster = Cluster::new(2);
@@ -57,6 +58,7 @@ fn properties_arrive_as_they_were_sent_and_in_their_order() {
     }
 }
 
+/// Shows: MQTT-3.3.2-4, MQTT-3.3.2-16, MQTT-3.3.2-17, MQTT-3.3.2-18, MQTT-3.3.2-20 (5.0)
 #[test]
 fn what_passes_through_is_the_same_bytes() {
     let cluster = Cluster::new(1);
@@ -78,6 +80,7 @@ fn what_passes_through_is_the_same_bytes() {
     assert_eq!(listener.bytes(), sent.encode(Version::V5));
 }
 
+/// Shows: MQTT-3.3.2-6 (5.0)
 #[test]
 fn a_message_passed_on_at_once_keeps_its_expiry_and_later_it_is_counted_down() {
     let cluster = Cluster::new(1);
@@ -136,6 +139,7 @@ fn a_topic_alias_stands_for_the_topic_it_was_last_set_to() {
     assert_eq!(told, ["a 1", "b 2", "a 3", "b 4", "c 5", "c 6", "b 7"]);
 }
 
+/// Shows: MQTT-3.2.2-17, MQTT-3.3.2-8, MQTT-3.3.2-9 (5.0)
 #[test]
 fn an_alias_that_was_never_set_or_is_too_high_ends_the_connection() {
     let limits = Limits {
@@ -156,6 +160,7 @@ fn an_alias_that_was_never_set_or_is_too_high_ends_the_connection() {
     }
 }
 
+/// Shows: MQTT-3.2.2-18 (5.0)
 #[test]
 fn where_no_aliases_are_taken_none_are_offered_and_none_pass() {
     let limits = Limits {
@@ -170,6 +175,7 @@ fn where_no_aliases_are_taken_none_are_offered_and_none_pass() {
     assert_eq!(publisher.bytes(), [0xE0, 1, 0x94]);
 }
 
+/// Shows: MQTT-3.3.2-7 (5.0)
 #[test]
 fn aliases_end_with_the_connection_and_are_each_clients_own() {
     let cluster = Cluster::new(1);
@@ -185,6 +191,7 @@ fn aliases_end_with_the_connection_and_are_each_clients_own() {
     assert_eq!(back.bytes(), [0xE0, 1, 0x82]);
 }
 
+/// Shows: MQTT-3.1.2-24, MQTT-3.1.2-25 (5.0); PEER-5
 #[test]
 fn a_message_larger_than_the_client_takes_is_never_sent_and_counts_as_delivered() {
     let cluster = Cluster::new(1);
@@ -213,6 +220,7 @@ fn a_message_larger_than_the_client_takes_is_never_sent_and_counts_as_delivered(
     assert_eq!(cluster.dropped(Drop::TooLarge), 4);
 }
 
+/// Shows: MQTT-3.1.2-24, MQTT-3.1.2-25 (5.0)
 #[test]
 fn a_waiting_message_that_a_smaller_client_comes_back_to_is_let_go() {
     let cluster = Cluster::new(1);
@@ -237,6 +245,7 @@ fn a_waiting_message_that_a_smaller_client_comes_back_to_is_let_go() {
     assert_eq!(cluster.dropped(Drop::TooLarge), 2);
 }
 
+/// Shows: MQTT-3.1.2-24 (5.0)
 #[test]
 fn a_retained_message_larger_than_the_client_takes_is_left_out() {
     let cluster = Cluster::new(1);
@@ -249,6 +258,7 @@ fn a_retained_message_larger_than_the_client_takes_is_left_out() {
     assert_eq!(listener.heard(), ["a/2 small"]);
 }
 
+/// Shows: MQTT-3.1.2-24 (5.0)
 #[test]
 fn no_answer_is_larger_than_the_client_takes() {
     let cluster = Cluster::new(1);

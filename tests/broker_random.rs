@@ -298,13 +298,11 @@ fn check(peers: &[Peer]) {
 
 #[test]
 fn every_message_arrives_as_often_as_its_qos_says_whatever_happens_on_the_way() {
-    if let Some(seed) = std::env::var("SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-    {
+    let set = |name| std::env::var(name).ok()?.parse().ok();
+    if let Some(seed) = set("SEED") {
         return run(seed);
     }
-    for seed in 0..150 {
+    for seed in 0..set("SEEDS").unwrap_or(150) {
         if std::panic::catch_unwind(|| run(seed)).is_err() {
             panic!("seed {seed}");
         }

@@ -30,6 +30,7 @@ fn kept(cluster: &Cluster, team: &str) -> (usize, u64) {
     team.with_retained(|retained| (retained.len(), retained.bytes()))
 }
 
+/// Shows: MQTT-3.3.1-5, MQTT-3.3.1-9 (5.0); MQTT-3.3.1-6, MQTT-3.3.1-8 (3.1.1)
 #[test]
 fn a_retained_message_is_handed_to_later_subscribers_with_its_flag() {
     let cluster = Cluster::new(2);
@@ -71,6 +72,7 @@ fn suback_comes_before_the_retained_messages() {
     );
 }
 
+/// Shows: MQTT-3.3.1-12 (5.0); MQTT-3.3.1-9 (3.1.1)
 #[test]
 fn those_who_listen_already_get_it_as_an_ordinary_message() {
     let cluster = Cluster::new(2);
@@ -85,6 +87,7 @@ fn those_who_listen_already_get_it_as_an_ordinary_message() {
     }
 }
 
+/// Shows: MQTT-3.3.1-13 (5.0)
 #[test]
 fn retain_as_published_keeps_the_flag_as_it_was() {
     let cluster = Cluster::new(2);
@@ -107,6 +110,7 @@ fn retain_as_published_keeps_the_flag_as_it_was() {
     }
 }
 
+/// Shows: MQTT-3.3.1-5, MQTT-3.3.1-8 (5.0)
 #[test]
 fn a_later_retained_message_takes_the_place_of_an_earlier_one() {
     let cluster = Cluster::new(1);
@@ -121,6 +125,7 @@ fn a_later_retained_message_takes_the_place_of_an_earlier_one() {
     assert_eq!(kept(&cluster, "alpha"), (1, full + 2));
 }
 
+/// Shows: MQTT-3.3.1-6, MQTT-3.3.1-7 (5.0)
 #[test]
 fn an_empty_payload_clears_and_is_delivered_like_any_message() {
     let cluster = Cluster::new(1);
@@ -167,6 +172,7 @@ fn retained_messages_have_the_lower_of_both_qos_and_their_subscriptions_identifi
     }
 }
 
+/// Shows: MQTT-3.3.1-9, MQTT-3.3.1-10, MQTT-3.3.1-11 (5.0)
 #[test]
 fn retain_handling_says_when_they_are_sent() {
     let cluster = Cluster::new(1);
@@ -188,6 +194,7 @@ fn retain_handling_says_when_they_are_sent() {
     assert_eq!(sent(RetainHandling::SendIfNew), 0);
 }
 
+/// Shows: MQTT-3.3.1-10 (5.0)
 #[test]
 fn a_resumed_subscription_is_not_new() {
     let cluster = Cluster::new(1);
@@ -213,6 +220,7 @@ fn a_shared_subscription_gets_no_retained_messages() {
     assert_eq!(client.heard(), ["a 2"]);
 }
 
+/// Shows: MQTT-3.8.3-3 (5.0); PEER-7
 #[test]
 fn a_client_that_wants_nothing_of_its_own_gets_none_of_its_own_retained_messages() {
     let cluster = Cluster::new(1);
@@ -228,6 +236,7 @@ fn a_client_that_wants_nothing_of_its_own_gets_none_of_its_own_retained_messages
     assert_eq!(alice.heard(), ["b another's"]);
 }
 
+/// Shows: MQTT-3.3.2-5, MQTT-3.3.2-6 (5.0)
 #[test]
 fn a_retained_message_expires_and_tells_what_is_left() {
     let cluster = Cluster::new(1);
@@ -248,6 +257,7 @@ fn a_retained_message_expires_and_tells_what_is_left() {
     assert_eq!(kept(&cluster, "alpha"), (0, 0), "and is forgotten");
 }
 
+/// Shows: MQTT-3.3.2-15 (5.0)
 #[test]
 fn retained_messages_keep_their_properties() {
     let cluster = Cluster::new(1);

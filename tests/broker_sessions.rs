@@ -56,6 +56,7 @@ fn after_connack(client: &Client) -> Vec<ServerPacket> {
     packets
 }
 
+/// Shows: MQTT-4.1.0-2 (5.0); MQTT-3.1.2-6 (3.1.1)
 #[test]
 fn a_session_without_expiry_ends_with_its_connection() {
     let cluster = Cluster::new(1);
@@ -84,6 +85,8 @@ fn a_session_without_expiry_ends_with_its_connection() {
     }
 }
 
+/// Shows: MQTT-3.1.2-5, MQTT-3.1.2-23, MQTT-3.2.2-3, MQTT-4.1.0-2 (5.0); MQTT-3.1.2-4,
+/// MQTT-3.2.2-2, MQTT-3.2.2-3, MQTT-4.1.0-1 (3.1.1); PEER-8
 #[test]
 fn a_session_waits_for_its_client_until_its_expiry_to_the_microsecond() {
     let cluster = Cluster::new(1);
@@ -133,6 +136,8 @@ fn a_longer_expiry_than_the_limit_is_cut_to_it_and_told() {
     );
 }
 
+/// Shows: MQTT-3.1.2-4, MQTT-3.1.4-4, MQTT-3.2.2-2 (5.0); MQTT-3.1.2-6, MQTT-3.1.4-3,
+/// MQTT-3.2.2-1 (3.1.1)
 #[test]
 fn a_clean_start_discards_the_session_and_all_that_waited_in_it() {
     let cluster = Cluster::new(1);
@@ -186,6 +191,8 @@ fn expiry_can_be_changed_at_disconnect_but_not_from_nothing() {
     );
 }
 
+/// Shows: MQTT-3.1.2-5, MQTT-3.3.1-1, MQTT-4.5.0-1 (5.0); MQTT-3.1.2-4, MQTT-3.1.2-5,
+/// MQTT-4.5.0-1 (3.1.1); PEER-3
 #[test]
 fn messages_above_qos_0_wait_for_an_absent_client_in_order() {
     let cluster = Cluster::new(2);
@@ -215,6 +222,9 @@ fn messages_above_qos_0_wait_for_an_absent_client_in_order() {
     }
 }
 
+/// Shows: MQTT-3.3.1-1, MQTT-4.3.2-3, MQTT-4.3.3-3, MQTT-4.3.3-5, MQTT-4.3.3-6, MQTT-4.4.0-1 (5.0);
+/// MQTT-2.3.1-4, MQTT-3.3.1-1, MQTT-4.3.2-1, MQTT-4.3.3-1, MQTT-4.4.0-1, MQTT-4.6.0-1 (3.1.1);
+/// PEER-2
 #[test]
 fn what_was_not_acknowledged_is_sent_again_on_return_with_dup_and_only_then() {
     let cluster = Cluster::new(1);
@@ -280,6 +290,7 @@ fn what_was_not_acknowledged_is_sent_again_on_return_with_dup_and_only_then() {
     }
 }
 
+/// Shows: MQTT-3.3.4-9, MQTT-4.9.0-1 (5.0); PEER-6
 #[test]
 fn what_is_sent_again_stays_within_the_receive_maximum_of_the_new_connection() {
     let cluster = Cluster::new(1);
@@ -305,6 +316,7 @@ fn what_is_sent_again_stays_within_the_receive_maximum_of_the_new_connection() {
     assert_eq!(back.received(), [sent("a", "6", QOS_1, 6, false)]);
 }
 
+/// Shows: MQTT-4.3.3-10, MQTT-4.4.0-1 (5.0); MQTT-4.3.3-2 (3.1.1); PEER-4
 #[test]
 fn a_half_done_qos_2_from_the_client_is_finished_after_its_return_and_forwarded_once() {
     let cluster = Cluster::new(1);
@@ -329,6 +341,7 @@ fn a_half_done_qos_2_from_the_client_is_finished_after_its_return_and_forwarded_
     }
 }
 
+/// Shows: MQTT-3.1.4-3 (5.0); MQTT-3.1.4-2 (3.1.1)
 #[test]
 fn another_connection_of_the_same_principal_and_client_id_takes_the_session() {
     for shards in [1, 2] {
@@ -479,6 +492,7 @@ fn two_connections_that_race_for_one_session_end_with_one_of_them() {
     assert_eq!((cluster.connections(), cluster.sessions()), (1, 1));
 }
 
+/// Shows: MQTT-3.1.3-2 (5.0)
 #[test]
 fn the_same_client_id_of_another_principal_or_another_team_is_another_session() {
     let cluster = Cluster::new(2);
@@ -508,6 +522,7 @@ fn the_same_client_id_of_another_principal_or_another_team_is_another_session() 
     assert_eq!(cluster.sessions(), 6);
 }
 
+/// Shows: MQTT-3.1.3-2 (5.0)
 #[test]
 fn one_principal_has_a_session_for_each_of_its_client_ids() {
     let cluster = Cluster::new(1);
@@ -523,6 +538,7 @@ fn one_principal_has_a_session_for_each_of_its_client_ids() {
     assert_eq!(after_connack(&back).len(), 1);
 }
 
+/// Shows: MQTT-3.3.2-5, MQTT-3.3.2-6 (5.0)
 #[test]
 fn a_message_expires_while_it_waits_and_is_told_what_is_left() {
     let cluster = Cluster::new(1);
@@ -551,6 +567,7 @@ fn a_message_expires_while_it_waits_and_is_told_what_is_left() {
     assert_eq!(cluster.dropped(Drop::Expired), 1);
 }
 
+/// Shows: MQTT-3.3.2-5 (5.0)
 #[test]
 fn a_message_that_expires_behind_a_full_window_is_not_sent() {
     let cluster = Cluster::new(1);
@@ -569,6 +586,7 @@ fn a_message_that_expires_behind_a_full_window_is_not_sent() {
     assert_eq!(cluster.dropped(Drop::Expired), 1);
 }
 
+/// Shows: MQTT-3.3.2-5 (5.0)
 #[test]
 fn a_message_that_expires_between_two_shards_is_not_delivered() {
     let cluster = Cluster::new(2);
@@ -604,6 +622,7 @@ fn a_message_for_a_session_that_ended_on_the_way_is_counted_and_gone() {
     assert_eq!(cluster.dropped(Drop::Gone), 1);
 }
 
+/// Shows: MQTT-3.1.2-22, MQTT-3.2.2-22 (5.0); MQTT-3.1.2-24 (3.1.1); PEER-15
 #[test]
 fn a_silent_client_is_closed_at_one_and_a_half_times_its_keep_alive_and_not_before() {
     let cluster = Cluster::new(1);
@@ -636,6 +655,7 @@ fn a_silent_client_is_closed_at_one_and_a_half_times_its_keep_alive_and_not_befo
     }
 }
 
+/// Shows: MQTT-3.1.2-22 (5.0)
 #[test]
 fn what_the_client_receives_does_not_keep_it_alive() {
     let cluster = Cluster::new(1);
@@ -648,6 +668,7 @@ fn what_the_client_receives_does_not_keep_it_alive() {
     assert!(!client.is_open());
 }
 
+/// Shows: MQTT-3.2.2-22 (5.0); PEER-9
 #[test]
 fn a_client_without_keep_alive_may_be_silent_for_ever() {
     let cluster = Cluster::new(1);
@@ -717,4 +738,19 @@ fn the_rights_of_a_publisher_are_those_of_its_last_connection() {
         ReasonCode::NotAuthorized
     );
     assert_eq!(watcher.heard(), ["b 1"]);
+}
+
+#[test]
+fn a_session_that_was_asked_for_and_capped_to_nothing_may_still_be_spoken_of_at_the_end() {
+    let limits = Limits {
+        max_session_expiry: Span::ZERO,
+        ..Limits::default()
+    };
+    let cluster = Cluster::limited(1, limits);
+    let witness = cluster.connect(0, client("alice@alpha"));
+    witness.subscribe("will", QOS_0);
+    let bob = cluster.connect(0, client("bob@alpha").kept(60).will("will", "gone"));
+    bob.disconnect_with(ReasonCode::Success, &[Property::SessionExpiry(30)]);
+    assert_eq!(bob.received(), [], "no protocol error");
+    assert_eq!(witness.heard(), [] as [&str; 0], "and no will");
 }

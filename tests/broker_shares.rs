@@ -107,6 +107,7 @@ fn what_an_ended_session_had_not_acknowledged_goes_to_another_member() {
     }
 }
 
+/// Shows: MQTT-4.8.2-5 (5.0)
 #[test]
 fn a_qos_2_message_that_was_sent_is_for_its_member_alone() {
     let cluster = narrow(1);
@@ -138,4 +139,23 @@ fn a_message_that_came_by_another_subscription_stays_with_its_session() {
     lost.subscribe(FILTER, QOS_1);
     lost.cut();
     assert_eq!(stays.heard(), [] as [&str; 0]);
+}
+
+#[test]
+fn what_came_by_one_group_never_goes_to_the_members_of_another() {
+    let cluster = narrow(1);
+    let publisher = cluster.connect(0, client("alice@alpha"));
+    let stranger = ["allow both b/#"];
+    cluster.directory().client("carol@alpha", &stranger);
+    let carol = cluster.connect(0, client("carol@alpha"));
+    carol.subscribe("$share/h/b/#", QOS_1);
+    let bob = cluster.connect(0, client("bob@alpha").kept(120));
+    bob.subscribe(FILTER, QOS_1);
+    publish(&publisher, 3, QOS_1);
+    assert_eq!(bob.unsubscribe(&[FILTER]), [ReasonCode::Success]);
+    bob.subscribe("$share/h/b/#", QOS_1);
+    bob.cut();
+    assert_eq!(carol.heard(), [] as [&str; 0]);
+    publisher.publish_at(QOS_1, "b/x", "hers");
+    assert_eq!(carol.heard(), ["b/x hers"]);
 }

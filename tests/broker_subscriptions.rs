@@ -15,6 +15,7 @@ const NONE: [&str; 0] = [];
 /// A way for a client to leave its share group.
 type Leave<'a> = &'a dyn Fn(&Client);
 
+/// Shows: MQTT-3.3.2-3, MQTT-4.7.1-1, MQTT-4.7.1-2, MQTT-4.7.2-1 (5.0)
 #[test]
 fn wildcards_match_as_the_standard_says() {
     let topics = [
@@ -114,6 +115,7 @@ fn wildcards_match_as_the_standard_says() {
     }
 }
 
+/// Shows: MQTT-3.3.4-2, MQTT-3.3.4-3, MQTT-3.3.4-5 (5.0)
 #[test]
 fn each_overlapping_subscription_delivers_the_message_under_its_own_identifier() {
     let cluster = Cluster::new(2);
@@ -140,6 +142,7 @@ fn each_overlapping_subscription_delivers_the_message_under_its_own_identifier()
     }
 }
 
+/// Shows: MQTT-3.8.4-3 (5.0)
 #[test]
 fn a_second_subscription_to_a_filter_takes_the_place_of_the_first() {
     let cluster = Cluster::new(2);
@@ -161,6 +164,7 @@ fn a_second_subscription_to_a_filter_takes_the_place_of_the_first() {
     }
 }
 
+/// Shows: MQTT-3.8.3-3 (5.0); PEER-7
 #[test]
 fn no_local_leaves_out_what_the_same_session_published() {
     let cluster = Cluster::new(2);
@@ -186,6 +190,7 @@ fn no_local_leaves_out_what_the_same_session_published() {
     );
 }
 
+/// Shows: MQTT-3.8.3-4 (5.0)
 #[test]
 fn no_local_on_a_shared_subscription_is_a_protocol_error() {
     let cluster = Cluster::new(1);
@@ -198,6 +203,8 @@ fn no_local_on_a_shared_subscription_is_a_protocol_error() {
     assert_eq!(client.bytes(), [0xE0, 1, 0x82]);
 }
 
+/// Shows: MQTT-3.8.4-6, MQTT-3.8.4-7, MQTT-3.9.3-1, MQTT-3.9.3-2, MQTT-4.8.2-1, MQTT-4.8.2-2 (5.0);
+/// MQTT-3.8.4-5, MQTT-3.9.3-1, MQTT-3.9.3-2 (3.1.1)
 #[test]
 fn every_filter_of_a_subscribe_has_its_own_answer() {
     let limits = Limits {
@@ -269,6 +276,8 @@ fn every_filter_of_a_subscribe_has_its_own_answer() {
     }
 }
 
+/// Shows: MQTT-3.10.4-1, MQTT-3.10.4-2, MQTT-3.10.4-6, MQTT-3.11.3-1, MQTT-3.11.3-2 (5.0);
+/// MQTT-3.10.4-1, MQTT-3.10.4-2, MQTT-3.10.4-6 (3.1.1); PEER-10
 #[test]
 fn unsubscribe_answers_each_filter_and_ends_what_it_names() {
     let cluster = Cluster::new(2);
@@ -506,6 +515,7 @@ fn names_that_begin_with_a_dollar_are_seen_by_those_who_ask_for_them_also_under_
     );
 }
 
+/// Shows: MQTT-4.7.2-1 (5.0)
 #[test]
 fn names_that_begin_with_a_dollar_are_hidden_from_leading_wildcards_without_a_mount_too() {
     let policy = Policy::parse(
@@ -536,6 +546,7 @@ fn names_that_begin_with_a_dollar_are_hidden_from_leading_wildcards_without_a_mo
     assert_eq!(asks.heard(), ["$sys/x 1"]);
 }
 
+/// Shows: MQTT-3.8.3-2 (5.0); MQTT-3.8.3-3 (3.1.1)
 #[test]
 fn a_subscribe_without_a_filter_is_a_protocol_error() {
     let cluster = Cluster::new(1);

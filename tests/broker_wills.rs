@@ -32,6 +32,7 @@ fn delayed(secs: u32) -> Hello {
     client("bob@alpha").with_will("will", "gone", QOS_0, false, delay)
 }
 
+/// Shows: MQTT-3.1.2-7, MQTT-3.1.2-8 (5.0); MQTT-3.1.2-8 (3.1.1)
 #[test]
 fn a_will_goes_out_when_the_connection_is_lost_and_not_before() {
     let (cluster, watcher) = watched();
@@ -44,6 +45,7 @@ fn a_will_goes_out_when_the_connection_is_lost_and_not_before() {
     }
 }
 
+/// Shows: MQTT-3.1.2-8, MQTT-3.14.4-3 (5.0); MQTT-3.1.2-8, MQTT-3.14.4-3 (3.1.1)
 #[test]
 fn a_will_goes_out_for_whatever_ends_the_connection_but_a_normal_disconnect() {
     let (cluster, watcher) = watched();
@@ -78,6 +80,7 @@ fn disconnect_with_a_reason_other_than_success_leaves_the_will() {
     }
 }
 
+/// Shows: MQTT-3.1.3-10 (5.0)
 #[test]
 fn a_will_has_its_qos_properties_and_expiry() {
     let (cluster, watcher) = watched();
@@ -109,6 +112,7 @@ fn a_will_has_its_qos_properties_and_expiry() {
     }
 }
 
+/// Shows: MQTT-3.1.2-15 (5.0)
 #[test]
 fn a_retained_will_is_retained() {
     let (cluster, watcher) = watched();
@@ -135,6 +139,7 @@ fn a_retained_will_is_retained() {
     );
 }
 
+/// Shows: MQTT-3.1.2-8, MQTT-3.1.2-10 (5.0); PEER-17
 #[test]
 fn a_delayed_will_waits_to_the_microsecond() {
     let (cluster, watcher) = watched();
@@ -148,6 +153,7 @@ fn a_delayed_will_waits_to_the_microsecond() {
     assert_eq!(watcher.heard(), NONE, "once");
 }
 
+/// Shows: MQTT-3.1.3-9 (5.0)
 #[test]
 fn coming_back_in_time_cancels_a_delayed_will() {
     let (cluster, watcher) = watched();
@@ -176,6 +182,7 @@ fn the_will_of_the_last_connect_is_the_one_that_counts() {
     assert_eq!(watcher.heard(), NONE);
 }
 
+/// Shows: MQTT-3.1.2-7, MQTT-3.1.2-8 (5.0)
 #[test]
 fn a_delayed_will_does_not_outlast_its_session() {
     let (cluster, watcher) = watched();
@@ -212,6 +219,7 @@ fn a_delayed_will_does_not_outlast_its_session() {
     );
 }
 
+/// Shows: MQTT-3.1.3-9 (5.0)
 #[test]
 fn taking_over_a_session_whose_will_is_delayed_cancels_it() {
     let (cluster, watcher) = watched();

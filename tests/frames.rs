@@ -49,6 +49,7 @@ fn logged_in(broker: &Broker, listener: &str) -> Stream {
     stream
 }
 
+/// Shows: MQTT-6.0.0-4 (5.0); MQTT-6.0.0-4 (3.1.1)
 #[test]
 fn both_paths_and_both_subprotocols_are_served_and_the_first_known_one_is_chosen() {
     let broker = Broker::start();
@@ -99,6 +100,7 @@ fn a_client_need_not_wait_for_the_upgrade_to_send_frames() {
     }
 }
 
+/// Shows: MQTT-6.0.0-2 (5.0); MQTT-6.0.0-2 (3.1.1)
 #[test]
 fn two_hundred_packets_may_come_in_one_frame() {
     let broker = Broker::start();
@@ -125,6 +127,7 @@ fn two_hundred_packets_may_come_in_one_frame() {
     }
 }
 
+/// Shows: MQTT-6.0.0-2 (5.0); MQTT-6.0.0-2 (3.1.1)
 #[test]
 fn a_packet_in_fragments_with_pings_between_them_arrives_and_each_ping_is_answered() {
     let broker = Broker::start();

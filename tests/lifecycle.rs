@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use cofferdam::wire::client::{Publish, ServerPacket};
 use cofferdam::wire::{QoS, ReasonCode, Version};
-use running::{Broker, Client, Link, Login, Process, Setup, Stream, World};
+use running::{Broker, Client, Link, Login, Process, Setup, Stream, World, web};
 use serde_json::json;
 
 /// The embedded default on free ports.
@@ -324,6 +324,22 @@ fn a_broken_configuration_is_refused_with_file_line_key_and_the_nearest_key() {
 }
 
 #[test]
+fn a_websocket_is_told_that_the_broker_goes_away() {
+    let broker = Broker::start();
+    let mut idle = web::open(broker.dial("ws"));
+    let mut client = web::open(broker.dial("wss"));
+    let connect = World::alice().connect(Version::V311).encode();
+    let frame = web::frame(web::BINARY, true, &connect);
+    std::io::Write::write_all(&mut client, &frame).expect("sent");
+    assert_eq!(web::next(&mut client).expect("CONNACK").opcode, web::BINARY);
+    broker.process().signal("INT");
+    // 3.1.1 has no DISCONNECT from the server: the close code is all that such a client is told.
+    assert_eq!(web::rest(&mut client), [web::closing(1001)]);
+    assert_eq!(web::rest(&mut idle), [web::closing(1001)]);
+    assert_eq!(broker.process().wait(), Some(0));
+}
+
+#[test]
 fn the_broker_takes_as_many_sockets_as_the_system_allows() {
     let place = Setup::new().empty().place();
     let serve = place.command(&["serve"]);
@@ -355,7 +371,7 @@ fn readiness_ends_when_the_broker_is_told_to_stop() {
     assert_eq!(broker.get("/readyz").0, 200);
     // Never says that it has understood, so the stop waits for it a while.
     let _deaf = Client::login(&broker, "tcp", &World::alice(), Version::V5);
-    broker.process().signal("INT");
+    broker.process().signal("TERM");
     let told = running::eventually("the end of readiness", || match broker.get("/readyz") {
         (503, body) => Ok(body),
         (status, body) => Err(format!("{status} {body}")),

@@ -30,6 +30,20 @@ fn decoded(case: &Case) -> Packet<'_> {
     }
 }
 
+/// Shows: MQTT-1.5.4-1, MQTT-1.5.4-2, MQTT-1.5.5-1, MQTT-1.5.7-1, MQTT-2.1.3-1, MQTT-2.2.1-3,
+/// MQTT-3.1.0-1, MQTT-3.1.2-1, MQTT-3.1.2-2, MQTT-3.1.2-3, MQTT-3.1.2-9, MQTT-3.1.2-11,
+/// MQTT-3.1.2-12, MQTT-3.1.2-13, MQTT-3.1.2-17, MQTT-3.1.2-19, MQTT-3.1.3-1, MQTT-3.1.3-3,
+/// MQTT-3.1.3-4, MQTT-3.1.3-11, MQTT-3.1.3-12, MQTT-3.1.4-1, MQTT-3.2.2-15, MQTT-3.3.1-2,
+/// MQTT-3.3.1-4, MQTT-3.3.2-1, MQTT-3.3.2-2, MQTT-3.3.2-8, MQTT-3.3.2-14, MQTT-3.3.2-19,
+/// MQTT-3.3.4-6, MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.8.3-1,
+/// MQTT-3.8.3-2, MQTT-3.8.3-4, MQTT-3.8.3-5, MQTT-3.10.3-1, MQTT-3.10.3-2, MQTT-3.14.2-1,
+/// MQTT-3.15.2-1, MQTT-4.7.0-1, MQTT-4.7.3-1, MQTT-4.13.1-1 (5.0); MQTT-1.5.3-1, MQTT-1.5.3-2,
+/// MQTT-2.2.2-1, MQTT-2.2.2-2, MQTT-2.3.1-1, MQTT-3.1.0-1, MQTT-3.1.2-1, MQTT-3.1.2-2,
+/// MQTT-3.1.2-3, MQTT-3.1.2-9, MQTT-3.1.2-13, MQTT-3.1.2-14, MQTT-3.1.2-15, MQTT-3.1.2-19,
+/// MQTT-3.1.2-21, MQTT-3.1.2-22, MQTT-3.1.3-1, MQTT-3.1.3-3, MQTT-3.1.3-4, MQTT-3.1.3-10,
+/// MQTT-3.1.3-11, MQTT-3.1.4-1, MQTT-3.3.1-2, MQTT-3.3.1-4, MQTT-3.3.2-1, MQTT-3.3.2-2,
+/// MQTT-3.8.3-1, MQTT-3.8.3-3, MQTT-3.8.3-4, MQTT-3.10.3-1, MQTT-3.10.3-2, MQTT-4.7.1-1,
+/// MQTT-4.7.3-1, MQTT-4.8.0-1 (3.1.1); PEER-18
 #[test]
 fn every_packet_of_the_table_gets_its_answer_and_harms_nobody() {
     let broker = Broker::start();
@@ -102,6 +116,10 @@ fn first(broker: &Broker, case: &Case) -> Result<(), String> {
         0
     };
     let mut client = Client::over(running::Link::Bare(stream), version(case));
+    // No CONNACK is as short as that [MQTT-3.1.2-24].
+    if connect.properties.maximum_packet_size == Some(1) {
+        return same(client.next(), None);
+    }
     match client.next() {
         Some(ServerPacket::ConnAck(connack)) => same(connack.code, code)?,
         other => return Err(format!("no CONNACK: {other:?}")),

@@ -1,12 +1,12 @@
-//! Who and what is refused: the client sees the protocol's own answer and no more, the true reason
-//! is on record, the metrics count it, and nobody else notices.
+//! Logins that are refused, and what is no login: the client sees the protocol's own answer and no
+//! more, the true reason is on record, the metrics count it, and nobody else notices.
 
 mod running;
 
 use std::io::Write as _;
 
-use cofferdam::wire::client::{Connect, Publish, ServerPacket, Will, pingreq};
-use cofferdam::wire::{QoS, ReasonCode, Version};
+use cofferdam::wire::Version;
+use cofferdam::wire::client::{Connect, Publish, ServerPacket, pingreq};
 use running::{Broker, Bystander, Client, Login, Record, Setup, Stream, World};
 use serde_json::{Value, json};
 
@@ -125,7 +125,7 @@ fn early() -> Vec<Early> {
             "a TLS greeting",
             hex("16 03 01 02 00 01 00 01 fc 03 03"),
             b"",
-            row("ProtocolError", None),
+            row("MalformedPacket", None),
         ),
         (
             "bytes of all ones",
@@ -235,6 +235,10 @@ fn who_does_not_log_in_within_the_limit_is_closed_without_a_word() {
             "cofferdam_connects_refused_total",
             &[("listener", listener), ("reason", "connect_timeout")],
         );
+        if !greeted {
+            let labels = [("listener", listener), ("result", "timeout")];
+            record.count("cofferdam_tls_handshakes_total", &labels);
+        }
         open.push((what, !greeted, stream));
     }
     for (what, in_tls, mut stream) in open {
@@ -284,180 +288,6 @@ fn what_is_no_tls_is_refused_with_an_alert() {
     }
     record.check(&broker);
     bystander.was_left_alone();
-}
-
-/// What breaks the protocol once logged in, in which versions, and the reason.
-type Breach = (
-    &'static str,
-    &'static [Version],
-    fn(Version) -> Vec<u8>,
-    ReasonCode,
-);
-
-fn breaches() -> Vec<Breach> {
-    const ALL: &[Version] = &VERSIONS;
-    const FIVE: &[Version] = &[Version::V5];
-    vec![
-        (
-            "a packet over the limit",
-            ALL,
-            |version| Publish::new("a", &[0; 200_000]).encode(version),
-            ReasonCode::PacketTooLarge,
-        ),
-        (
-            "the head of one",
-            ALL,
-            |_| vec![0x30, 0xFF, 0xFF, 0xFF, 0x7F],
-            ReasonCode::PacketTooLarge,
-        ),
-        (
-            "a length without end",
-            ALL,
-            |_| vec![0x30, 0xFF, 0xFF, 0xFF, 0xFF],
-            ReasonCode::MalformedPacket,
-        ),
-        (
-            "a topic that is no UTF-8",
-            ALL,
-            |_| vec![0x30, 6, 0, 3, b'a', 0xC3, 0x28, 0],
-            ReasonCode::MalformedPacket,
-        ),
-        (
-            "a topic with U+0000",
-            ALL,
-            |version| Publish::new("a\0b", b"").encode(version),
-            ReasonCode::MalformedPacket,
-        ),
-        (
-            "a wildcard in a topic name",
-            ALL,
-            |version| Publish::new("a/#", b"").encode(version),
-            ReasonCode::TopicNameInvalid,
-        ),
-        (
-            "a plus in a topic name",
-            ALL,
-            |version| Publish::new("a/+", b"").encode(version),
-            ReasonCode::TopicNameInvalid,
-        ),
-        (
-            "a second CONNECT",
-            ALL,
-            |version| World::alice().connect(version).encode(),
-            ReasonCode::ProtocolError,
-        ),
-        (
-            "a reserved packet type",
-            ALL,
-            |_| vec![0, 0],
-            ReasonCode::MalformedPacket,
-        ),
-        (
-            "a packet of the server's",
-            ALL,
-            |_| vec![0xD0, 0],
-            ReasonCode::ProtocolError,
-        ),
-        (
-            "QoS 3",
-            ALL,
-            |_| vec![0x36, 5, 0, 1, b'a', 0, 1],
-            ReasonCode::MalformedPacket,
-        ),
-        (
-            "an unknown property",
-            FIVE,
-            |_| vec![0x30, 6, 0, 1, b'a', 2, 0x7F, 0],
-            ReasonCode::MalformedPacket,
-        ),
-        (
-            "AUTH that was not agreed on",
-            FIVE,
-            |_| vec![0xF0, 0],
-            ReasonCode::ProtocolError,
-        ),
-        (
-            "an alias that stands for nothing",
-            FIVE,
-            |_| vec![0x30, 6, 0, 0, 3, 0x23, 0, 9],
-            ReasonCode::ProtocolError,
-        ),
-        (
-            "an alias beyond the maximum",
-            FIVE,
-            |_| vec![0x30, 7, 0, 1, b'a', 3, 0x23, 0xFF, 0xFF],
-            ReasonCode::TopicAliasInvalid,
-        ),
-    ]
-}
-
-#[test]
-fn who_breaks_the_protocol_is_told_why_in_5_0_and_disconnected() {
-    let broker = Setup::new()
-        .variable("COFFERDAM__LIMITS__MAX_PACKET_SIZE", "128 KiB")
-        .start();
-    let bystander = Bystander::join(&broker);
-    for listener in ["tcp", "wss"] {
-        let mut record = Record::default();
-        for (what, versions, sent, reason) in breaches() {
-            for &version in versions {
-                let mut client = Client::login(&broker, listener, &World::alice(), version);
-                client.send(&sent(version));
-                let told = match version {
-                    Version::V5 => vec![ServerPacket::Disconnect {
-                        reason,
-                        properties: vec![],
-                    }],
-                    _ => vec![],
-                };
-                let what = format!("{what} in {version:?} over {listener}");
-                assert_eq!(client.rest(), told, "{what}");
-                let fields = json!({
-                    "cause": "protocol", "reason": format!("{reason:?}"), "team": "red", "level": "team",
-                    "actor": "alice@red", "client_id": "alice@red",
-                });
-                record.row(&what, "disconnect", &client.own_address(), fields);
-                record.count(
-                    "cofferdam_disconnects_total",
-                    &[("listener", listener), ("cause", "protocol")],
-                );
-            }
-        }
-        record.check(&broker);
-    }
-    bystander.was_left_alone();
-}
-
-#[test]
-fn a_will_that_may_not_be_published_is_refused_when_it_is_due() {
-    let broker = Broker::start();
-    let mut reader = Client::login(&broker, "tcp", &World::alice(), Version::V5);
-    reader.subscribe("#", QoS::AtMostOnce);
-    let mut record = Record::default();
-    for version in VERSIONS {
-        let mut doomed = Client::dial(&broker, "tcp", version);
-        doomed.connect(&Connect {
-            will: Some(Will {
-                topic: "not/own".to_owned(),
-                payload: b"x".to_vec(),
-                qos: QoS::AtLeastOnce,
-                retain: true,
-                properties: vec![],
-            }),
-            ..World::lena().connect(version)
-        });
-        let address = doomed.own_address();
-        drop(doomed);
-        let fields = json!({
-            "topic": "ff/v1/red/c/not/own", "reason": "NotAuthorized", "why": "policy", "will": true,
-            "actor": "lena@red", "team": "red",
-        });
-        record.row("a will", "publish_refused", &address, fields);
-        record.count("cofferdam_publishes_refused_total", &[("reason", "policy")]);
-        broker.audited(|row| row["event"] == "publish_refused" && row["remote"] == *address);
-    }
-    record.check(&broker);
-    reader.assert_quiet();
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! Publishes and subscriptions that are refused: the connection stays, the answer is the version's
+//! Publishes, wills and subscriptions that are refused: the connection stays, the answer is the version's
 //! own, nobody gets anything, and the refusal is on record.
 
 mod running;
 
-use cofferdam::wire::client::{Publish, ServerPacket, pubrel, subscribe};
+use cofferdam::wire::client::{Connect, Publish, ServerPacket, Will, pubrel, subscribe};
 use cofferdam::wire::{QoS, ReasonCode, RetainHandling, SubscriptionOptions, Version};
 use running::{Broker, Bystander, Client, Login, Record, World};
 use serde_json::json;
@@ -203,4 +203,36 @@ fn a_refused_filter_is_refused_alone_and_the_others_of_its_packet_are_granted() 
     }
     record.check(&broker);
     bystander.was_left_alone();
+}
+
+#[test]
+fn a_will_that_may_not_be_published_is_refused_when_it_is_due() {
+    let broker = Broker::start();
+    let mut reader = Client::login(&broker, "tcp", &World::alice(), Version::V5);
+    reader.subscribe("#", QoS::AtMostOnce);
+    let mut record = Record::default();
+    for version in VERSIONS {
+        let mut doomed = Client::dial(&broker, "tcp", version);
+        doomed.connect(&Connect {
+            will: Some(Will {
+                topic: "not/own".to_owned(),
+                payload: b"x".to_vec(),
+                qos: QoS::AtLeastOnce,
+                retain: true,
+                properties: vec![],
+            }),
+            ..World::lena().connect(version)
+        });
+        let address = doomed.own_address();
+        drop(doomed);
+        let fields = json!({
+            "topic": "ff/v1/red/c/not/own", "reason": "NotAuthorized", "why": "policy", "will": true,
+            "actor": "lena@red", "team": "red",
+        });
+        record.row("a will", "publish_refused", &address, fields);
+        record.count("cofferdam_publishes_refused_total", &[("reason", "policy")]);
+        broker.audited(|row| row["event"] == "publish_refused" && row["remote"] == *address);
+    }
+    record.check(&broker);
+    reader.assert_quiet();
 }

@@ -200,6 +200,7 @@ fn logged_in(broker: &Broker, listener: &str) -> Stream {
     stream
 }
 
+/// Shows: MQTT-6.0.0-1 (5.0); MQTT-6.0.0-1 (3.1.1)
 #[test]
 fn a_frame_that_no_mqtt_client_sends_ends_the_websocket_with_its_code() {
     let broker = Broker::start();

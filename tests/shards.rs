@@ -3,6 +3,7 @@
 
 mod running;
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use cofferdam::wire::client::{Connect, Property, Publish, ServerPacket};
@@ -255,6 +256,7 @@ fn five_hundred_clients_log_in_at_once_and_all_are_served() {
         .wait_for_numbers(|numbers| numbers.check("cofferdam_connections", &[("team", "red")], 0));
 }
 
+/// Shows: PEER-19
 #[test]
 fn a_thousand_clients_that_never_finish_their_login_cost_a_bounded_amount() {
     const CLIENTS: usize = 1000;
@@ -301,5 +303,73 @@ fn a_thousand_clients_that_never_finish_their_login_cost_a_bounded_amount() {
     assert!(held < bound, "{held} bytes, and not {bound}");
     for client in &mut stalled {
         assert_eq!(client.next(), None);
+    }
+}
+
+#[test]
+fn what_is_sent_while_a_login_is_judged_is_held_within_bounds() {
+    const CLIENTS: usize = 20;
+    const EACH: usize = 20 << 20;
+    let broker = Broker::start();
+    // As a person would choose it, and wrong: it takes its time.
+    let connect = Connect {
+        password: Some(b"guessed".to_vec()),
+        ..World::alice().connect(V5)
+    };
+    let before = broker.process().memory();
+    let mut most = before;
+    std::thread::scope(|scope| {
+        let refused: Vec<_> = (0..CLIENTS)
+            .map(|place| {
+                let mut stream = broker.dial(["tcp", "tls"][place % 2]);
+                stream.write_all(&connect.encode()).expect("sent");
+                scope.spawn(move || {
+                    let piece = vec![0xFF; 64 << 10];
+                    // Ends when the broker has had enough.
+                    let sent = (0..EACH / piece.len())
+                        .take_while(|_| stream.write_all(&piece).is_ok())
+                        .count();
+                    sent * piece.len()
+                })
+            })
+            .collect();
+        while refused.iter().any(|thread| !thread.is_finished()) {
+            most = most.max(broker.process().memory());
+        }
+        for thread in refused {
+            let sent = thread.join().expect("it ends");
+            assert!(sent < EACH, "all of it was taken");
+        }
+    });
+    // Beside 64 KiB each: what one password's hash takes, and what allocators keep.
+    let (held, bound) = ((most - before) as usize, CLIENTS * (64 << 10) + (48 << 20));
+    println!("{held} bytes of {bound}");
+    assert!(held < bound, "{held} bytes, and not {bound}");
+    let refusals = [("reason", "wrong_password")];
+    broker.wait_for_numbers(|numbers| {
+        numbers.check(
+            "cofferdam_connects_refused_total",
+            &refusals,
+            CLIENTS as u64,
+        )
+    });
+}
+
+#[test]
+fn a_client_whose_outbox_overflows_within_a_turn_is_read_again() {
+    let broker = Setup::new()
+        .variable("COFFERDAM__LIMITS__MAX_PACKET_SIZE", "4 KiB")
+        .variable("COFFERDAM__LIMITS__MAX_OUTBOX_BYTES", "16 KiB")
+        .start();
+    let mut client = Client::dial(&broker, "open", Version::V5);
+    client.connect(&Connect::new(Version::V5));
+    client.subscribe("x", QoS::AtMostOnce);
+    for _ in 0..20 {
+        let mut burst = Vec::new();
+        for _ in 0..40 {
+            burst.extend(Publish::new("x", &[b'x'; 1024]).encode(Version::V5));
+        }
+        client.send(&burst);
+        assert!(client.ping().is_some(), "the broker reads on");
     }
 }

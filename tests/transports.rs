@@ -78,6 +78,7 @@ fn seen(publish: &Publish) -> (&str, &[u8], QoS, bool) {
     (topic, payload, *qos, *retain)
 }
 
+/// Shows: MQTT-4.2.0-1 (5.0); MQTT-7.0.0-2, MQTT-7.1.1-1 (3.1.1)
 #[test]
 fn messages_pass_at_every_qos_over_every_transport() {
     everywhere(|broker, transport, version| {
@@ -216,6 +217,7 @@ fn a_payload_of_900_kib_passes_both_ways_over_every_transport() {
     }
 }
 
+/// Shows: MQTT-6.0.0-2 (5.0); MQTT-6.0.0-2 (3.1.1)
 #[test]
 fn a_client_that_sends_a_byte_at_a_time_is_served_over_every_transport() {
     everywhere(|broker, transport, version| {
@@ -236,4 +238,29 @@ fn a_client_that_sends_a_byte_at_a_time_is_served_over_every_transport() {
         );
         client.see_through(QoS::AtLeastOnce, 7);
     });
+}
+
+#[test]
+fn a_client_that_closes_its_side_still_gets_its_answers() {
+    use std::io::{Read as _, Write as _};
+
+    let broker = Broker::start();
+    let mut stream = broker.dial("open");
+    stream
+        .write_all(&Connect::new(Version::V5).encode())
+        .expect("sent");
+    let mut connack = [0; 2];
+    stream.read_exact(&mut connack).expect("CONNACK");
+    let mut sent = Vec::new();
+    let mut rest = vec![0; usize::from(connack[1])];
+    stream.read_exact(&mut rest).expect("the rest of CONNACK");
+    for id in 1..=200 {
+        let publish = Publish::new("a/b", &[b'x'; 100]).at(QoS::AtLeastOnce, id);
+        sent.extend(publish.encode(Version::V5));
+    }
+    stream.write_all(&sent).expect("sent");
+    stream.finish();
+    let answers = stream.read_to_close();
+    let packets = cofferdam::wire::client::read_all(&answers, Version::V5).expect("packets");
+    assert_eq!(packets.len(), 200, "every PUBACK");
 }

@@ -43,6 +43,7 @@ fn run<'a>(upgraded: bool, max: u64, reads: impl Iterator<Item = &'a [u8]>) -> O
     let rules = WebSocket {
         paths: vec!["/".into(), "/mqtt".into()],
         allowed_origins: vec!["https://a.example".into()],
+        listed_origins_only: false,
         max_frame_size: max,
     };
     let mut outcome = Outcome::default();

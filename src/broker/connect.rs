@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::alias::SentAliases;
+use super::authenticate::Enhanced;
 use super::connection::{Conn, Phase, Traffic};
-use super::effect::{ConnId, Effect, Login, Verdict};
+use super::effect::{ConnId, Effect, Exchange, ExchangeState, Login, Verdict};
 use super::event::{DisconnectCause, EventKind, Refusal, Who};
 use super::shard::{Shard, who};
 use crate::limits::Limits;
@@ -14,21 +15,28 @@ use crate::session::{Peer, Session, Will};
 use crate::team::{Claim, MessageView, SessionAddress, SessionKey, Team};
 use crate::time::{Span, Time};
 use crate::topic::TopicName;
-use crate::wire::encode::{self, ConnAck};
+use crate::wire::encode::{self, ConnAck, PACKET_SIZE_MAX};
 use crate::wire::{Connect, PublishProperties, QoS, ReasonCode, Version};
 
 /// A CONNECT that waits for its verdict.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) since: Time,
-    /// Bytes of the CONNECT that are held here and by whoever judges it, about.
+    /// Bytes of the CONNECT, and of AUTH, that are held here and by whoever judges it, about.
     pub(super) size: usize,
     version: Version,
+    bridge: bool,
     clean_start: bool,
     keep_alive: u16,
     /// Empty: the server assigns one.
-    client_id: Arc<str>,
-    username: Option<Arc<str>>,
+    pub(super) client_id: Arc<str>,
+    pub(super) username: Option<Arc<str>>,
+    /// The method of enhanced authentication.
+    pub(super) method: Option<Arc<str>>,
+    /// What the judge gave with its challenge, while the client has it.
+    pub(super) state: Option<ExchangeState>,
+    /// The method's last word.
+    last_word: Option<Box<[u8]>>,
     session_expiry: u32,
     receive_maximum: u16,
     max_packet: u32,
@@ -67,9 +75,10 @@ impl Shard {
             return;
         };
         conn.version = connect.version;
-        conn.max_packet = connect.properties.maximum_packet_size.unwrap_or(u32::MAX);
+        conn.max_packet = max_packet(connect);
         let pending = Box::new(Pending::new(connect, now));
-        if let Err(code) = pending.check(connect, &self.world.limits) {
+        let limits = Arc::clone(&conn.limits);
+        if let Err(code) = pending.check(&limits) {
             let refusal = Refusal::Malformed(code);
             return self.refuse(index, Some(&pending), refusal, Some(code), now);
         }
@@ -80,10 +89,11 @@ impl Shard {
             client_id: connect.client_id.into(),
             username: connect.username.map(Into::into),
             password: connect.password.map(Into::into),
+            exchange: pending.exchange(connect.properties.authentication_data, None),
         };
         conn.phase = Phase::Judging(pending);
         self.effects.push(Effect::Judge(Box::new(login)));
-        self.set_conn_timer(index, now + self.world.limits.login_timeout);
+        self.set_conn_timer(index, now + limits.login_timeout);
     }
 
     /// The verdict on a login. Without effect where the connection has gone or the time was up.
@@ -91,21 +101,41 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(id.index, id.generation) else {
             return;
         };
-        if !matches!(conn.phase, Phase::Judging(_)) {
+        match conn.phase {
+            Phase::Judging(_) => self.login_judged(id.index, verdict, now),
+            Phase::Active(session) => self.judged_again(id.index, session, verdict, now),
+            Phase::Opening | Phase::Challenged(_) | Phase::Closing => {}
+        }
+    }
+
+    fn login_judged(&mut self, index: u32, verdict: Verdict, now: Time) {
+        let Some(mut pending) = self.take_pending(index) else {
             return;
+        };
+        let goes_on = !matches!(verdict, Verdict::Refuse(_) | Verdict::Undecided(_));
+        if goes_on && self.spoke_out_of_turn(index, &pending) {
+            let code = ReasonCode::ProtocolError;
+            let refusal = Refusal::Malformed(code);
+            return self.refuse(index, Some(&pending), refusal, Some(code), now);
         }
         match verdict {
-            Verdict::Undecided(refusal) => self.give_up_judging(id.index, refusal, now),
-            Verdict::Refuse(refusal) => {
-                let pending = self.take_pending(id.index);
-                let told = Some(ReasonCode::BadUserNameOrPassword);
-                self.refuse(id.index, pending.as_deref(), refusal, told, now);
+            Verdict::Admit(grant) => self.admit(index, pending, grant, now),
+            Verdict::AdmitWith { grant, data } => {
+                pending.last_word = Some(data);
+                self.admit(index, pending, grant, now);
             }
-            Verdict::Admit(grant) => {
-                if let Some(pending) = self.take_pending(id.index) {
-                    self.admit(id.index, pending, grant, now);
-                }
+            Verdict::Challenge {
+                data,
+                state,
+                username,
+            } => {
+                pending.username = pending.username.or(username);
+                self.challenge(index, pending, &data, state, now);
             }
+            Verdict::Refuse(reason) => {
+                self.refuse(index, Some(&pending), reason, Some(reason.told()), now);
+            }
+            Verdict::Undecided(reason) => self.refuse(index, Some(&pending), reason, None, now),
         }
     }
 
@@ -115,10 +145,11 @@ impl Shard {
         self.refuse(index, pending.as_deref(), refusal, None, now);
     }
 
-    fn take_pending(&mut self, index: u32) -> Option<Box<Pending>> {
+    /// The login that this connection waits with, whoever has the word.
+    pub(super) fn take_pending(&mut self, index: u32) -> Option<Box<Pending>> {
         let conn = self.conns.at_mut(index)?;
         match std::mem::replace(&mut conn.phase, Phase::Opening) {
-            Phase::Judging(pending) => Some(pending),
+            Phase::Judging(pending) | Phase::Challenged(pending) => Some(pending),
             other => {
                 conn.phase = other;
                 None
@@ -178,9 +209,11 @@ impl Shard {
 
     /// Takes in a connection from another shard: its session lives here.
     pub fn adopt(&mut self, migrant: Migrant, now: Time) -> ConnId {
-        let mut conn = Conn::new(migrant.peer, migrant.opened);
+        let limits = Arc::clone(self.world.limits_of(&migrant.peer.listener));
+        let mut conn = Conn::new(migrant.peer, limits, migrant.opened);
         conn.heard = now;
         conn.version = migrant.pending.version;
+        conn.max_packet = migrant.pending.max_packet;
         conn.held = migrant.held;
         conn.traffic = migrant.traffic;
         let (index, generation) = self.conns.insert(conn);
@@ -190,6 +223,9 @@ impl Shard {
 
     /// The login is good: finds or makes the session and answers.
     fn admit(&mut self, index: u32, mut pending: Box<Pending>, grant: Arc<Grant>, now: Time) {
+        let Some(limits) = self.conns.at(index).map(|conn| Arc::clone(&conn.limits)) else {
+            return;
+        };
         let assigned = pending.client_id.is_empty();
         if assigned {
             pending.client_id = self.new_client_id();
@@ -197,7 +233,7 @@ impl Shard {
         if !pending
             .will
             .as_ref()
-            .is_none_or(|will| self.can_mount(will, &grant))
+            .is_none_or(|will| Self::can_mount(will, &grant, &limits))
         {
             let code = ReasonCode::TopicNameInvalid;
             return self.refuse(
@@ -208,9 +244,8 @@ impl Shard {
                 now,
             );
         }
-        let limits = &self.world.limits;
         let mut connack = Vec::new();
-        let success = pending.connack(false, assigned, limits);
+        let success = pending.connack(false, assigned, &limits);
         encode::connack(&mut connack, pending.version, ReasonCode::Success, &success);
         if connack.len() > pending.max_packet as usize {
             let code = ReasonCode::PacketTooLarge;
@@ -266,7 +301,14 @@ impl Shard {
                     Claim::Full => return Claimed::Full,
                     Claim::New => {
                         let (team, grant) = (Arc::clone(team), Arc::clone(grant));
-                        let session = Session::new(key.clone(), address, team, grant, peer.clone());
+                        let session = Session::new(
+                            key.clone(),
+                            address,
+                            team,
+                            grant,
+                            peer.clone(),
+                            Arc::clone(self.world.limits_of(&peer.listener)),
+                        );
                         self.sessions.insert(session);
                         return Claimed::Session {
                             index,
@@ -291,8 +333,9 @@ impl Shard {
             if !pending.clean_start {
                 if let Some(session) = self.sessions.at_mut(held.index) {
                     session.peer = peer.clone();
+                    session.limits = Arc::clone(self.world.limits_of(&peer.listener));
                 }
-                self.rejudge(held.index, grant);
+                self.rejudge(held.index, grant, now);
                 return Claimed::Session {
                     index: held.index,
                     present: true,
@@ -346,7 +389,9 @@ impl Shard {
         mut pending: Pending,
         now: Time,
     ) {
-        let limits = self.world.limits.clone();
+        let Some(limits) = self.conns.at(index).map(|conn| Arc::clone(&conn.limits)) else {
+            return;
+        };
         let expiry = pending.expiry(&limits);
         let keep_alive = pending.keep_alive(&limits);
         let will = pending.will.take();
@@ -356,9 +401,12 @@ impl Shard {
         session.attach(Some(index));
         session.window = pending.receive_maximum.min(limits.max_inflight);
         session.expiry = expiry;
+        session.asked_to_outlive = pending.session_expiry > 0;
         session.expires = Time::NEVER;
         session.will = will.map(|will| will.mounted(session.grant.mount()));
         session.will_due = Time::NEVER;
+        // 5.0 lets it ask for each subscription.
+        session.bridge = pending.bridge && pending.version != Version::V5;
         session.team.connections.fetch_add(1, Ordering::Relaxed);
 
         let Some(conn) = self.conns.at_mut(index) else {
@@ -368,6 +416,7 @@ impl Shard {
         // The client counts from CONNACK, however long the login was judged.
         conn.heard = now;
         conn.max_packet = pending.max_packet;
+        conn.enhanced = pending.enhanced(assigned);
         let aliases = pending.topic_alias_maximum.min(limits.topic_alias_maximum);
         conn.sent_aliases = SentAliases::up_to(aliases);
         conn.patience = Span::from_millis(u64::from(keep_alive) * 1500);
@@ -403,8 +452,7 @@ impl Shard {
 
     /// Whether the will's topic is one, with the mount before it. Whether it may be published is
     /// decided when it is.
-    fn can_mount(&self, will: &PendingWill, grant: &Grant) -> bool {
-        let limits = &self.world.limits;
+    fn can_mount(will: &PendingWill, grant: &Grant, limits: &Limits) -> bool {
         let topic = format!("{}{}", grant.mount(), will.topic);
         TopicName::parse(&topic, limits.max_topic_length, limits.max_topic_levels).is_ok()
     }
@@ -425,6 +473,13 @@ enum Claimed {
     Full,
 }
 
+/// The largest packet that a client takes: its own limit, or the most that MQTT can frame.
+fn max_packet(connect: &Connect<'_>) -> u32 {
+    let framed = PACKET_SIZE_MAX as u32;
+    let own = connect.properties.maximum_packet_size;
+    own.map_or(framed, |own| own.min(framed))
+}
+
 impl Pending {
     fn new(connect: &Connect<'_>, now: Time) -> Self {
         let properties = &connect.properties;
@@ -438,20 +493,46 @@ impl Pending {
         let texts = texts.iter().map(|text| text.len()).sum::<usize>();
         let password = connect.password.map_or(0, <[u8]>::len);
         let will = connect.will.as_ref().map(PendingWill::new);
+        let exchange = properties.authentication_method.map_or(0, str::len)
+            + properties.authentication_data.map_or(0, <[u8]>::len);
         Self {
             since: now,
-            size: 2 * texts + password + will.as_ref().map_or(0, PendingWill::size),
+            size: 2 * texts + password + exchange + will.as_ref().map_or(0, PendingWill::size),
             version: connect.version,
+            bridge: connect.bridge,
             clean_start: connect.clean_start,
             keep_alive: connect.keep_alive,
             client_id: Arc::from(connect.client_id),
             username: connect.username.map(Arc::from),
+            method: properties.authentication_method.map(Arc::from),
+            state: None,
+            last_word: None,
             session_expiry,
             receive_maximum: properties.receive_maximum.get(),
-            max_packet: properties.maximum_packet_size.unwrap_or(u32::MAX),
+            max_packet: max_packet(connect),
             topic_alias_maximum: properties.topic_alias_maximum,
             will,
         }
+    }
+
+    /// What the client says in its method, for the judge.
+    pub(super) fn exchange(
+        &self,
+        data: Option<&[u8]>,
+        state: Option<ExchangeState>,
+    ) -> Option<Exchange> {
+        Some(Exchange {
+            method: Arc::clone(self.method.as_ref()?),
+            data: data.map(Into::into),
+            state,
+        })
+    }
+
+    /// What the connection remembers of its method.
+    fn enhanced(&self, assigned: bool) -> Option<Box<Enhanced>> {
+        let method = Arc::clone(self.method.as_ref()?);
+        let client_id = if assigned { "" } else { &*self.client_id };
+        Some(Box::new(Enhanced::new(method, client_id.into())))
     }
 
     /// How long the session is to outlive the connection, within the limit.
@@ -486,15 +567,16 @@ impl Pending {
             maximum_packet_size: Some(limits.max_packet_size),
             assigned_client_id: assigned.then_some(&*self.client_id),
             topic_alias_maximum: unless(0, limits.topic_alias_maximum),
+            maximum_qos: (limits.max_qos < QoS::ExactlyOnce).then_some(limits.max_qos as u8),
+            retain_available: (!limits.retain_available).then_some(false),
             server_keep_alive: unless(self.keep_alive, keep_alive),
+            authentication_method: self.method.as_deref(), // [MQTT-4.12.0-5]
+            authentication_data: self.last_word.as_deref(),
             ..ConnAck::default()
         }
     }
 
-    fn check(&self, connect: &Connect<'_>, limits: &Limits) -> Result<(), ReasonCode> {
-        if connect.properties.authentication_method.is_some() {
-            return Err(ReasonCode::BadAuthenticationMethod);
-        }
+    fn check(&self, limits: &Limits) -> Result<(), ReasonCode> {
         let nameless = self.client_id.is_empty();
         let may_be_nameless =
             self.version == Version::V5 || self.version == Version::V311 && self.clean_start;
@@ -502,6 +584,15 @@ impl Pending {
             || self.client_id.len() > usize::from(limits.max_client_id_length)
         {
             return Err(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]
+        }
+        let Some(will) = &self.will else {
+            return Ok(());
+        };
+        if will.qos > limits.max_qos {
+            return Err(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-12]
+        }
+        if will.retain && !limits.retain_available {
+            return Err(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-13]
         }
         Ok(())
     }

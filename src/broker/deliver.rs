@@ -9,14 +9,10 @@ use super::form::{Form, Terms};
 use super::outbox::BufferPool;
 use super::publish::Passing;
 use super::shard::Shard;
-use crate::session::{PubRecOutcome, Queued, Resend, Session, Shares};
+use crate::session::{PubRecOutcome, Queued, Resend, Session};
 use crate::team::{Matched, Route};
 use crate::time::Time;
 use crate::wire::{Ack, PacketId, QoS, ReasonCode, encode};
-
-/// Retained messages are encoded ahead up to here, or to the outbox's limit where that is lower; the
-/// rest waits until the client has taken them.
-const REPLAY_AHEAD: usize = 64 << 10;
 
 impl Shard {
     /// Gives a message to everyone who matched. Says whether anyone did.
@@ -43,6 +39,7 @@ impl Shard {
             self.deliver(route, passing, now);
         } else if let Some(batch) = self.batches.get_mut(usize::from(route.session.shard)) {
             batch.push(passing.kept(), route);
+            self.fed.add(route.session.shard);
         }
     }
 
@@ -64,7 +61,7 @@ impl Shard {
     }
 
     /// One message for one session.
-    fn deliver(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
+    pub(super) fn deliver(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
         let address = route.session;
         let Some(session) = self.sessions.get_mut(address.index, address.generation) else {
             return self.counters.drop(Drop::Gone);
@@ -88,28 +85,14 @@ impl Shard {
         let conn = session.conn.and_then(|conn| self.conns.entry_mut(conn));
         let Some((generation, conn)) = conn else {
             if terms.qos > QoS::AtMostOnce {
-                enqueue(
-                    session,
-                    passing,
-                    terms,
-                    &self.world.limits,
-                    &mut self.counters,
-                    now,
-                );
+                enqueue(session, passing, terms, &mut self.counters, now);
                 session.publish_waiting();
             }
             return;
         };
-        let has_room = conn.outbox.len() <= self.world.limits.max_outbox_bytes as usize;
+        let has_room = conn.outbox.len() <= conn.limits.max_outbox_bytes as usize;
         if terms.qos > QoS::AtMostOnce && !(has_room && session.outgoing.is_open(session.window)) {
-            enqueue(
-                session,
-                passing,
-                terms,
-                &self.world.limits,
-                &mut self.counters,
-                now,
-            );
+            enqueue(session, passing, terms, &mut self.counters, now);
             session.publish_waiting();
             return;
         }
@@ -152,7 +135,7 @@ impl Shard {
             return;
         };
         let mut expired = 0;
-        let limit = self.world.limits.max_outbox_bytes as usize;
+        let limit = conn.limits.max_outbox_bytes as usize;
         let before = conn.outbox.len();
         while conn.outbox.len() <= limit
             && let Some(again) = session.outgoing.resend(session.window)
@@ -197,60 +180,6 @@ impl Shard {
             self.touch(conn_index);
         }
         self.replay(index, now);
-    }
-
-    /// Goes on handing retained messages to new subscriptions.
-    fn replay(&mut self, index: u32, now: Time) {
-        loop {
-            let Some(session) = self.sessions.at_mut(index) else {
-                return;
-            };
-            let Some(conn) = session.conn.and_then(|conn| self.conns.at(conn)) else {
-                return;
-            };
-            let ahead = REPLAY_AHEAD.min(self.world.limits.max_outbox_bytes as usize);
-            if conn.outbox.len() > ahead || !session.outgoing.is_open(session.window) {
-                return;
-            }
-            let Some(replay) = session.replays.front_mut() else {
-                return;
-            };
-            let Some(subscription) = session.subscriptions.get(&replay.subscription) else {
-                session.replays.pop_front();
-                continue;
-            };
-            let filter = crate::topic::TopicFilter::parse(
-                subscription.filter(&replay.subscription),
-                u16::MAX,
-                u16::MAX,
-            );
-            let next = filter.ok().and_then(|filter| {
-                replay
-                    .team
-                    .with_retained(|kept| kept.next_match(filter, replay.after.as_deref()).cloned())
-            });
-            let Some(message) = next else {
-                session.replays.pop_front();
-                continue;
-            };
-            replay.after = Some(message.topic().into());
-            if message.expires <= now {
-                replay.team.forget_expired(&message);
-                continue;
-            }
-            let route = Route {
-                session: session.address,
-                qos: subscription.options.qos,
-                no_local: subscription.options.no_local,
-                retain_as_published: true, // retained messages are sent as such [MQTT-3.3.1-8]
-                checked: subscription.checked,
-                hides: subscription.hides,
-                subscription_id: subscription.id,
-                share: Shares::NONE, // a shared subscription gets no retained messages
-            };
-            self.form.forget();
-            self.deliver(route, &Passing::of(&message), now);
-        }
     }
 
     /// PUBACK.
@@ -309,17 +238,15 @@ fn enqueue(
     session: &mut Session,
     passing: &Passing<'_>,
     terms: Terms,
-    limits: &crate::limits::Limits,
     counters: &mut Counters,
     now: Time,
 ) {
     let item = terms.queued(Arc::clone(passing.kept()));
     let expired = &mut counters.dropped[Drop::Expired as usize];
-    if session
-        .outgoing
-        .enqueue(item, limits, now, expired)
-        .is_err()
-    {
+    let Session {
+        outgoing, limits, ..
+    } = session;
+    if outgoing.enqueue(item, limits, now, expired).is_err() {
         counters.drop(Drop::QueueFull);
     }
 }

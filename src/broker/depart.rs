@@ -1,5 +1,6 @@
 //! The end of connections and of sessions, and the wills that follow.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::connection::Phase;
@@ -26,11 +27,11 @@ impl Shard {
             return Ok(());
         };
         if let Some(secs) = disconnect.session_expiry {
-            if session.expiry == Span::ZERO && secs > 0 {
+            if !session.asked_to_outlive && secs > 0 {
                 return Err(ReasonCode::ProtocolError); // [MQTT-3.14.2-2]
             }
             let wanted = Span::from_secs(u64::from(secs));
-            session.expiry = wanted.min(self.world.limits.max_session_expiry);
+            session.expiry = wanted.min(session.limits.max_session_expiry);
         }
         if disconnect.reason == ReasonCode::Success {
             session.will = None; // [MQTT-3.14.4-3]
@@ -50,15 +51,13 @@ impl Shard {
             return;
         };
         match &conn.phase {
-            Phase::Active(session) => {
-                let session = *session;
-                self.detach(session, DisconnectCause::Lost, now);
-                self.close(id.index);
-            }
+            Phase::Active(_) => self.end(id.index, DisconnectCause::Lost, now),
             // A probe that says nothing is nobody's login.
             Phase::Opening if conn.traffic.bytes_in == 0 => self.close(id.index),
             Phase::Opening => self.refuse(id.index, None, Refusal::Gone, None, now),
-            Phase::Judging(_) => self.give_up_judging(id.index, Refusal::Gone, now),
+            Phase::Judging(_) | Phase::Challenged(_) => {
+                self.give_up_judging(id.index, Refusal::Gone, now)
+            }
             Phase::Closing => {}
         }
     }
@@ -66,8 +65,12 @@ impl Shard {
     /// The socket is closed, whoever closed it: the connection's place is free.
     pub fn closed(&mut self, id: ConnId, now: Time) {
         self.lost(id, now);
-        if self.conns.get(id.index, id.generation).is_some() {
-            self.conns.remove(id.index);
+        match self.conns.get_mut(id.index, id.generation) {
+            Some(conn) if conn.paused => conn.gone = true,
+            Some(_) => {
+                self.conns.remove(id.index);
+            }
+            None => {}
         }
     }
 
@@ -81,13 +84,11 @@ impl Shard {
             Breach::WebSocket(code) => (Refusal::WebSocket(code), DisconnectCause::WebSocket(code)),
         };
         match &conn.phase {
-            Phase::Active(session) => {
-                let session = *session;
-                self.detach(session, cause, now);
-                self.close(id.index);
-            }
+            Phase::Active(_) => self.end(id.index, cause, now),
             Phase::Opening => self.refuse(id.index, None, refusal, None, now),
-            Phase::Judging(_) => self.give_up_judging(id.index, refusal, now),
+            Phase::Judging(_) | Phase::Challenged(_) => {
+                self.give_up_judging(id.index, refusal, now)
+            }
             Phase::Closing => {}
         }
     }
@@ -107,7 +108,9 @@ impl Shard {
                     self.detach(session, cause, now);
                     self.close(index);
                 }
-                Some(Phase::Judging(_)) => self.give_up_judging(index, Refusal::Stopping, now),
+                Some(Phase::Judging(_) | Phase::Challenged(_)) => {
+                    self.give_up_judging(index, Refusal::Stopping, now);
+                }
                 Some(Phase::Opening) => self.close(index),
                 Some(Phase::Closing) | None => {}
             }
@@ -149,6 +152,12 @@ impl Shard {
         if session.conn.is_some() {
             return;
         }
+        if session.expires <= now {
+            if session.expiry > Span::ZERO {
+                self.counters.sessions_expired += 1;
+            }
+            return self.end_session(index, now);
+        }
         if session.will_due <= now {
             session.will_due = Time::NEVER;
             if let Some(will) = session.will.take() {
@@ -158,12 +167,6 @@ impl Shard {
         let Some(session) = self.sessions.at(index) else {
             return;
         };
-        if session.expires <= now {
-            if session.expiry > Span::ZERO {
-                self.counters.sessions_expired += 1;
-            }
-            return self.end_session(index, now);
-        }
         let (due, generation) = (session.due(), session.address.generation);
         if let Some(session) = self.sessions.at_mut(index) {
             self.timers.set(
@@ -182,8 +185,9 @@ impl Shard {
         }
     }
 
-    /// Ends a session that has no connection: its will does not outlive it `[MQTT-3.1.2-8]`, its
-    /// subscriptions and its place in the registry go.
+    /// Ends a session that has no connection: its subscriptions and its place in the registry go,
+    /// and its will does not outlive it `[MQTT-3.1.2-8]`. The subscriptions go first: the will is for
+    /// others, and a share group must not hand it to the member that is just leaving.
     pub(super) fn end_session(&mut self, index: u32, now: Time) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
@@ -192,31 +196,31 @@ impl Shard {
             session.conn.is_none(),
             "a session ends without a connection"
         );
-        if let Some(will) = session.will.take() {
-            self.publish_will(index, &will, now);
-        }
-        let Some(session) = self.sessions.remove(index) else {
-            return;
-        };
+        let will = session.will.take();
+        let subscriptions = std::mem::take(&mut session.subscriptions);
+        let (team, address) = (Arc::clone(&session.team), session.address);
         let in_commons = |wanted: bool| {
-            let all = session.subscriptions.iter();
+            let all = subscriptions.iter();
             all.filter(move |(_, subscription)| subscription.in_commons == wanted)
                 .map(|(key, subscription)| {
                     (subscription.filter(key), subscription.group.as_deref())
                 })
         };
         if in_commons(false).next().is_some() {
-            session
-                .team
-                .unsubscribe_all(in_commons(false), session.address);
+            team.unsubscribe_all(in_commons(false), address);
         }
         if in_commons(true).next().is_some() {
-            self.world
-                .commons()
-                .unsubscribe_all(in_commons(true), session.address);
+            let commons = self.world.commons();
+            commons.unsubscribe_all(in_commons(true), address);
         }
-        session.team.registry.release(&session.key, session.address);
-        self.pass_on_all(session, now);
+        if let Some(will) = will {
+            self.publish_will(index, &will, now);
+        }
+        if let Some(mut session) = self.sessions.remove(index) {
+            team.registry.release(&session.key, address);
+            session.subscriptions = subscriptions;
+            self.pass_on_all(session, now);
+        }
     }
 
     /// Publishes a will. It is checked like any publish, at the time that it goes out.
@@ -233,7 +237,7 @@ impl Shard {
         let sent = self.may_publish(session, view.topic).and_then(|team| {
             // Retained first, as in `accept`.
             if view.retain {
-                self.retain(&team, &passing)?;
+                self.retain(&team, &passing, now)?;
             }
             let (_, matched) = self.world.compartment(&team).matches(view.topic);
             self.route(&matched, &passing, now);

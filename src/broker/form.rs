@@ -41,7 +41,7 @@ pub(super) struct Terms {
     pub(super) qos: QoS,
     pub(super) retain: bool,
     pub(super) subscription_id: u32,
-    pub(super) share: u16,
+    pub(super) share: u32,
 }
 
 /// A packet identifier to encode before the true one is known.

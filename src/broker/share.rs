@@ -2,69 +2,68 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
+use super::counters::Drop;
 use super::publish::Passing;
 use super::shard::Shard;
-use crate::session::{Queued, Session, Subscription, Subscriptions};
+use crate::session::{Queued, Session};
 use crate::team::{Group, Team};
 use crate::time::Time;
+use crate::topic::{TopicFilter, TopicName};
 
-/// A message that came by a shared subscription, and where its group is found.
-struct Orphan {
-    item: Queued,
-    group: Arc<str>,
-    filter: Arc<str>,
-    in_commons: bool,
-}
+/// The groups of one session, by the numbers of its shared subscriptions, each with its filter.
+type Groups = HashMap<u32, (Arc<str>, Arc<Group>)>;
 
 impl Shard {
     /// The connection of a session is lost. What was never sent to it goes at once to members that
     /// are connected; what was sent stays, for the client may have handled it and come back.
     pub(super) fn pass_on_queue(&mut self, index: u32, now: Time) {
-        let commons = Arc::clone(self.world.commons());
+        let Some(session) = self.sessions.at(index) else {
+            return;
+        };
+        if session.outgoing.queued() == 0 {
+            return;
+        }
+        let groups = groups(session, self.world.commons());
+        if groups.is_empty() {
+            return;
+        }
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
-        let (shares, subscriptions) = (&session.shares, &session.subscriptions);
-        let team = Arc::clone(&session.team);
         let mut orphans = Vec::new();
         session.outgoing.take_queued(|item| {
-            let key = shares.key(item.share)?;
-            let subscription = subscriptions.get(key)?;
-            let orphan = Orphan::new(item.clone(), key, subscription)?;
-            let group = orphan.group_in(&team, &commons)?;
-            group
-                .has_connected(item.message.topic())
-                .then(|| orphans.push(orphan))
+            let topic = item.message.topic();
+            let goes = group_of(&groups, item).is_some_and(|group| group.has_connected(topic));
+            if goes {
+                orphans.push(item.clone());
+            }
+            goes
         });
         session.publish_waiting();
-        self.adopt_orphans(orphans, &team, now);
+        self.adopt_orphans(&orphans, &groups, now);
     }
 
     /// A session has ended and left its groups. What it had not acknowledged goes to other members,
     /// but for QoS 2 messages that were sent: only that client may complete them `[MQTT-4.8.2-5]`.
     pub(super) fn pass_on_all(&mut self, mut session: Session, now: Time) {
-        let items = session.outgoing.take_unacknowledged();
-        let subscriptions: &Subscriptions = &session.subscriptions;
-        let orphan = |item: Queued| {
-            let key = session.shares.key(item.share)?;
-            Orphan::new(item, key, subscriptions.get(key)?)
-        };
-        let orphans = items.into_iter().filter_map(orphan).collect();
-        self.adopt_orphans(orphans, &session.team, now);
+        let groups = groups(&session, self.world.commons());
+        if !groups.is_empty() {
+            let orphans = session.outgoing.take_unacknowledged();
+            self.adopt_orphans(&orphans, &groups, now);
+        }
     }
 
-    fn adopt_orphans(&mut self, orphans: Vec<Orphan>, team: &Team, now: Time) {
-        let commons = Arc::clone(self.world.commons());
+    fn adopt_orphans(&mut self, orphans: &[Queued], groups: &Groups, now: Time) {
         for orphan in orphans {
-            let message = &orphan.item.message;
-            if message.expires <= now {
+            let message = &orphan.message;
+            let Some(group) = group_of(groups, orphan) else {
                 continue;
-            }
-            let group = orphan.group_in(team, &commons);
-            let member = group
-                .as_ref()
-                .and_then(|group| group.choose(message.topic()));
-            if let Some(member) = member {
+            };
+            if message.expires <= now {
+                self.counters.drop(Drop::Expired);
+            } else if let Some(member) = group.choose(message.topic()) {
                 self.form.forget();
                 self.hand_over(member.route, &Passing::of(message), now);
             }
@@ -72,18 +71,29 @@ impl Shard {
     }
 }
 
-impl Orphan {
-    fn new(item: Queued, key: &str, subscription: &Subscription) -> Option<Self> {
-        Some(Self {
-            item,
-            group: Arc::clone(subscription.group.as_ref()?),
-            filter: Arc::from(subscription.filter(key)),
-            in_commons: subscription.in_commons,
-        })
-    }
+/// The groups that a session is, or was, a member of.
+fn groups(session: &Session, commons: &Arc<Team>) -> Groups {
+    let shared = session
+        .subscriptions
+        .iter()
+        .filter_map(|(key, subscription)| {
+            let name = subscription.group.as_ref()?;
+            let team = match subscription.in_commons {
+                true => commons,
+                false => &session.team,
+            };
+            let filter = subscription.filter(key);
+            let group = team.group(filter, name)?;
+            Some((subscription.share, (Arc::from(filter), group)))
+        });
+    shared.collect()
+}
 
-    fn group_in(&self, team: &Team, commons: &Team) -> Option<Arc<Group>> {
-        let team = if self.in_commons { commons } else { team };
-        team.group(&self.filter, &self.group)
-    }
+/// The group that a queued message came by. That its filter matches is asked once more: nobody
+/// gets by a group what the group is not for, whatever became of the subscription since.
+fn group_of<'g>(groups: &'g Groups, item: &Queued) -> Option<&'g Arc<Group>> {
+    let (filter, group) = groups.get(&item.share)?;
+    let filter = TopicFilter::parse(filter, u16::MAX, u16::MAX).ok()?;
+    let name = TopicName::parse(item.message.topic(), u16::MAX, u16::MAX).ok()?;
+    filter.matches(name).then_some(group)
 }

@@ -11,18 +11,37 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::message::Message;
+use crate::time::{Span, Time};
 use crate::topic::{TopicFilter, TopicName};
 
 /// Retained messages by topic.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Retained {
     by_topic: BTreeSet<ByTopic>,
     bytes: u64,
+    /// None of them expires earlier; [`Time::NEVER`] where none does.
+    earliest_expiry: Time,
+    /// When they may next be searched for what has expired.
+    next_search: Time,
 }
+
+/// How often full ones are searched for what has expired: there can be many.
+const SEARCH_EVERY: Span = Span::from_secs(1);
 
 /// The team's limit on retained messages or bytes would be passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetainedFull;
+
+/// What a walk over the retained messages came to.
+#[derive(Clone, Debug)]
+pub enum Walk {
+    /// The next match.
+    Found(Arc<Message>),
+    /// Nothing matches after where the walk began.
+    End,
+    /// The steps are used up; nothing up to this topic matches.
+    GoOn(Box<str>),
+}
 
 /// A message that compares by its topic.
 #[derive(Debug)]
@@ -54,6 +73,17 @@ impl Borrow<str> for ByTopic {
     }
 }
 
+impl Default for Retained {
+    fn default() -> Self {
+        Self {
+            by_topic: BTreeSet::new(),
+            bytes: 0,
+            earliest_expiry: Time::NEVER,
+            next_search: Time::EPOCH,
+        }
+    }
+}
+
 impl Retained {
     /// Number of messages.
     pub fn len(&self) -> usize {
@@ -70,7 +100,8 @@ impl Retained {
         self.bytes
     }
 
-    /// Keeps `message` as its topic's retained message.
+    /// Keeps `message` as its topic's retained message. Where there is no room, those that have
+    /// expired by `now` make it.
     ///
     /// # Errors
     /// [`RetainedFull`] where that would pass a limit; what was retained stays.
@@ -79,7 +110,20 @@ impl Retained {
         message: Arc<Message>,
         max: u32,
         max_bytes: u64,
+        now: Time,
     ) -> Result<(), RetainedFull> {
+        let mut room = self.room(&message, max, max_bytes);
+        if room.is_err() && self.forget_expired(now) {
+            room = self.room(&message, max, max_bytes);
+        }
+        self.bytes = room?;
+        self.earliest_expiry = self.earliest_expiry.min(message.expires);
+        self.by_topic.replace(ByTopic(message));
+        Ok(())
+    }
+
+    /// The bytes that there would be with `message`.
+    fn room(&self, message: &Message, max: u32, max_bytes: u64) -> Result<u64, RetainedFull> {
         let old = self
             .by_topic
             .get(message.topic())
@@ -89,9 +133,23 @@ impl Retained {
         if count > max as usize || bytes > max_bytes {
             return Err(RetainedFull);
         }
-        self.bytes = bytes;
-        self.by_topic.replace(ByTopic(message));
-        Ok(())
+        Ok(bytes)
+    }
+
+    /// Forgets what has expired, as far as it is time to search again. Says whether it searched.
+    fn forget_expired(&mut self, now: Time) -> bool {
+        if now < self.earliest_expiry.max(self.next_search) {
+            return false;
+        }
+        self.by_topic.retain(|kept| kept.0.expires > now);
+        let left = self.by_topic.iter().map(|kept| &kept.0);
+        self.bytes = left.clone().map(|message| message.size() as u64).sum();
+        self.earliest_expiry = left
+            .map(|message| message.expires)
+            .min()
+            .unwrap_or(Time::NEVER);
+        self.next_search = now + SEARCH_EVERY;
+        true
     }
 
     /// Forgets the topic's retained message. Says whether there was one.
@@ -116,12 +174,15 @@ impl Retained {
         }
     }
 
-    /// The first match of `filter` after the topic `after` (from the beginning: `None`).
+    /// The first match of `filter` after the topic `after` (from the beginning: `None`). Each topic
+    /// that is looked at is taken off `steps`, and at least one is; when there are no more, the walk
+    /// stops wherever it is, so that nobody holds the team's lock for long.
     pub fn next_match(
         &self,
         filter: TopicFilter<'_>,
         after: Option<&str>,
-    ) -> Option<&Arc<Message>> {
+        steps: &mut u32,
+    ) -> Walk {
         let literal = literal_prefix(filter.as_str());
         let mut from = match after {
             Some(topic) if topic >= literal => Bound::Excluded(topic.to_owned()),
@@ -129,15 +190,24 @@ impl Retained {
         };
         loop {
             let range = (from.as_ref().map(String::as_str), Bound::Unbounded);
-            let found = &self.by_topic.range::<str, _>(range).next()?.0;
+            *steps = steps.saturating_sub(1);
+            let Some(ByTopic(found)) = self.by_topic.range::<str, _>(range).next() else {
+                return Walk::End;
+            };
             let topic = found.topic();
             if !topic.starts_with(literal) {
-                return None;
+                return Walk::End;
             }
             if TopicName::parse(topic, u16::MAX, u16::MAX).is_ok_and(|name| filter.matches(name)) {
-                return Some(found);
+                return Walk::Found(Arc::clone(found));
             }
-            from = skip_past(filter.as_str(), topic)?;
+            let Some(next) = skip_past(filter.as_str(), topic) else {
+                return Walk::End;
+            };
+            if *steps == 0 {
+                return Walk::GoOn(topic.into());
+            }
+            from = next;
         }
     }
 }
@@ -191,7 +261,6 @@ mod tests {
     use super::*;
     use crate::team::message::MessageView;
     use crate::team::registry::SessionAddress;
-    use crate::time::Time;
     use crate::wire::QoS;
     use proptest::prelude::*;
 
@@ -209,25 +278,66 @@ mod tests {
         Arc::new(view.keep())
     }
 
-    fn walk(retained: &Retained, filter: &str) -> Vec<String> {
+    /// The topics that a walk finds which stops after so many steps and goes on.
+    fn walk(retained: &Retained, filter: &str, at_a_time: u32) -> Vec<String> {
         let filter = TopicFilter::parse(filter, u16::MAX, u16::MAX).expect("a valid filter");
         let mut all: Vec<String> = Vec::new();
-        while let Some(next) = retained.next_match(filter, all.last().map(String::as_str)) {
-            all.push(next.topic().to_owned());
+        let mut after: Option<Box<str>> = None;
+        loop {
+            let mut steps = at_a_time;
+            after = match retained.next_match(filter, after.as_deref(), &mut steps) {
+                Walk::End => return all,
+                Walk::GoOn(topic) => {
+                    assert_eq!(steps, 0);
+                    Some(topic)
+                }
+                Walk::Found(message) => {
+                    all.push(message.topic().to_owned());
+                    Some(message.topic().into())
+                }
+            };
         }
-        all
+    }
+
+    #[test]
+    fn a_walk_that_finds_nothing_stops_when_its_steps_are_used_up() {
+        let mut retained = Retained::default();
+        for i in 0..100 {
+            let message = message(&format!("r{i:02}/a"), b"1");
+            retained
+                .set(message, 100, 1000, Time::EPOCH)
+                .expect("within limits");
+        }
+        let filter = TopicFilter::parse("+/z", 64, 8).expect("a valid filter");
+        let (mut after, mut calls) = (None, 0);
+        loop {
+            calls += 1;
+            match retained.next_match(filter, after.as_deref(), &mut 10) {
+                Walk::GoOn(topic) => after = Some(topic),
+                Walk::End => break,
+                Walk::Found(message) => panic!("{message:?}"),
+            }
+        }
+        // To skip from one topic to the next can take two steps.
+        assert!((11..=21).contains(&calls), "{calls}");
     }
 
     #[test]
     fn a_limit_refuses_and_keeps_what_was_there() {
         let mut retained = Retained::default();
-        assert_eq!(retained.set(message("a", b"12"), 1, 5), Ok(()));
-        assert_eq!(retained.set(message("b", b""), 1, 5), Err(RetainedFull));
+        assert_eq!(retained.set(message("a", b"12"), 1, 5, Time::EPOCH), Ok(()));
         assert_eq!(
-            retained.set(message("a", b"12345"), 1, 5),
+            retained.set(message("b", b""), 1, 5, Time::EPOCH),
             Err(RetainedFull)
         );
-        assert_eq!(retained.set(message("a", b"1234"), 1, 5), Ok(()));
+        assert_eq!(
+            retained.set(message("a", b"12345"), 1, 5, Time::EPOCH),
+            Err(RetainedFull)
+        );
+        assert_eq!(
+            retained.set(message("a", b"1234"), 1, 5, Time::EPOCH),
+            Ok(())
+        );
         assert_eq!((retained.len(), retained.bytes()), (1, 5));
         assert!(retained.clear("a"));
         assert!(!retained.clear("a"));
@@ -244,12 +354,13 @@ mod tests {
             topics in prop::collection::btree_set(levels(vec!["a", "a-", "a0", "b", ""]), 0..60),
             filter in levels(vec!["a", "a-", "b", "", "+", "+"]),
             rest in any::<bool>(),
+            at_a_time in 1u32..5,
         ) {
             let filter = if rest { format!("{filter}/#") } else { filter };
             prop_assume!(!filter.is_empty());
             let mut retained = Retained::default();
             for topic in topics.iter().filter(|topic| !topic.is_empty()) {
-                retained.set(message(topic, b""), u32::MAX, u64::MAX).expect("within limits");
+                retained.set(message(topic, b""), u32::MAX, u64::MAX, Time::EPOCH).expect("within limits");
             }
             let parsed = TopicFilter::parse(&filter, u16::MAX, u16::MAX).expect("a valid filter");
             let scan: Vec<String> = topics
@@ -259,7 +370,7 @@ mod tests {
                 })
                 .cloned()
                 .collect();
-            prop_assert_eq!(walk(&retained, &filter), scan);
+            prop_assert_eq!(walk(&retained, &filter, at_a_time), scan);
         }
     }
 }

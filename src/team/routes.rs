@@ -27,7 +27,7 @@ pub struct Route {
     /// 0: none.
     pub subscription_id: u32,
     /// The number of a shared subscription among its session's; 0: not shared.
-    pub share: u16,
+    pub share: u32,
 }
 
 /// What the members of a share group need to know of each other's sessions, wherever they live.
@@ -65,6 +65,8 @@ pub struct Matched {
     pub routes: Vec<Route>,
     /// One member of each gets it.
     pub groups: Vec<Arc<Group>>,
+    /// Places of the tries that were visited to find them.
+    pub visited: usize,
 }
 
 /// What stands under one filter.
@@ -139,6 +141,14 @@ impl Group {
     }
 }
 
+impl Matched {
+    /// How many sessions each message goes to or may go to, which is what it costs to hand it over.
+    pub fn candidates(&self) -> usize {
+        let members = self.groups.iter().map(|group| group.members.len());
+        self.routes.len() + members.sum::<usize>()
+    }
+}
+
 impl Subscribers {
     fn is_empty(&self) -> bool {
         self.routes.is_empty() && self.groups.is_empty()
@@ -168,6 +178,11 @@ impl Routes {
     /// Number of subscriptions.
     pub const fn len(&self) -> usize {
         self.count
+    }
+
+    /// Places held in the trie of filters.
+    pub fn nodes(&self) -> usize {
+        self.filters.nodes()
     }
 
     /// Whether there is none.
@@ -258,9 +273,14 @@ impl Routes {
 
     /// Adds to `matched` what `topic` matches.
     pub fn matches(&self, topic: &str, matched: &mut Matched) {
-        self.filters.for_each_match(topic, |subscribers| {
-            matched.routes.extend_from_slice(&subscribers.routes);
-            matched.groups.extend(subscribers.groups.iter().cloned());
+        let Matched {
+            routes,
+            groups,
+            visited,
+        } = matched;
+        *visited += self.filters.for_each_match(topic, |subscribers| {
+            routes.extend_from_slice(&subscribers.routes);
+            groups.extend(subscribers.groups.iter().cloned());
         });
     }
 }

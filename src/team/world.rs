@@ -1,5 +1,6 @@
 //! All compartments: the teams, and the commons between them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -13,6 +14,7 @@ use super::retained::{Retained, RetainedFull};
 use super::routes::{Group, Matched, Member, Route, Routes};
 use crate::limits::Limits;
 use crate::policy::{Namespace, Policy, TeamId};
+use crate::time::Time;
 
 /// One compartment: a team, or the commons.
 #[derive(Debug)]
@@ -34,8 +36,9 @@ pub struct Team {
 pub struct World {
     teams: DashMap<TeamId, Arc<Team>, foldhash::fast::RandomState>,
     commons: Arc<Team>,
-    /// The limits in force.
-    pub limits: Limits,
+    /// The limits in force, where the listener has none of its own.
+    pub limits: Arc<Limits>,
+    listeners: HashMap<Arc<str>, Arc<Limits>>,
     policy: Arc<Policy>,
 }
 
@@ -129,6 +132,11 @@ impl Team {
         self.routes.read().len()
     }
 
+    /// Places held in the trie of filters.
+    pub fn nodes(&self) -> usize {
+        self.routes.read().nodes()
+    }
+
     /// The retained messages, to read.
     pub fn with_retained<T>(&self, read: impl FnOnce(&Retained) -> T) -> T {
         read(&self.retained.read())
@@ -143,14 +151,19 @@ impl Team {
     ///
     /// # Errors
     /// [`RetainedFull`]: a limit of the team.
-    pub fn retain(&self, message: &Arc<Message>, limits: &Limits) -> Result<(), RetainedFull> {
+    pub fn retain(
+        &self,
+        message: &Arc<Message>,
+        limits: &Limits,
+        now: Time,
+    ) -> Result<(), RetainedFull> {
         let mut retained = self.retained.write();
         if message.view().payload.is_empty() {
             retained.clear(message.topic());
             return Ok(());
         }
         let (max, max_bytes) = (limits.max_retained_messages, limits.max_retained_bytes);
-        retained.set(Arc::clone(message), max, max_bytes)
+        retained.set(Arc::clone(message), max, max_bytes, now)
     }
 }
 
@@ -161,9 +174,21 @@ impl World {
         Self {
             teams: DashMap::default(),
             commons,
-            limits,
+            limits: Arc::new(limits),
+            listeners: HashMap::new(),
             policy,
         }
+    }
+
+    /// The same world, with limits of its own for what comes by this listener.
+    pub fn with_listener(mut self, name: &Arc<str>, limits: Limits) -> Self {
+        self.listeners.insert(Arc::clone(name), Arc::new(limits));
+        self
+    }
+
+    /// The limits for what comes by this listener.
+    pub fn limits_of(&self, listener: &str) -> &Arc<Limits> {
+        self.listeners.get(listener).unwrap_or(&self.limits)
     }
 
     /// Whose topic is whose.

@@ -110,6 +110,11 @@ impl<V> Trie<V> {
         self.exact.len() + self.wild
     }
 
+    /// Places held for filters with wildcards, the root among them: what the trie costs.
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Whether there is no filter.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -168,16 +173,18 @@ impl<V> Trie<V> {
         self.wild -= usize::from(taken);
     }
 
-    /// Calls `found` with the value of every filter that matches `name`.
-    pub fn for_each_match<'a>(&'a self, name: &str, mut found: impl FnMut(&'a V)) {
+    /// Calls `found` with the value of every filter that matches `name`. Returns how many places of
+    /// the trie were visited: the cost, which is at most one a level of every filter.
+    pub fn for_each_match<'a>(&'a self, name: &str, mut found: impl FnMut(&'a V)) -> usize {
         if let Some(value) = self.exact.get(name) {
             found(value);
         }
         if self.wild > 0
             && let Some(levels) = name.get(self.prefix..)
         {
-            self.visit(ROOT, Some(levels), &mut found);
+            return self.visit(ROOT, Some(levels), &mut found);
         }
+        0
     }
 
     /// Makes the nodes of `filter`; says whether it goes on with `#` from the last of them.
@@ -263,7 +270,8 @@ impl<V> Trie<V> {
         taken
     }
 
-    fn visit<'a>(&'a self, at: u32, levels: Option<&str>, found: &mut impl FnMut(&'a V)) {
+    /// Returns how many nodes were visited.
+    fn visit<'a>(&'a self, at: u32, levels: Option<&str>, found: &mut impl FnMut(&'a V)) -> usize {
         let node = &self.nodes[at as usize];
         if let Some(value) = &node.rest {
             found(value); // `#` matches what follows, and the parent itself (section 4.7.1.2)
@@ -272,17 +280,19 @@ impl<V> Trie<V> {
             if let Some(value) = &node.here {
                 found(value);
             }
-            return;
+            return 1;
         };
         let (level, deeper) = split_level(levels);
+        let mut visited = 1;
         if node.edges > 0
             && let Some(&next) = self.edges.get(&EdgeRef { from: at, level })
         {
-            self.visit(next, deeper, found);
+            visited += self.visit(next, deeper, found);
         }
         if node.plus != NONE {
-            self.visit(node.plus, deeper, found);
+            visited += self.visit(node.plus, deeper, found);
         }
+        visited
     }
 }
 

@@ -37,9 +37,9 @@ pub struct Client {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Awaited {
-    PubAck,
-    PubRec,
-    PubComp,
+    Ack,
+    Received,
+    Complete,
 }
 
 impl Client {
@@ -148,9 +148,11 @@ impl Client {
             }
             ServerPacket::Publish(publish) => self.reads_message(&publish, length),
             ServerPacket::PubRel {
-                packet_id, reason, ..
-            } if reason == ReasonCode::Success => {
-                self.unanswered.insert(packet_id, Awaited::PubComp);
+                packet_id,
+                reason: ReasonCode::Success,
+                ..
+            } => {
+                self.unanswered.insert(packet_id, Awaited::Complete);
             }
             ServerPacket::Disconnect { .. } => self.dismissed = true,
             _ => {}
@@ -172,15 +174,15 @@ impl Client {
         );
         let Some(id) = publish.packet_id else { return };
         let awaited = match publish.qos {
-            QoS::ExactlyOnce => Awaited::PubRec,
-            _ => Awaited::PubAck,
+            QoS::ExactlyOnce => Awaited::Received,
+            _ => Awaited::Ack,
         };
         let before = self.unanswered.insert(id, awaited);
         if !self.wild {
             assert!(before.is_none(), "the identifier is in use: {publish:?}");
             let under_way = self.unanswered.values();
             let under_way = under_way
-                .filter(|awaited| **awaited != Awaited::PubComp)
+                .filter(|awaited| **awaited != Awaited::Complete)
                 .count();
             assert!(
                 under_way <= self.receive_maximum,
@@ -197,13 +199,13 @@ impl Client {
         let refused = reason.is_error() && version == Version::V5;
         // A reason that does not fit the packet ends the connection, which is as good.
         let answer = match awaited {
-            Awaited::PubAck => client::puback(version, id, reason, &[]),
-            Awaited::PubRec => client::pubrec(version, id, reason, &[]),
-            Awaited::PubComp => client::pubcomp(version, id, reason, &[]),
+            Awaited::Ack => client::puback(version, id, reason, &[]),
+            Awaited::Received => client::pubrec(version, id, reason, &[]),
+            Awaited::Complete => client::pubcomp(version, id, reason, &[]),
         };
         match awaited {
             // PUBREL follows.
-            Awaited::PubRec if !refused => {}
+            Awaited::Received if !refused => {}
             _ => {
                 self.unanswered.remove(&id);
             }

@@ -245,6 +245,10 @@ impl Net {
                 self.between
                     .push_back((usize::from(to), Between::Batch(batch)));
             }
+            let core = &mut self.shards[shard];
+            moved |= core.has_output() || core.has_unread();
+            core.go_on(self.now);
+            core.read_on(self.now);
         }
         if !self.holds_between
             && let Some((to, what)) = self.between.pop_front()
@@ -359,7 +363,7 @@ impl Net {
                 client.room -= said.len();
             }
             client.reads(&said);
-            self.shards[shard].flushed(conn, said.len(), self.now);
+            self.shards[shard].flushed(conn, said.len());
             moved = true;
         }
         moved

@@ -215,7 +215,8 @@ fn check_origin(fields: Fields<'_>, rules: &WebSocket) -> Result<(), No> {
         let same = |known: &String| known.as_bytes().eq_ignore_ascii_case(origin);
         rules.allowed_origins.iter().any(same)
     };
-    if rules.allowed_origins.is_empty() || fields.all("Origin").all(allowed) {
+    let any = rules.allowed_origins.is_empty() && !rules.listed_origins_only;
+    if any || fields.all("Origin").all(allowed) {
         Ok(())
     } else {
         Err(WRONG_ORIGIN)

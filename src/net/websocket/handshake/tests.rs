@@ -11,6 +11,7 @@ fn rules(origins: &[&str]) -> WebSocket {
     WebSocket {
         paths: vec!["/".to_owned(), "/mqtt".to_owned()],
         allowed_origins: origins.iter().map(ToString::to_string).collect(),
+        listed_origins_only: false,
         max_frame_size: 1 << 20,
     }
 }
@@ -259,4 +260,36 @@ fn nothing_that_a_client_sent_is_repeated_in_a_refusal() {
     let request = but("/mqtt ", "/<script>secret</script> ");
     let response = refused(&request, &rules(&[])).response;
     assert!(!String::from_utf8_lossy(&response).contains("secret"));
+}
+
+#[test]
+fn where_nobody_logs_in_a_web_page_must_be_listed() {
+    let request = |origin: &str| {
+        format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Protocol: mqtt\r\n{origin}\r\n"
+        )
+    };
+    for (listed, origin, accepted) in [
+        (&[][..], "Origin: https://evil.example\r\n", false),
+        (&[], "Origin: http://localhost\r\n", false),
+        (&[], "", true),
+        (
+            &["https://app.example"],
+            "Origin: https://app.example\r\n",
+            true,
+        ),
+        (
+            &["https://app.example"],
+            "Origin: https://evil.example\r\n",
+            false,
+        ),
+    ] {
+        let mut rules = rules(listed);
+        rules.listed_origins_only = true;
+        let progress = Handshake::new().advance(request(origin).as_bytes(), &rules);
+        let found = matches!(progress, Progress::Accept(_));
+        assert_eq!(found, accepted, "{listed:?} {origin:?}: {progress:?}");
+    }
 }
