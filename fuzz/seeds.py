@@ -156,6 +156,10 @@ def connections():
     for who, user in enumerate([3, 4, 5, 6]):
         yield "connection", connect(who, user, 0x18, 0, 255, 1, 90) + step(who, 2, 1, 9, 0x81) + step(
             who, 4, 5, 5, 20, 9) + step(who, 9, 1, 8) + step(who, 15, 0)
+    for who in (0, 3):
+        riddle = connect(who, 0, 64) + step(who, 15, 2, 0, 0)
+        yield "connection", riddle + step(who, 15, 2, 1, 1) + step(who, 15, 2, 0, 0) + step(who, 2, 1, 1, 2)
+        yield "connection", step(0, 13, 0) + riddle + step(0, 13, 2) + step(who, 15, 2, 0, 0) + step(0, 13, 3)
     for version, when, packet, _ in table():
         pieces = [packet[i:i + 255] for i in range(0, len(packet), 255)][:3]
         said = b"".join(step(0, 0, len(piece)) + piece for piece in pieces)
