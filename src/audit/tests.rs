@@ -326,21 +326,22 @@ each_database! {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let (sink, writer) = start(Database::clone(&database), settings()).unwrap();
-        for at in 51..=60 {
+        for at in 51..=85 {
             sink.record(event(at, Some("b"), "bob@b", refused_publish()));
         }
-        assert_eq!(writer.finish(PATIENCE).await, Finished::Whole { written: 2 });
+        // Sixteen rows of their own, and one for the rest.
+        assert_eq!(writer.finish(PATIENCE).await, Finished::Whole { written: 17 });
         let records = all(&database).await;
         let last = records.last().unwrap();
-        assert_eq!(last.at, Time::from_micros(60));
+        assert_eq!(last.at, Time::from_micros(85));
         assert_eq!(
             [&last.team, &last.actor, &last.client_id].map(|it| it.as_deref().unwrap()),
             ["b", "bob@b", "client"]
         );
-        let since = rfc3339(Time::from_micros(52));
+        let since = rfc3339(Time::from_micros(67));
         assert_eq!(last.to_json()["detail"], json!({"topic": "ff/v1/x", "will": false,
             "reason": "NotAuthorized", "reason_code": 135, "why": "policy",
-            "count": 9, "since": since}));
+            "count": 19, "since": since}));
     }
 
     async fn a_batch_that_is_sent_twice_is_kept_once(database) {
