@@ -228,7 +228,7 @@ each_database! {
         let (sink, writer) = start(Database::clone(&database), small).unwrap();
         let blocking = block(&database).await;
         sink.record(lost(1));
-        until(|| sink.shared().len() == 0).await;
+        until(|| sink.shared().is_empty()).await;
         // The writer has the first in hand; the queue keeps fifteen more.
         for at in 2..=100 {
             sink.record(lost(at));
@@ -259,7 +259,7 @@ each_database! {
         let (sink, _writer) = start(Database::clone(&database), small).unwrap();
         let blocking = block(&database).await;
         sink.record(lost(1));
-        until(|| sink.shared().len() == 0).await;
+        until(|| sink.shared().is_empty()).await;
         for at in 2..=4 {
             sink.record(lost(at));
         }
