@@ -286,7 +286,8 @@ fn the_numbers_of_statements_are_those_of_the_standards() {
 #[test]
 fn what_the_packets_are_refused_for_is_shown_by_the_test_that_sends_them() {
     let (_, tests) = repository();
-    let test = "packets_over_tcp::every_packet_of_the_table_gets_its_answer_and_harms_nobody";
+    let test =
+        "served/packets_over_tcp::every_packet_of_the_table_gets_its_answer_and_harms_nobody";
     let packets = include_str!("data/packets.tsv");
     let expected = packets.lines().filter_map(|line| line.rsplit('\t').next());
     for id in expected.filter_map(|outcome| outcome.split(' ').nth(1)) {

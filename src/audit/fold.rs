@@ -1,7 +1,7 @@
 //! Many refusals of one kind become one row a second with a count.
 //!
 //! A client may be refused as often as it can send; its team's row need not be as many. The first
-//! refusal of a kind goes on record at once, those that follow are counted until the writer
+//! [`ROWS`] refusals of a kind go on record at once, those that follow are counted until the writer
 //! [`sweep`](Folds::sweep)s, once a second: one row with the count and the last of them. A kind is
 //! forgotten when a whole second brought none. Each connection's are told apart: it has a row for its
 //! connect as well.
@@ -21,6 +21,9 @@ use crate::time::Time;
 
 /// Refused connections of one address that are rows of their own, between two sweeps.
 const CONNECTS: u32 = 10;
+/// Refusals of one kind that are rows of their own, between two sweeps: what one SUBSCRIBE of an
+/// honest client can be refused is told in full.
+const ROWS: u32 = 16;
 /// Most addresses whose refused connections are counted, between two sweeps.
 const CALLERS_MAX: usize = 4_096;
 /// Most kinds of refusal that are told apart.
@@ -89,6 +92,8 @@ struct Fold {
     last: Option<Box<Event>>,
     /// What it has of the table's bytes.
     bytes: usize,
+    /// Rows of their own since it came into the table; 0 where none are to be.
+    rows: u32,
 }
 
 impl Folds {
@@ -111,6 +116,10 @@ impl Folds {
             return Some(event);
         }
         if let Some(fold) = self.folds.get_mut(&key) {
+            if fold.rows > 0 && fold.rows < ROWS {
+                fold.rows += 1;
+                return Some(event);
+            }
             fold.add(event);
             return None;
         }
@@ -126,7 +135,10 @@ impl Folds {
                 fold.add(event);
                 None
             }
-            _ => Some(event),
+            _ => {
+                fold.rows = 1;
+                Some(event)
+            }
         };
         self.folds.insert(key, fold);
         at_once
@@ -189,6 +201,7 @@ impl Fold {
             count: 0,
             last: None,
             bytes,
+            rows: 0,
         }
     }
 

@@ -53,14 +53,20 @@ fn swept(folds: &mut Folds) -> Vec<(u64, u64, u64, Scope)> {
 }
 
 #[test]
-fn a_refusal_is_on_record_at_once_and_those_like_it_once_a_sweep_with_their_count() {
+fn some_refusals_are_on_record_at_once_and_more_like_them_once_a_sweep_with_their_count() {
     let mut folds = Folds::new();
-    assert!(folds.admit(publish(1, "a", "x", "policy")).is_some());
-    for at in 2..=1_000 {
+    let own = u64::from(ROWS);
+    for at in 1..=own {
+        assert!(folds.admit(publish(at, "a", "x", "policy")).is_some());
+    }
+    for at in own + 1..=1_000 {
         assert_eq!(folds.admit(publish(at, "a", "x", "policy")), None);
     }
-    assert_eq!(folds.waiting(), 999);
-    assert_eq!(swept(&mut folds), [(999, 2, 1_000, Scope::Client)]);
+    assert_eq!(folds.waiting(), 1_000 - own);
+    assert_eq!(
+        swept(&mut folds),
+        [(1_000 - own, own + 1, 1_000, Scope::Client)]
+    );
     // Still within a second of the row.
     assert_eq!(folds.admit(publish(1_001, "a", "x", "policy")), None);
     assert_eq!(swept(&mut folds), [(1, 1_001, 1_001, Scope::Client)]);
@@ -136,7 +142,7 @@ fn refused_connections_under_several_names_are_nobodys() {
 #[test]
 fn a_fold_keeps_no_more_of_a_topic_than_a_row_does() {
     let mut folds = Folds::new();
-    for _ in 0..2 {
+    for _ in 0..=ROWS {
         let kind = EventKind::SubscribeRefused {
             filter: "ÿ".repeat(30_000).into(),
             reason: ReasonCode::NotAuthorized,

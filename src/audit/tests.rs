@@ -271,9 +271,11 @@ each_database! {
     }
 
     async fn one_teams_refusals_take_no_other_event_off_the_record(database) {
-        let small = Settings { queue_max: 200, ..settings() };
+        let small = Settings { queue_max: 200, batch_max: 1, ..settings() };
         let (sink, writer) = start(Database::clone(&database), small).unwrap();
         let blocking = block(&database).await;
+        sink.record(lost(0)); // keeps the writer busy
+        until(|| sink.shared().is_empty()).await;
         // As many clients as it takes to leave the queue no room, if it were one.
         for at in 0..100_000 {
             let mut refused = event(at, Some("loud"), "eve@loud", refused_publish());
@@ -299,9 +301,11 @@ each_database! {
     }
 
     async fn one_teams_connects_leave_room_for_those_of_another(database) {
-        let small = Settings { queue_max: 200, ..settings() };
+        let small = Settings { queue_max: 200, batch_max: 1, ..settings() };
         let (sink, writer) = start(Database::clone(&database), small).unwrap();
         let blocking = block(&database).await;
+        sink.record(lost(0)); // keeps the writer busy
+        until(|| sink.shared().is_empty()).await;
         for at in 0..1_000 {
             sink.record(event(at, Some("loud"), "eve@loud", connected()));
         }
@@ -313,7 +317,7 @@ each_database! {
         let records = all(&database).await;
         let own = |it: &&Record| it.team.as_deref() == Some("b") && it.event == "connect";
         assert_eq!(records.iter().filter(own).count(), 20);
-        assert_eq!(records.iter().map(events).sum::<u64>(), 1_020);
+        assert_eq!(records.iter().map(events).sum::<u64>(), 1_021);
     }
 
     async fn folded_refusals_are_on_record_once_a_while_and_at_the_end_with_their_count(database) {
@@ -326,21 +330,22 @@ each_database! {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let (sink, writer) = start(Database::clone(&database), settings()).unwrap();
-        for at in 51..=60 {
+        for at in 51..=85 {
             sink.record(event(at, Some("b"), "bob@b", refused_publish()));
         }
-        assert_eq!(writer.finish(PATIENCE).await, Finished::Whole { written: 2 });
+        // Sixteen rows of their own, and one for the rest.
+        assert_eq!(writer.finish(PATIENCE).await, Finished::Whole { written: 17 });
         let records = all(&database).await;
         let last = records.last().unwrap();
-        assert_eq!(last.at, Time::from_micros(60));
+        assert_eq!(last.at, Time::from_micros(85));
         assert_eq!(
             [&last.team, &last.actor, &last.client_id].map(|it| it.as_deref().unwrap()),
             ["b", "bob@b", "client"]
         );
-        let since = rfc3339(Time::from_micros(52));
+        let since = rfc3339(Time::from_micros(67));
         assert_eq!(last.to_json()["detail"], json!({"topic": "ff/v1/x", "will": false,
             "reason": "NotAuthorized", "reason_code": 135, "why": "policy",
-            "count": 9, "since": since}));
+            "count": 19, "since": since}));
     }
 
     async fn a_batch_that_is_sent_twice_is_kept_once(database) {

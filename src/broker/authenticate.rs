@@ -8,10 +8,10 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::connect::Pending;
 use super::connection::Phase;
 use super::effect::{ConnId, Effect, Exchange, ExchangeState, Login, Verdict};
 use super::event::{DisconnectCause, EventKind, Refusal};
+use super::pending::Pending;
 use super::recent::Recent;
 use super::shard::{Shard, who};
 use crate::policy::Grant;

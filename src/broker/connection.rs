@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::alias::{ReceivedAliases, SentAliases};
 use super::authenticate::Enhanced;
-use super::connect::Pending;
 use super::event::DisconnectCause;
 use super::outbox::Outbox;
+use super::pending::Pending;
 use super::recent::Recent;
 use super::turn::Spent;
 use crate::limits::Limits;

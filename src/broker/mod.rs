@@ -4,11 +4,11 @@
 //! outboxes and [`Effect`]s. No I/O happens here and nothing waits. A shard belongs to one thread;
 //! what shards share is the [`World`](crate::team::World).
 //!
-//! One file a concern: `connect` (from CONNECT to CONNACK, takeover), `authenticate`
-//! (challenges, re-authentication), `publish` (a message in),
-//! `deliver` (a message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn`
-//! (how much of it one connection gets done at a time), `depart` (the end of connections
-//! and sessions, wills), `timers`; the tables, outboxes, aliases and counters that they work on.
+//! One file a concern: `connect` (from CONNECT to CONNACK, takeover) and `pending` (what waits in
+//! between), `authenticate` (challenges, re-authentication), `publish` (a message in), `deliver` (a
+//! message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn` (how much
+//! of it one connection gets done at a time), `depart` (the end of connections and sessions, wills),
+//! `timers`; the tables, outboxes, aliases and counters that they work on.
 
 mod alias;
 mod authenticate;
@@ -22,6 +22,7 @@ mod effect;
 mod event;
 mod form;
 mod outbox;
+mod pending;
 mod publish;
 mod recent;
 mod replay;

@@ -13,6 +13,7 @@ mod auth;
 mod connect;
 mod data;
 mod disconnect;
+mod peers_mistakes;
 mod publish;
 mod qos;
 mod session;

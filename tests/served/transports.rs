@@ -1,11 +1,9 @@
 //! Every transport carries MQTT: TCP, TLS 1.2 and 1.3, WebSocket, secure WebSocket, in every
 //! version, over two shards.
 
-mod running;
-
+use crate::running::{Broker, Client, Link, Login, Stream, Tls, World};
 use cofferdam::wire::client::{Connect, Publish, Will};
 use cofferdam::wire::{QoS, Version};
-use running::{Broker, Client, Link, Login, Stream, Tls, World};
 use rustls::ProtocolVersion;
 
 const EVERY_QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
@@ -150,7 +148,7 @@ fn wills_are_published_when_a_socket_breaks_over_every_transport() {
 
 #[test]
 fn one_message_reaches_subscribers_of_every_transport_and_version() {
-    let mut setup = running::Setup::new();
+    let mut setup = crate::running::Setup::new();
     let everyone: Vec<_> = TRANSPORTS
         .iter()
         .flat_map(|transport| VERSIONS.map(|version| (*transport, version)))

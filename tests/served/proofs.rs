@@ -3,16 +3,14 @@
 //! The client's half is written out here (RFC 5802, section 3), so that broker and test do not
 //! share a mistake of one library.
 
-mod running;
-
 use std::num::NonZeroU32;
 
+use crate::running::{Broker, Bystander, Client, Login, Record, World};
 use aws_lc_rs::{digest, hmac, pbkdf2};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cofferdam::wire::client::{Connect, Property, Publish, ServerPacket, auth};
 use cofferdam::wire::{QoS, ReasonCode, Version};
-use running::{Broker, Bystander, Client, Login, Record, World};
 use serde_json::json;
 
 const METHOD: &str = "SCRAM-SHA-256";

@@ -1,8 +1,6 @@
 //! Enhanced authentication: challenges on the way in, and the proof renewed while logged in.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::broker::{DisconnectCause, EventKind, ExchangeState, Refusal, Verdict};
 use cofferdam::limits::Limits;
 use cofferdam::time::Span;

@@ -1,8 +1,6 @@
 //! Subscriptions: what they match, how often, and their answers.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::broker::{Drop, EventKind};
 use cofferdam::limits::Limits;
 use cofferdam::policy::Policy;

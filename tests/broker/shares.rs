@@ -1,9 +1,7 @@
 //! Shared subscriptions when a member goes (MQTT 5.0 section 4.8.2): what it was to have goes to
 //! another.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::limits::Limits;
 use cofferdam::wire::client::{Publish, ServerPacket, puback, pubrec};
 use cofferdam::wire::{QoS, ReasonCode, Version};

@@ -1,13 +1,11 @@
 //! Logins that are refused, and what is no login: the client sees the protocol's own answer and no
 //! more, the true reason is on record, the metrics count it, and nobody else notices.
 
-mod running;
-
 use std::io::Write as _;
 
+use crate::running::{Broker, Bystander, Client, Login, Record, Setup, Stream, World};
 use cofferdam::wire::Version;
 use cofferdam::wire::client::{Connect, Publish, ServerPacket, pingreq};
-use running::{Broker, Bystander, Client, Login, Record, Setup, Stream, World};
 use serde_json::{Value, json};
 
 const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];

@@ -1,8 +1,6 @@
 //! What one connection may make its shard do before the others have their turn.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::broker::Drop;
 use cofferdam::limits::Limits;
 use cofferdam::wire::client::{Property, Publish, ServerPacket, disconnect, pingreq, subscribe};

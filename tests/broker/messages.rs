@@ -1,8 +1,6 @@
 //! Messages at QoS 0, 1 and 2, from and to clients of 3.1, 3.1.1 and 5.0: packet by packet.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::broker::{DisconnectCause, EventKind};
 use cofferdam::limits::Limits;
 use cofferdam::wire::client::{Property, Publish, ServerPacket, puback, pubcomp, pubrec, pubrel};

@@ -1,8 +1,6 @@
 //! Retained messages: kept, replaced, cleared, and handed to new subscriptions.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::broker::{Drop, EventKind};
 use cofferdam::limits::Limits;
 use cofferdam::wire::client::{Property, Publish, ServerPacket, puback};
@@ -459,7 +457,7 @@ fn beyond_the_teams_limit_a_message_is_refused_and_what_was_kept_stays() {
         client.subscribe("#", QOS_0);
         assert_eq!(client.heard(), ["a 2", "c 1"]);
         // Another team has its own limit.
-        let other = cluster.connect(0, cluster::client("alice@beta"));
+        let other = cluster.connect(0, crate::cluster::client("alice@beta"));
         other.retain("a", "1");
         assert_eq!(kept(&cluster, "beta").0, 1);
     }

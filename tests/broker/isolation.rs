@@ -4,9 +4,7 @@
 //! Each attack ends in nothing that anyone in `alpha` could see, and in an answer that says nothing
 //! of `alpha`; each has a control that shows that the same deed works at home.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::broker::EventKind;
 use cofferdam::wire::client::{Property, Publish, ServerPacket, subscribe};
 use cofferdam::wire::{QoS, ReasonCode, SubscriptionOptions, Version};
@@ -614,7 +612,7 @@ fn what_the_platform_may_crosses_and_nothing_else_does() {
     spy.subscribe("ff/v1/beta/d/bd/command", QOS_1);
     cluster.events();
     // Out of each team to the platform, live.
-    let device = cluster.connect(1, cluster::device("alpha", "ad").id("second"));
+    let device = cluster.connect(1, crate::cluster::device("alpha", "ad").id("second"));
     device.publish_at(QOS_1, "ff/v1/alpha/d/ad/logs", "from alpha");
     spy.publish_at(QOS_1, "ff/v1/beta/d/bd/logs", "from beta");
     assert_eq!(

@@ -1,8 +1,6 @@
 //! Limits: what is beyond one is refused in the protocol's words, counted, and harms nobody.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::broker::{Drop, EventKind, Refusal};
 use cofferdam::limits::Limits;
 use cofferdam::wire::client::Publish;

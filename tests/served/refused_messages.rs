@@ -1,11 +1,9 @@
 //! Publishes, wills and subscriptions that are refused: the connection stays, the answer is the version's
 //! own, nobody gets anything, and the refusal is on record.
 
-mod running;
-
+use crate::running::{Broker, Bystander, Client, Login, Record, World};
 use cofferdam::wire::client::{Connect, Publish, ServerPacket, Will, pubrel, subscribe};
 use cofferdam::wire::{QoS, ReasonCode, RetainHandling, SubscriptionOptions, Version};
-use running::{Broker, Bystander, Client, Login, Record, World};
 use serde_json::json;
 
 const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];

@@ -1,12 +1,10 @@
 //! WebSockets that are refused, by HTTP status before the upgrade and by close code after it.
 
-mod running;
-
 use std::io::{Read as _, Write as _};
 
+use crate::running::web::{self, BINARY, CONTINUATION, PING, TEXT, closing, frame, request};
+use crate::running::{Broker, Bystander, Record, Stream, World};
 use cofferdam::wire::Version;
-use running::web::{self, BINARY, CONTINUATION, PING, TEXT, closing, frame, request};
-use running::{Broker, Bystander, Record, Stream, World};
 use serde_json::json;
 
 const MQTT: &str = "Sec-WebSocket-Protocol: mqtt\r\n";

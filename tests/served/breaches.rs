@@ -1,11 +1,9 @@
 //! Clients that are logged in and break the protocol: told why in 5.0, closed in every version, on
 //! record, and nobody else notices.
 
-mod running;
-
+use crate::running::{Broker, Bystander, Client, Record, Setup, World};
 use cofferdam::wire::client::{Publish, ServerPacket};
 use cofferdam::wire::{ReasonCode, Version};
-use running::{Broker, Bystander, Client, Record, Setup, World};
 use serde_json::json;
 
 const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];

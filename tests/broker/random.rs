@@ -5,11 +5,9 @@
 //! A failure names its seed; `SEED=n cargo test --test broker_random` runs that one alone, and
 //! `SEEDS=n` the first n.
 
-mod cluster;
-
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::wire::client::{Property, Publish, ServerPacket, puback, pubcomp, pubrec, pubrel};
 use cofferdam::wire::{QoS, ReasonCode, Version};
 

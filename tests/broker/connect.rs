@@ -1,8 +1,6 @@
 //! From the first byte to CONNACK: who comes in, who does not, and what each is told.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::broker::{DisconnectCause, EventKind, Refusal, Verdict};
 use cofferdam::limits::Limits;
 use cofferdam::time::Span;

@@ -1,8 +1,6 @@
 //! Wills: when they go out, when they do not, and what is checked before.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::broker::{EventKind, Verdict};
 use cofferdam::time::Span;
 use cofferdam::wire::client::{Property, Publish};
@@ -252,7 +250,10 @@ fn a_will_that_the_policy_refuses_goes_on_record_and_nowhere_else() {
     assert!(cluster.record().contains(&refused));
     // The control: what is allowed goes out.
     cluster
-        .connect(0, cluster::client("bob@alpha").will("ok/will", "gone"))
+        .connect(
+            0,
+            crate::cluster::client("bob@alpha").will("ok/will", "gone"),
+        )
         .cut();
     assert_eq!(watcher.heard(), ["ok/will gone"]);
 }

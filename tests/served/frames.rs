@@ -1,16 +1,14 @@
 //! WebSocket frames over real sockets: how they carry packets, and their own ways of saying things
 //! (RFC 6455).
 
-mod running;
-
 use std::io::Write as _;
 
-use cofferdam::wire::client::{Connect, Publish, ServerPacket, Will, pingreq, read_all};
-use cofferdam::wire::{QoS, Version};
-use running::web::{
+use crate::running::web::{
     self, ACCEPT, BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, closing, frame, request,
 };
-use running::{Broker, Client, Stream, World};
+use crate::running::{Broker, Client, Stream, World};
+use cofferdam::wire::client::{Connect, Publish, ServerPacket, Will, pingreq, read_all};
+use cofferdam::wire::{QoS, Version};
 
 const V5: Version = Version::V5;
 

@@ -1,8 +1,6 @@
 //! Topic aliases, both ways (MQTT 5.0 section 3.3.2.3.4).
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::limits::Limits;
 use cofferdam::wire::client::{Property, Publish, ServerPacket};
 use cofferdam::wire::{ReasonCode, Version};

@@ -1,16 +1,13 @@
 //! The shared table of packets, every line of it over a real connection: the broker does what the
 //! table says, in the version's own words, and goes on serving everybody else.
 
-mod packets;
-mod running;
-
 use std::io::Write as _;
 
+use crate::packets::{Case, MAX_PACKET_SIZE, cases};
+use crate::running::{Broker, Bystander, Client, Stream};
 use cofferdam::wire::client::{Connect, ServerPacket};
 use cofferdam::wire::decode::{Framing, frame, packet};
 use cofferdam::wire::{Packet, QoS, ReasonCode, Version};
-use packets::{Case, MAX_PACKET_SIZE, cases};
-use running::{Broker, Bystander, Client, Stream};
 
 fn version(case: &Case) -> Version {
     match case.version {
@@ -115,7 +112,7 @@ fn first(broker: &Broker, case: &Case) -> Result<(), String> {
     } else {
         0
     };
-    let mut client = Client::over(running::Link::Bare(stream), version(case));
+    let mut client = Client::over(crate::running::Link::Bare(stream), version(case));
     // No CONNACK is as short as that [MQTT-3.1.2-24].
     if connect.properties.maximum_packet_size == Some(1) {
         return same(client.next(), None);
@@ -171,7 +168,7 @@ fn later(broker: &Broker, case: &Case) -> Result<(), String> {
         return ends_with(&mut client, code);
     }
     if !case.is_valid() {
-        let running::Link::Bare(stream) = client.link else {
+        let crate::running::Link::Bare(stream) = client.link else {
             return Err("not over TCP".to_owned());
         };
         return is_waited_for(stream);

@@ -1,8 +1,6 @@
 //! A session that comes back with other rights than it left with.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::broker::{Drop, EventKind};
 use cofferdam::limits::Limits;
 use cofferdam::wire::client::ServerPacket;

@@ -1,8 +1,6 @@
 //! What MQTT 5.0 lets a message carry, what it lets a client ask for, and that it arrives so.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::broker::Drop;
 use cofferdam::limits::Limits;
 use cofferdam::wire::client::{Property, Publish, ServerPacket, subscribe};

@@ -1,9 +1,7 @@
 //! What was measured to go wrong in other brokers, and must not here. The list is the last table of
 //! `docs/conformance.md`; most of it is shown by other tests.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::broker::Drop;
 use cofferdam::wire::client::{Property, ServerPacket, puback, pubcomp, pubrec};
 use cofferdam::wire::{QoS, ReasonCode, Version};

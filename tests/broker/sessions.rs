@@ -1,8 +1,6 @@
 //! Sessions: what outlives a connection, for how long, and who may come back to it.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::broker::{DisconnectCause, Drop, EventKind};
 use cofferdam::limits::Limits;
 use cofferdam::time::Span;

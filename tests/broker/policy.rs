@@ -1,9 +1,7 @@
 //! The mount and the rules at work: names as each side sees them, refusals that never cut a
 //! connection, deny rules on delivery.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::broker::{Drop, EventKind};
 use cofferdam::policy::{Directory as _, TeamId};
 use cofferdam::wire::client::{Property, Publish, pubrel};

@@ -1,15 +1,13 @@
 //! Starting and stopping: the first start and the next, what keeps a broker from starting, and how
 //! soon and how cleanly it ends.
 
-mod running;
-
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+use crate::running::{Broker, Client, Link, Login, Process, Setup, Stream, World, web};
 use cofferdam::wire::client::{Publish, ServerPacket};
 use cofferdam::wire::{QoS, ReasonCode, Version};
-use running::{Broker, Client, Link, Login, Process, Setup, Stream, World, web};
 use serde_json::json;
 
 /// The embedded default on free ports.
@@ -38,7 +36,10 @@ fn shown(welcome: &str) -> Vec<Login> {
 }
 
 fn client_over_tls(broker: &Broker, listener: &str, login: &Login) -> Client {
-    let stream = Stream::tls(broker.address(listener), &broker.tls(running::Tls::Any));
+    let stream = Stream::tls(
+        broker.address(listener),
+        &broker.tls(crate::running::Tls::Any),
+    );
     let link = Link::open(listener, "/", stream);
     let mut client = Client::over(link, Version::V5);
     client.connect(&login.connect(Version::V5));
@@ -176,7 +177,7 @@ fn clients_who_do_not_read_or_close_do_not_hold_up_a_stop() {
 }
 
 /// A broker that must not start: its end.
-fn refused(place: &running::Place, variables: &[(&str, &str)]) -> Output {
+fn refused(place: &crate::running::Place, variables: &[(&str, &str)]) -> Output {
     let mut command = place.command(&["serve"]);
     command.envs(variables.iter().copied());
     let process = Process::start(command);
@@ -372,7 +373,7 @@ fn readiness_ends_when_the_broker_is_told_to_stop() {
     // Never says that it has understood, so the stop waits for it a while.
     let _deaf = Client::login(&broker, "tcp", &World::alice(), Version::V5);
     broker.process().signal("TERM");
-    let told = running::eventually("the end of readiness", || match broker.get("/readyz") {
+    let told = crate::running::eventually("the end of readiness", || match broker.get("/readyz") {
         (503, body) => Ok(body),
         (status, body) => Err(format!("{status} {body}")),
     });

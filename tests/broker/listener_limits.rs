@@ -1,8 +1,6 @@
 //! Limits of a listener's own: told in CONNACK, enforced, and nobody else's.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use cofferdam::limits::Limits;
 use cofferdam::time::Span;
 use cofferdam::wire::client::{Property, Publish, ServerPacket, subscribe};

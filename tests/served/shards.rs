@@ -1,14 +1,12 @@
 //! Two shards that look like one broker: sessions found again, taken over and served in order,
 //! wherever the system puts their connections; and many clients at once, within bounds.
 
-mod running;
-
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+use crate::running::{Broker, Client, Login, Setup, World, allow_sockets, lasting};
 use cofferdam::wire::client::{Connect, Property, Publish, ServerPacket};
 use cofferdam::wire::{QoS, ReasonCode, Version};
-use running::{Broker, Client, Login, Setup, World, allow_sockets, lasting};
 use serde_json::Value;
 
 const V5: Version = Version::V5;
@@ -100,7 +98,7 @@ fn a_client_that_comes_a_second_time_takes_its_session_from_the_first() {
         before = after;
     }
     let takeovers = |rows: &[Value]| rows.iter().filter(|row| row["event"] == "takeover").count();
-    running::eventually("takeovers on record", || {
+    crate::running::eventually("takeovers on record", || {
         match takeovers(&broker.place().audit()) {
             OFTEN => Ok(()),
             found => Err(format!("{found} of {OFTEN}")),
