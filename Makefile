@@ -23,7 +23,7 @@ test: needs peer ## Install what the tests need where it is missing, then run al
 	scripts/with-postgres.sh $(MAKE) --no-print-directory test-rust test-clients
 
 .PHONY: test-rust
-test-rust: ## Run the Rust tests; those that need PostgreSQL too, where there is one
+test-rust: ## Run the Rust tests; where there is PostgreSQL, also those that need more than Rust
 	cargo test --locked -- $(if $(COFFERDAM_TEST_POSTGRES),--include-ignored)
 
 # Beside the broker's own build, which shares nothing with it.

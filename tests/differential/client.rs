@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use cofferdam::wire::client::{self, Connect, Property, Publish, ServerPacket};
 use cofferdam::wire::{QoS, ReasonCode, Version};
 
-/// How long a broker may take for anything before it is noted that nothing came.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// Noted where a broker took longer than the client waits.
+pub const IN_VAIN: &str = "waited for an answer in vain";
+pub const CLOSE_IN_VAIN: &str = "waited for the close in vain";
 
 /// What a client saw.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,11 +31,13 @@ pub struct Client {
     /// The broker has not closed it.
     pub open: bool,
     next_id: u16,
+    /// How long the broker may take for anything.
+    patience: Duration,
 }
 
 impl Client {
     /// Connects and sends CONNECT. CONNACK is noted.
-    pub fn connect(address: SocketAddr, connect: &Connect) -> Self {
+    pub fn connect(address: SocketAddr, patience: Duration, connect: &Connect) -> Self {
         let stream = TcpStream::connect(address).expect("a connection");
         stream.set_nodelay(true).expect("an option");
         let mut client = Self {
@@ -44,6 +47,7 @@ impl Client {
             seen: Vec::new(),
             open: true,
             next_id: 0,
+            patience,
         };
         client.send(&connect.encode());
         client.wait(|packet| matches!(packet, ServerPacket::ConnAck(_)));
@@ -100,7 +104,7 @@ impl Client {
     pub fn wait(&mut self, mut wanted: impl FnMut(&ServerPacket) -> bool) -> bool {
         let came = self.read_until(&mut wanted);
         if !came && self.open {
-            self.note("waited for an answer in vain");
+            self.note(IN_VAIN);
         }
         came
     }
@@ -109,12 +113,12 @@ impl Client {
     pub fn wait_for_close(&mut self) {
         self.read_until(&mut |_| false);
         if self.open {
-            self.note("waited for the close in vain");
+            self.note(CLOSE_IN_VAIN);
         }
     }
 
     fn read_until(&mut self, wanted: &mut dyn FnMut(&ServerPacket) -> bool) -> bool {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         loop {
             while let Some(packet) = self.next() {
                 self.answer(&packet);

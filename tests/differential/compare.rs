@@ -1,8 +1,10 @@
 //! Two plays of one script, side by side.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
+use super::client::{CLOSE_IN_VAIN, IN_VAIN};
 use super::differences::Difference;
 use super::peers::Peer;
 use super::play::{Play, View, order};
@@ -16,10 +18,14 @@ pub struct Tally {
     pub scripts: usize,
     /// Without any difference.
     pub alike: usize,
+    /// Compared, up to the end or to a difference that is one.
+    pub steps: usize,
     /// How often each of the known differences was seen.
     pub known: BTreeMap<&'static str, usize>,
     /// Others, told at length.
     pub unknown: Vec<String>,
+    /// Something was waited for that the peer had not done.
+    in_vain: bool,
 }
 
 /// A step in which some client saw something else.
@@ -99,16 +105,6 @@ impl Found<'_> {
         })
     }
 
-    /// Whether a client subscribed to one filter more than once.
-    pub fn subscribed_twice(&self, client: usize) -> bool {
-        let own = self.script.iter().filter(|step| step.client == client);
-        let mut before = BTreeSet::new();
-        own.into_iter().any(|step| match &step.act {
-            Act::Subscribe { filter, .. } => !before.insert(filter),
-            _ => false,
-        })
-    }
-
     /// Whether the step is a SUBSCRIBE to a filter that its client subscribed to before.
     pub fn subscribes_again(&self) -> bool {
         let Act::Subscribe { filter, .. } = self.act() else {
@@ -137,7 +133,11 @@ impl Found<'_> {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} of {} scripts alike", self.alike, self.scripts)?;
+        let (alike, scripts, steps) = (self.alike, self.scripts, self.steps);
+        writeln!(
+            f,
+            "{alike} of {scripts} scripts alike, {steps} steps compared"
+        )?;
         for (what, count) in &self.known {
             writeln!(f, "{count} times: {what}")?;
         }
@@ -146,6 +146,17 @@ impl fmt::Display for Tally {
 }
 
 impl Tally {
+    /// With those of another script.
+    pub fn add(&mut self, other: Self) {
+        self.scripts += other.scripts;
+        self.alike += other.alike;
+        self.steps += other.steps;
+        for (what, count) in other.known {
+            *self.known.entry(what).or_default() += count;
+        }
+        self.unknown.extend(other.unknown);
+    }
+
     /// A difference that is no more is taken off the list.
     pub fn every_difference_occurred(&self, known: &[Difference]) {
         let missing = known.iter().filter(|it| !self.known.contains_key(it.what));
@@ -155,18 +166,44 @@ impl Tally {
 }
 
 /// Plays a script against both, up to the first difference that leaves the two in different states.
-pub fn compare(
+pub fn compare(seed: u64, ours: &Peer, theirs: &Peer, known: &'static [Difference]) -> Tally {
+    let tally = once(
+        &format!("s{seed}"),
+        seed,
+        [ours, theirs],
+        theirs.patience,
+        known,
+    );
+    if tally.unknown.is_empty() || !tally.in_vain {
+        return tally;
+    }
+    // Perhaps the peer was only slow.
+    once(
+        &format!("again{seed}"),
+        seed,
+        [ours, theirs],
+        ours.patience,
+        known,
+    )
+}
+
+fn once(
+    name: &str,
     seed: u64,
-    ours: &Peer,
-    theirs: &Peer,
+    [ours, theirs]: [&Peer; 2],
+    patience: Duration,
     known: &'static [Difference],
-    tally: &mut Tally,
-) {
+) -> Tally {
     let script = script(seed);
-    let (mut here, mut there) = (Play::new(seed, ours), Play::new(seed, theirs));
-    tally.scripts += 1;
-    let mut alike = true;
+    let mut here = Play::new(name, ours, ours.patience);
+    let mut there = Play::new(name, theirs, patience);
+    let mut tally = Tally {
+        scripts: 1,
+        alike: 1,
+        ..Tally::default()
+    };
     for step in 0..script.len() {
+        tally.steps += 1;
         let mut ends = false;
         let (here, there) = (here.step(&script[step]), there.step(&script[step]));
         for client in 0..=CLIENTS.len() {
@@ -176,10 +213,11 @@ pub fn compare(
                 ours: &here[client],
                 theirs: &there[client],
             };
-            if found.ours == found.theirs {
+            if found.ours == found.theirs && !is_in_vain(found.ours) {
                 continue;
             }
-            alike = false;
+            tally.alike = 0;
+            tally.in_vain |= is_in_vain(found.theirs);
             match judge(&found, known) {
                 Some(judged) => {
                     ends |= judged.iter().any(|it| it.ends);
@@ -198,7 +236,12 @@ pub fn compare(
             break;
         }
     }
-    tally.alike += usize::from(alike);
+    tally
+}
+
+fn is_in_vain(view: &View) -> bool {
+    let lines = [IN_VAIN, CLOSE_IN_VAIN];
+    view.iter().any(|seen| lines.contains(&seen.line.as_str()))
 }
 
 /// The known differences that together make up this one; `None` where they do not.
@@ -213,7 +256,7 @@ fn judge(found: &Found<'_>, known: &'static [Difference]) -> Option<Vec<&'static
             judged.push(it);
         }
     }
-    (amended == *found.ours).then_some(judged)
+    (amended == *found.ours && !is_in_vain(&amended)).then_some(judged)
 }
 
 fn told(found: &Found<'_>, name: &str) -> String {

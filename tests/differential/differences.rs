@@ -1,6 +1,6 @@
 //! Where peers differ from Cofferdam, and who is right by the standard.
 
-use super::client::Seen;
+use super::client::{CLOSE_IN_VAIN, IN_VAIN, Seen};
 use super::compare::Found;
 use super::play::View;
 use super::script::Act;
@@ -145,6 +145,37 @@ fn copies(found: &Found<'_>, theirs: &mut View, so: impl Fn(&str, &str) -> bool)
     }
 }
 
+/// Each message that Cofferdam's client did not get so, made more like what it got in its place:
+/// the line that `right` makes of the two, where they belong together.
+fn put_right(found: &Found<'_>, theirs: &mut View, right: impl Fn(&str, &str) -> Option<String>) {
+    let mut left = found.ours.clone();
+    let mut others = Vec::new();
+    for seen in theirs.iter_mut() {
+        match left.iter().position(|ours| ours == seen) {
+            Some(place) => drop(left.swap_remove(place)),
+            None if seen.topic.is_some() => others.push(seen),
+            None => {}
+        }
+    }
+    for seen in others {
+        let of_it = left.iter().enumerate().find_map(|(place, ours)| {
+            let line = right(&ours.line, &seen.line)?;
+            (ours.topic == seen.topic).then_some((place, line))
+        });
+        if let Some((place, line)) = of_it {
+            left.swap_remove(place);
+            seen.line = line;
+        }
+    }
+}
+
+/// A message's line without what the subscription says of it.
+fn bare(line: &str) -> String {
+    let words = line.split(' ').skip(2);
+    let words = words.filter(|word| *word != "retain" && !word.starts_with("SubscriptionId("));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// What Cofferdam's client saw of these and the peer's did not, in place of its waiting in vain.
 fn add_missing(found: &Found<'_>, theirs: &mut View, these: impl Fn(&Seen) -> bool) {
     let missing = found.ours.iter().filter(|seen| these(seen));
@@ -155,8 +186,6 @@ fn add_missing(found: &Found<'_>, theirs: &mut View, these: impl Fn(&Seen) -> bo
     theirs.extend(missing);
     theirs.retain(|seen| seen.line != IN_VAIN);
 }
-
-const IN_VAIN: &str = "waited for an answer in vain";
 
 /// rumqttd 0.20. Nearly every script meets one of these; what is compared is what comes before.
 pub const RUMQTTD: &[Difference] = &[
@@ -181,19 +210,12 @@ pub const RUMQTTD: &[Difference] = &[
         standard: "MQTT-3.3.1-13: the flag is as published. Cofferdam is right.",
         ends: false,
         amend: |found, theirs| {
-            let bare = |seen: &Seen| seen.line.get(5..).map(|line| line.replace(" retain", ""));
-            for seen in theirs.iter_mut().filter(|seen| !found.ours.contains(seen)) {
-                let quoted = format!("{:?}", seen.payload);
-                let same = |it: &&Seen| it.topic == seen.topic && bare(it) == bare(seen);
-                let flagged = found
-                    .ours
-                    .iter()
-                    .filter(same)
-                    .any(|it| it.line.contains(" retain"));
-                if seen.topic.is_some() && flagged && !seen.line.contains(" retain") {
-                    seen.line = seen.line.replacen(&quoted, &format!("{quoted} retain"), 1);
-                }
-            }
+            put_right(found, theirs, |ours, theirs| {
+                let flagged = ours.get(5..)?;
+                let same =
+                    Some(flagged.replacen(" retain", "", 1)) == theirs.get(5..).map(str::to_owned);
+                same.then(|| format!("{}{flagged}", &theirs[..5]))
+            });
         },
     },
     Difference {
@@ -201,20 +223,10 @@ pub const RUMQTTD: &[Difference] = &[
         standard: "MQTT-3.8.4-8: at the lower of the two. Cofferdam is right.",
         ends: false,
         amend: |found, theirs| {
-            for seen in theirs.iter_mut().filter(|seen| !found.ours.contains(seen)) {
-                let less_qos = |line: &str| line.get(5..).map(str::to_owned);
-                let same = |it: &&Seen| {
-                    it.topic == seen.topic && less_qos(&it.line) == less_qos(&seen.line)
-                };
-                let lower = found
-                    .ours
-                    .iter()
-                    .filter(same)
-                    .find(|it| it.line < seen.line);
-                if let (true, Some(lower)) = (seen.topic.is_some(), lower) {
-                    seen.clone_from(lower);
-                }
-            }
+            put_right(found, theirs, |ours, theirs| {
+                let same = ours < theirs && ours.get(5..) == theirs.get(5..);
+                same.then(|| ours.to_owned())
+            });
         },
     },
     Difference {
@@ -242,35 +254,13 @@ pub const RUMQTTD: &[Difference] = &[
         },
     },
     Difference {
-        what: "a subscription that is made again keeps its QoS",
+        what: "a subscription that is made again keeps its QoS, its options and its identifier",
         standard: "MQTT-3.8.4-3: it is replaced. Cofferdam is right.",
         ends: true,
         amend: |found, theirs| {
-            if !found.subscribed_again(found.client) {
-                return;
-            }
-            for seen in theirs.iter_mut().filter(|seen| !found.ours.contains(seen)) {
-                let same =
-                    |it: &&Seen| it.topic == seen.topic && it.line.get(5..) == seen.line.get(5..);
-                if let (true, Some(ours)) = (seen.topic.is_some(), found.ours.iter().find(same)) {
-                    seen.clone_from(ours);
-                }
-            }
-        },
-    },
-    Difference {
-        what: "a subscription that is made again stands beside the old one",
-        standard: "MQTT-3.8.4-3: it takes its place. Cofferdam is right.",
-        ends: true,
-        amend: |found, theirs| {
-            if found.subscribed_twice(found.client) {
-                let mut left = found.ours.clone();
-                theirs.retain(|seen| match left.iter().position(|it| it == seen) {
-                    Some(place) => {
-                        left.remove(place);
-                        true
-                    }
-                    None => !found.ours.contains(seen),
+            if found.subscribed_again(found.client) {
+                put_right(found, theirs, |ours, theirs| {
+                    (bare(ours) == bare(theirs)).then(|| ours.to_owned())
                 });
             }
         },
@@ -357,7 +347,7 @@ pub const RUMQTTD: &[Difference] = &[
                 add_missing(found, theirs, |seen| {
                     seen.line == "closed" || seen.payload == will
                 });
-                theirs.retain(|seen| seen.line != "waited for the close in vain");
+                theirs.retain(|seen| seen.line != CLOSE_IN_VAIN);
             }
         },
     },

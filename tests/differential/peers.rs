@@ -3,15 +3,19 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use cofferdam::wire::Version;
 use tempfile::TempDir;
 
-use super::running::{Broker, Setup, eventually};
+use super::running::{Broker, PATIENCE, Setup, eventually};
 
 /// A running broker.
 pub struct Peer {
     pub name: &'static str,
+    /// How long it may take for anything. For a peer, that leaves some things undone, only as long as
+    /// it takes where nothing else keeps the machine busy.
+    pub patience: Duration,
     v3: SocketAddr,
     v5: SocketAddr,
     _runs: Runs,
@@ -46,6 +50,7 @@ impl Peer {
         let address = broker.address("open");
         Self {
             name: "cofferdam",
+            patience: PATIENCE,
             v3: address,
             v5: address,
             _runs: Runs::Cofferdam(broker),
@@ -96,6 +101,7 @@ impl Peer {
         }
         Self {
             name,
+            patience: Duration::from_millis(1500),
             v3,
             v5,
             _runs: Runs::Other(child, directory),

@@ -5,12 +5,14 @@
 //! that. A second one, the witness, sees every message of the script: a lost connection is over when
 //! the witness has its will.
 
+use std::time::Duration;
+
 use cofferdam::wire::client::{self, Connect, Property, Publish, ServerPacket, Will};
 use cofferdam::wire::{QoS, ReasonCode, RetainHandling, SubscriptionOptions, Version};
 
 use super::client::{Client, Seen};
 use super::peers::Peer;
-use super::script::{Act, CLIENTS, Message, Step, prefix};
+use super::script::{Act, CLIENTS, Message, Step};
 
 /// What one client saw in one step, sorted by topic.
 pub type View = Vec<Seen>;
@@ -25,6 +27,7 @@ const PLAIN: SubscriptionOptions = SubscriptionOptions {
 /// A script under way.
 pub struct Play<'a> {
     peer: &'a Peer,
+    patience: Duration,
     prefix: String,
     clients: [Option<Client>; CLIENTS.len()],
     /// What the clients' wills say.
@@ -37,24 +40,26 @@ pub struct Play<'a> {
 }
 
 impl<'a> Play<'a> {
-    /// Nobody has connected but the play's own.
-    pub fn new(seed: u64, peer: &'a Peer) -> Self {
-        let helper = |name: &str| {
+    /// Nobody has connected but the play's own. What the broker has not done within `patience` is
+    /// noted as missing. `name` is of this play alone: topics and client identifiers have it.
+    pub fn new(name: &str, peer: &'a Peer, patience: Duration) -> Self {
+        let own = |role: &str| {
             let connect = Connect {
-                client_id: format!("{name}{seed}"),
+                client_id: format!("{role}{name}"),
                 keep_alive: 600, // rumqttd refuses 0
                 ..Connect::new(Version::V311)
             };
-            Client::connect(peer.address(Version::V311), &connect)
+            Client::connect(peer.address(Version::V311), patience, &connect)
         };
         let mut play = Self {
             peer,
+            patience,
             clients: [const { None }; CLIENTS.len()],
             wills: Default::default(),
-            witness: helper("witness"),
-            fencer: helper("fencer"),
+            witness: own("witness"),
+            fencer: own("fencer"),
             fences: 0,
-            prefix: prefix(seed),
+            prefix: format!("{name}/"),
         };
         play.attend_witness();
         play
@@ -177,7 +182,7 @@ impl<'a> Play<'a> {
             properties: vec![Property::SessionExpiry(if kept { 1000 } else { 0 })],
             ..Connect::new(version)
         };
-        let client = Client::connect(self.peer.address(version), &connect);
+        let client = Client::connect(self.peer.address(version), self.patience, &connect);
         if let Some(mut old) = self.clients[who].replace(client) {
             // What the connection that lost the session saw stands before what the new one did.
             old.wait_for_close();

@@ -8,7 +8,7 @@ use cofferdam::wire::{QoS, RetainHandling, SubscriptionOptions, Version};
 /// Clients of a script, and what each speaks.
 pub const CLIENTS: [Version; 4] = [Version::V5, Version::V311, Version::V5, Version::V311];
 
-/// Names below the script's own prefix.
+/// Names below the play's own.
 const NAMES: [&str; 6] = ["a", "a/b", "a/b/c", "b", "a//b", "b/"];
 const FILTERS: [&str; 9] = ["a", "a/b", "a/#", "#", "+", "a/+", "+/b", "a/+/c", "+/#"];
 
@@ -75,11 +75,6 @@ pub fn script(seed: u64) -> Vec<Step> {
         properties: seed.is_multiple_of(2),
     };
     (0..LENGTH).map(|_| maker.step()).collect()
-}
-
-/// What all topics of a script begin with.
-pub fn prefix(seed: u64) -> String {
-    format!("s{seed}/")
 }
 
 struct Maker {
