@@ -384,3 +384,22 @@ fn a_listener_may_have_limits_of_its_own_for_what_is_a_clients() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].contains("max_retained_bytes"), "{found:?}");
 }
+
+#[test]
+fn a_file_or_variable_that_nests_without_end_is_a_problem() {
+    let long = ["a"; 79].join(".");
+    let mut text = "1".to_owned();
+    for _ in 0..79 {
+        text = format!("{{ {long} = {text} }}");
+    }
+    let found = problems(&format!("{LISTENER}\nx = {text}\n"), &[]);
+    assert!(
+        found.contains(&"test.toml:6: brackets stand more than 6 deep in one another".to_owned()),
+        "{found:?}"
+    );
+    let found = problems(&format!("{LISTENER}[{long}]\n"), &[]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let name = format!("COFFERDAM__{}", ["A"; 5000].join("__"));
+    let found = problems(LISTENER, &[(&name, "1")]);
+    assert_eq!(found, [format!("{name}: names no key")]);
+}

@@ -24,6 +24,7 @@ mod explanation;
 mod grant;
 mod members;
 mod namespace;
+pub(crate) mod nesting;
 mod principal;
 mod role;
 mod template;
