@@ -14,6 +14,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+CONFIG, APPLY = b"\0", b"\1"  # the first byte of an input of `files`
 VERSIONS = {"3.1": 0, "3.1.1": 1, "5": 2}
 
 
@@ -26,10 +27,7 @@ def table():
 
 def packets():
     for version, when, packet, _ in table():
-        if when == "first":
-            yield "packet_first", packet
-        else:
-            yield "packet_later", bytes([VERSIONS[version]]) + packet
+        yield "packets", bytes([0 if when == "first" else 1 + VERSIONS[version]]) + packet
 
 
 def answers():
@@ -42,7 +40,7 @@ def answers():
         "f00918071500045343524d", "3003000161", "3205000161000168", "3d1b0003612f620102110200000004230003"
         "0bac02080001720101 6869",
     ]):
-        yield "packet_server", bytes([version]) + bytes.fromhex(answer)
+        yield "packets", bytes([4 + version]) + bytes.fromhex(answer)
 
 
 def frame(opcode, payload, fin=True, mask=b"\1\2\3\4"):
@@ -83,15 +81,15 @@ def topics():
                "$share/g/a/+", "$share//a", "$share/g", "$share", "a+", "a/#/b", "sport/tennis/#"]
     for place, (one, other) in enumerate(itertools.product(filters, filters)):
         name = ["a", "a/b", "/", "$SYS/a", "a/b/c", "sport/tennis"][place % 6]
-        yield "topics", bytes([[0, 0, 20, 35][place % 4]]) + "\n".join([one, other, name]).encode()
+        yield "topics", bytes([0, [0, 0, 20, 35][place % 4]]) + "\n".join([one, other, name]).encode()
 
 
 def trie():
     for prefix in range(3):
-        yield "trie", bytes([prefix]) + bytes(
+        yield "topics", bytes([1, prefix]) + bytes(
             [0, 0x80, 4, 0, 0x81, 8, 3, 0x80, 12, 4, 3, 0x80, 3, 0, 0x81, 2, 0x80, 6, 0, 0x81, 10, 3, 0x80]
         )
-        yield "trie", bytes([prefix]) + bytes(range(256))
+        yield "topics", bytes([1, prefix]) + bytes(range(256))
 
 
 def documents():
@@ -104,11 +102,11 @@ def documents():
                            (ROOT / "src/policy/tests/loading.rs").read_text()):
         yield "policy", text.replace('\\"', '"').replace("\\n", "\n").encode()
     defaults = (ROOT / "config/cofferdam.toml").read_text()
-    yield "config", defaults.encode()
-    yield "config", re.sub(r"(?m)^# ([a-z_]+ = )", r"\1", defaults).encode()
+    yield "files", CONFIG + defaults.encode()
+    yield "files", CONFIG + re.sub(r"(?m)^# ([a-z_]+ = )", r"\1", defaults).encode()
     bare = "\n".join(line for line in defaults.splitlines() if line and not line.startswith("#"))
-    yield "config", (bare + "\0COFFERDAM__LISTENER__WSS__BIND=127.0.0.1:1\n"
-                     "COFFERDAM__LIMITS__MAX_PACKET_SIZE=2 MiB\nCOFFERDAM__LISTENER__1__PATHS=/,/x").encode()
+    yield "files", CONFIG + (bare + "\0COFFERDAM__LISTENER__WSS__BIND=127.0.0.1:1\n"
+                              "COFFERDAM__LIMITS__MAX_PACKET_SIZE=2 MiB\nCOFFERDAM__LISTENER__1__PATHS=/,/x").encode()
     listener = '[[listener]]\nname = "a"\ntransport = "{}"\nbind = "{}"\n{}'
     for transport, bind, more in [
         ("tcp", "127.0.0.1:1883", 'anonymous_team = "dev"\n'),
@@ -116,13 +114,13 @@ def documents():
         ("tls", "[::1]:0", 'max_frame_size = "1 MiB"\n'),
         ("wss", "nowhere", "allow_anonymous_remote = true\n"),
     ]:
-        yield "config", listener.format(transport, bind, more).encode()
-    yield "config", (listener.format("tcp", "127.0.0.1:0", "")
-                     + '[database]\nurl = "postgres://u:p@h/d?password=x"\n[log]\nfilter = "info,a=debug"\n'
-                     + '[policy]\nfile = "p.toml"\n[limits]\nmax_keep_alive = "10 min"\n').encode()
-    yield "provision", b"".join(re.findall(rb"```toml\n(.*?)```", (ROOT / "README.md").read_bytes(), re.S))
+        yield "files", CONFIG + listener.format(transport, bind, more).encode()
+    yield "files", CONFIG + (listener.format("tcp", "127.0.0.1:0", "")
+                              + '[database]\nurl = "postgres://u:p@h/d?password=x"\n[log]\nfilter = "info,a=debug"\n'
+                              + '[policy]\nfile = "p.toml"\n[limits]\nmax_keep_alive = "10 min"\n').encode()
+    yield "files", APPLY + b"".join(re.findall(rb"```toml\n(.*?)```", (ROOT / "README.md").read_bytes(), re.S))
     for text in re.findall(r'r##?"(.*?)"##?', (ROOT / "src/provision/tests.rs").read_text(), re.S):
-        yield "provision", text.encode()
+        yield "files", APPLY + text.encode()
 
 
 def script(*steps):
