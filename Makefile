@@ -34,6 +34,10 @@ export COFFERDAM_TEST_RUMQTTD := $(PEER)/debug/rumqttd-peer
 peer: ## Build the broker that tests/differential compares with
 	cargo build --locked --manifest-path tests/rumqttd-peer/Cargo.toml --target-dir $(PEER)
 
+.PHONY: test-peers
+test-peers: peer ## Compare with mosquitto and rumqttd what clients observe
+	cargo test --locked --test differential -- --include-ignored --nocapture
+
 .PHONY: test-clients
 test-clients: ## Run the tests with real clients and components against a debug build
 	cargo build --locked
