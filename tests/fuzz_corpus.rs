@@ -11,7 +11,7 @@ use std::thread;
 use targets::TARGETS;
 
 /// A minimised corpus of any target has more inputs than this.
-const CORPUS_MIN: usize = 40;
+const CORPUS_MIN: usize = 30;
 
 /// All that the corpus may take in the repository, in bytes.
 const CORPUS_MAX: u64 = 2 << 20;
