@@ -143,6 +143,10 @@ pub enum Refusal {
     /// The WebSocket upgrade was answered with this HTTP status, or the frames before CONNECT
     /// with this close code (RFC 6455).
     WebSocket(u16),
+    /// Its listener is for listed proxies, and it came from elsewhere; closed unheard.
+    UnlistedProxy,
+    /// A listed proxy did not begin with a PROXY header; closed unheard.
+    ProxyHeader,
     /// A limit on a team's connections or sessions.
     Quota,
     /// The broker has as many connections as it may; closed unheard.
@@ -219,6 +223,8 @@ impl Refusal {
             Self::Malformed(_) => "malformed",
             Self::Tls => "tls",
             Self::WebSocket(_) => "websocket",
+            Self::UnlistedProxy => "unlisted_proxy",
+            Self::ProxyHeader => "proxy_header",
             Self::Quota => "quota",
             Self::TooManyConnections => "too_many_connections",
             Self::Gone => "gone",

@@ -256,6 +256,10 @@ fn listeners(config: &Config) -> Result<(Vec<ListenerSpec>, Option<PathBuf>), Fa
             bind: listener.bind,
             tls,
             websocket: listener.websocket.clone().map(Arc::new),
+            proxies: listener.proxies.clone(),
+            proxy_protocol: listener
+                .proxy_protocol
+                .then(|| Duration::from_micros(listener.limits.connect_timeout.as_micros())),
         });
     }
     Ok((specs, development.map(|development| development.ca)))

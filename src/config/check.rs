@@ -130,6 +130,25 @@ pub(super) fn anonymous(section: &Section<'_>, listener: &Listener) {
     }
 }
 
+pub(super) fn proxies(section: &Section<'_>, listener: &Listener) {
+    let is_read = listener.proxy_protocol || listener.transport.is_websocket();
+    if section.has("proxies") && !is_read {
+        section.problem(
+            "proxies",
+            format!(
+                "has no use: over {} a proxy tells the client's address by proxy_protocol = true only",
+                listener.transport.as_str()
+            ),
+        );
+    }
+    if listener.proxy_protocol && !section.has("proxies") {
+        section.problem(
+            "proxy_protocol",
+            "needs proxies beside it: the addresses that may connect, and that are believed",
+        );
+    }
+}
+
 /// Names and addresses are used once.
 pub(super) fn distinct(
     section: &Section<'_>,
@@ -174,6 +193,12 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
                 listener.name,
                 listener.bind,
                 team.as_str()
+            ));
+        }
+        if let Some(network) = listener.proxies.everybody() {
+            warnings.push(format!(
+                "listener `{}` takes {network} for proxies: every client may say that it is another",
+                listener.name
             ));
         }
         if remote && listener.transport.is_tls() && listener.certificate.is_none() {

@@ -14,6 +14,7 @@
 mod check;
 mod limits;
 mod problem;
+mod proxies;
 mod quantity;
 mod read;
 mod section;
@@ -31,6 +32,7 @@ use crate::limits::Limits;
 use crate::policy::TeamId;
 
 pub use problem::{ConfigErrors, Problem};
+pub use proxies::Proxies;
 // Other files of the operator's are read in the same way, with the same messages.
 pub(crate) use problem::{Origin, Report};
 pub(crate) use section::Section;
@@ -85,6 +87,10 @@ pub struct Listener {
     pub anonymous_team: Option<TeamId>,
     /// `anonymous_team` is accepted on an address that is not loopback.
     pub allow_anonymous_remote: bool,
+    /// Who may say for whom it speaks.
+    pub proxies: Proxies,
+    /// Every connection comes from one of `proxies` and begins with its PROXY header.
+    pub proxy_protocol: bool,
     /// WebSocket only, else `None`.
     pub websocket: Option<WebSocket>,
     /// The limits of `[limits]`, but for those that `[listener.limits]` sets anew.

@@ -10,7 +10,7 @@ use super::section::Section;
 use super::tree::Table;
 use super::{
     Admin, CertificateFiles, Config, Database, DatabaseUrl, Durability, Journal, Listener, Log,
-    Policy, Transport, WebSocket, check, limits,
+    Policy, Proxies, Transport, WebSocket, check, limits,
 };
 use crate::limits::Limits;
 use crate::policy::TeamId;
@@ -143,6 +143,9 @@ fn listener(section: &mut Section<'_>, base: &Limits) -> Option<Listener> {
         section.keep("anonymous_team", team)
     });
     let allow_anonymous_remote = section.boolean("allow_anonymous_remote").unwrap_or(false);
+    let proxies = section.texts("proxies");
+    let proxies = proxies.and_then(|list| section.keep("proxies", Proxies::parse(&list)));
+    let proxy_protocol = section.boolean("proxy_protocol").unwrap_or(false);
     let limits = limits(section.section("limits"), base, limits::read_listener);
     let mut websocket = websocket(section, &limits);
     websocket.listed_origins_only = anonymous_team.is_some();
@@ -161,10 +164,13 @@ fn listener(section: &mut Section<'_>, base: &Limits) -> Option<Listener> {
             }),
         anonymous_team,
         allow_anonymous_remote,
+        proxies: proxies.unwrap_or_default(),
+        proxy_protocol,
         websocket: transport.is_websocket().then_some(websocket),
         limits,
     };
     check::anonymous(section, &listener);
+    check::proxies(section, &listener);
     Some(listener)
 }
 

@@ -43,6 +43,8 @@ pub(super) fn toml(config: &Config) -> String {
             "private_key",
             "anonymous_team",
             "allow_anonymous_remote",
+            "proxies",
+            "proxy_protocol",
             "paths",
             "allowed_origins",
             "max_frame_size",
@@ -118,6 +120,10 @@ fn listener(listener: &Listener, base: &Limits) -> Value {
     if let Some(team) = &listener.anonymous_team {
         value["anonymous_team"] = json!(team.as_str());
         value["allow_anonymous_remote"] = json!(listener.allow_anonymous_remote);
+    }
+    if !listener.proxies.is_empty() {
+        value["proxies"] = json!(listener.proxies.texts());
+        value["proxy_protocol"] = json!(listener.proxy_protocol);
     }
     if let Some(websocket) = &listener.websocket {
         value["paths"] = json!(websocket.paths);

@@ -8,6 +8,7 @@
 //! | `link`, `layers` | one socket; TLS and WebSocket between it and MQTT |
 //! | `peers` | one shard's view of the others |
 //! | `services` | what a shard asks of the rest of the broker: logins, records, counts |
+//! | [`proxy`] | whose address it is that a proxy connects from |
 //! | [`tls`], [`websocket`] | both without I/O of their own |
 //! | [`clock`] | where the core's time comes from |
 
@@ -16,6 +17,7 @@ mod layers;
 mod link;
 mod listener;
 mod peers;
+pub mod proxy;
 mod reactor;
 pub mod server;
 mod services;

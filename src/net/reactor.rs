@@ -15,11 +15,11 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 
 use super::clock::Clock;
-use super::layers::{Ending, Layers};
+use super::layers::{Ending, Heard, Layers};
 use super::link::{Link, State};
 use super::peers::Peers;
 use super::services::Services;
-use crate::broker::{Batch, ConnId, Effect, Fed, Migrant, Peer, Shard, Verdict};
+use crate::broker::{Batch, ConnId, Effect, Fed, Migrant, Peer, Refusal, Shard, Verdict};
 use crate::time::Time;
 
 /// Bytes read from a socket at a time, and the most that one connection gets in one turn.
@@ -110,6 +110,12 @@ impl Reactor {
         self.put(Link::new(conn, tcp, layers, listener));
         self.end_turn();
         Some(conn)
+    }
+
+    /// A connection was closed unheard.
+    pub(super) fn turn_away(&mut self, peer: Peer, reason: Refusal) {
+        self.core.turn_away(peer, reason, self.clock.now());
+        self.end_turn();
     }
 
     /// A connection comes from another shard, because its session lives here.
@@ -275,8 +281,9 @@ impl Reactor {
         core.take_fed(); // what others' turns fed is theirs
         let ended = link
             .layers
-            .ingest(&mut raw[..length], &mut self.plain, |mqtt| {
-                core.received(conn, mqtt, now);
+            .ingest(&mut raw[..length], &mut self.plain, |heard| match heard {
+                Heard::From(client) => core.seen_from(conn, client),
+                Heard::Mqtt(mqtt) => core.received(conn, mqtt, now),
             });
         link.feeds.join(self.core.take_fed());
         if shook && !link.layers.is_shaking_hands() {

@@ -118,6 +118,12 @@ impl Setup {
         }
     }
 
+    /// With more of a configuration, such as listeners.
+    pub fn and_config(mut self, more: &str) -> Self {
+        self.config.push_str(more);
+        self
+    }
+
     /// With a variable in the environment.
     pub fn variable(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.variables.push((name, value.into()));

@@ -10,6 +10,7 @@ mod frames;
 mod lifecycle;
 mod packets_over_tcp;
 mod proofs;
+mod proxy;
 mod refusals;
 mod refused_messages;
 mod refused_websockets;
