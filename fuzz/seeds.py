@@ -123,6 +123,41 @@ def documents():
         yield "files", APPLY + text.encode()
 
 
+def proxies():
+    mark = b"\r\n\r\n\0\r\nQUIT\n"
+    inet = bytes([192, 0, 2, 1, 198, 51, 100, 2, 0x12, 0x67, 0x22, 0xB3])
+    inet6 = bytes.fromhex("20010db8000000000000000000000007") + bytes(16) + inet[8:]
+    lines = [b"TCP4 192.0.2.1 198.51.100.2 4711 8883", b"TCP6 2001:db8::7 ::1 0 8883", b"UNKNOWN",
+             b"TCP6 ::ffff:192.0.2.1 ::1 65535 1", b"UNKNOWN " + b"x" * 90, b"TCP4 192.0.2.1 198.51.100.2 01 1"]
+    headers = [b"PROXY " + line + b"\r\n" for line in lines]
+    for command, family, body in [
+        (0x21, 0x11, inet), (0x21, 0x21, inet6), (0x21, 0x31, b"/" * 216), (0x21, 0, b""), (0x20, 0xFF, b"\1\2\3"),
+        (0x20, 0x11, inet), (0x21, 0x11, inet + b"\4\0\2\t\t\xee\0\0"), (0x21, 0x11, inet + b"\3\0\4\1\2\3\4"),
+        (0x21, 0x12, inet), (0x21, 0x11, inet[1:]), (0x21, 0x11, inet + b"\4\0\t"), (0x22, 0x11, inet),
+        (0x21, 0x11, inet + checksum(mark, inet)), (0x21, 0x11, inet + b"\4\x1f\xf0" + b"x" * 100),
+    ]:
+        headers.append(mark + bytes([command, family]) + len(body).to_bytes(2, "big") + body)
+    for header in headers + [b"\x10\x0c\0\4MQTT", b"GET / HTTP/1.1\r\n", mark + b"\x21\x11\xff\xff"]:
+        yield "proxy", b"\0\0\5" + header
+        yield "proxy", b"\0\0\5" + header + b"\x10\x0c\0\4MQTT"
+    for peer, listed in itertools.product(range(4), [
+        "", "203.0.113.5", "10.0.0.1", "203.0.113.5, 10.0.0.1", "10.9.9.9, 203.0.113.5:4711, 10.0.0.1, 192.0.2.7",
+        "[2001:db8::1]:80,2001:db8::2", "unknown, 10.0.0.1", "203.0.113.5,,", "::ffff:10.0.0.2, [::1]",
+    ]):
+        yield "proxy", bytes([1, peer]) + listed.encode()
+
+
+def checksum(mark, body):
+    """An extension with the right CRC32c."""
+    head = mark + b"\x21\x11" + (len(body) + 7).to_bytes(2, "big") + body + b"\3\0\4"
+    crc = 0xFFFFFFFF
+    for byte in head + bytes(4):
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return b"\3\0\4" + (crc ^ 0xFFFFFFFF).to_bytes(4, "big")
+
+
 def script(*steps):
     return b"".join(steps)
 
@@ -170,7 +205,7 @@ def connections():
 def main(into):
     count = 0
     for target, seed in itertools.chain(
-        packets(), answers(), websocket(), topics(), trie(), documents(), connections()
+        packets(), answers(), websocket(), proxies(), topics(), trie(), documents(), connections()
     ):
         folder = pathlib.Path(into, target)
         folder.mkdir(parents=True, exist_ok=True)

@@ -82,7 +82,7 @@ macro_rules! replays {
 }
 
 replays! {
-    packets websocket topics policy files connection
+    packets websocket proxy topics policy files connection
 }
 
 #[test]

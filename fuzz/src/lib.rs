@@ -2,8 +2,6 @@
 //! wrong. `fuzz_targets/` hands them to libFuzzer; `tests/fuzz_corpus.rs` takes this file in by
 //! `#[path]` and runs them over the committed corpus, so that what was once found stays found
 //! without cargo-fuzz.
-//!
-//! There is no target for the PROXY header yet, as there is no PROXY header.
 
 mod config;
 mod connection;
@@ -11,6 +9,7 @@ mod input;
 mod packets;
 mod policy;
 mod provision;
+mod proxy;
 mod topics;
 mod trie;
 mod websocket;
@@ -22,6 +21,7 @@ mod as_sent;
 pub use connection::connection;
 pub use packets::packets;
 pub use policy::policy;
+pub use proxy::proxy;
 pub use websocket::websocket;
 
 use input::Input;
@@ -31,9 +31,10 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 #[allow(dead_code)] // libFuzzer's mains name theirs
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("packets", packets),
     ("websocket", websocket),
+    ("proxy", proxy),
     ("topics", topics),
     ("policy", policy),
     ("files", files),
