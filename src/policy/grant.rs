@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::ask::Ask;
 use super::document::{Overlap, Reach};
 use super::error::GrantError;
 use super::members::TeamMembers;
@@ -27,6 +28,12 @@ pub struct Grant {
     root_length: u32,
     /// One bit for each rule of the role whose conditions hold.
     pub(super) active: u64,
+    /// One bit for each rule of which nobody here knows whether it holds.
+    pub(super) unsure: u64,
+    /// Vouched for elsewhere, and not on record here.
+    pub(super) by_name_only: bool,
+    /// When somebody else is asked.
+    pub(super) ask: Ask,
 }
 
 /// A decision and the rule that made it.
@@ -97,6 +104,9 @@ impl Grant {
         }
         Ok(Self {
             active: role.active_rules(&values),
+            unsure: 0,
+            by_name_only: false,
+            ask: Ask::Never,
             role,
             principal,
             values,
@@ -237,7 +247,8 @@ impl Grant {
             && self.own(Action::Subscribe, false, &asked, own).is_none()
     }
 
-    fn is_met_by_a_deny(&self, asked: &Asked<'_>) -> bool {
+    /// Whether a deny that is heeded on delivery overlaps the filter.
+    pub(super) fn is_met_by_a_deny(&self, asked: &Asked<'_>) -> bool {
         let meets = |pattern: &Pattern, text: &str| {
             let (one, other) = (
                 relation::spell_out(&pattern.filter),

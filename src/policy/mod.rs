@@ -15,6 +15,7 @@
 //! that principal; [`Grant::reaches`] is the structural check, which keeps teams apart whatever the
 //! rules say; [`Grant::publish`] and [`Grant::subscribe`] ask the rules; [`Grant::explain`] says why.
 
+mod ask;
 mod compile;
 mod document;
 mod error;
@@ -35,6 +36,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use ask::{Ask, Standing};
 pub use error::{Fault, GrantError, PolicyError};
 pub use expectation::{Difference, ExpectationError, Expectations};
 pub use explanation::{Considered, Explanation, RuleReference};

@@ -127,6 +127,16 @@ impl Template {
         })
     }
 
+    /// Whether what it stands for depends on who belongs to the team.
+    pub(super) fn needs_members(&self) -> bool {
+        let middle = |level: &Level| match level {
+            Level::Whole(middle) | Level::Mixed { middle, .. } => Some(*middle),
+            Level::Literal(_) | Level::One => None,
+        };
+        let mut middles = self.levels.iter().filter_map(middle);
+        middles.any(|middle| matches!(middle, Middle::Instance))
+    }
+
     /// Whether it matches a name.
     pub(super) fn matches(&self, name: &Levels<'_>, bound: Bound<'_>) -> bool {
         self.length_fits(name)
