@@ -12,6 +12,7 @@
 //! Called by `cli`; everything below it takes the finished [`Config`].
 
 mod check;
+mod hook;
 mod limits;
 mod problem;
 mod quantity;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use crate::limits::Limits;
 use crate::policy::TeamId;
 
+pub use hook::{Hook, Style};
 pub use problem::{ConfigErrors, Problem};
 // Other files of the operator's are read in the same way, with the same messages.
 pub(crate) use problem::{Origin, Report};
@@ -66,6 +68,8 @@ pub struct Config {
     pub limits: Limits,
     /// Roles and rules.
     pub policy: Policy,
+    /// Who knows the clients besides the own store.
+    pub identity: Identity,
     /// What is logged.
     pub log: Log,
 }
@@ -165,6 +169,13 @@ pub enum Durability {
 pub struct Policy {
     /// `None`: the built-in `flowfuse` profile.
     pub file: Option<PathBuf>,
+}
+
+/// `[identity]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The platform's own store; `None`: nobody is asked.
+    pub http: Option<Hook>,
 }
 
 /// `[log]`

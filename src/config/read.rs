@@ -9,8 +9,8 @@ use super::problem::Report;
 use super::section::Section;
 use super::tree::Table;
 use super::{
-    Admin, CertificateFiles, Config, Database, DatabaseUrl, Durability, Journal, Listener, Log,
-    Policy, Transport, WebSocket, check, limits,
+    Admin, CertificateFiles, Config, Database, DatabaseUrl, Durability, Identity, Journal,
+    Listener, Log, Policy, Transport, WebSocket, check, hook, limits,
 };
 use crate::limits::Limits;
 use crate::policy::TeamId;
@@ -42,6 +42,7 @@ pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
         journal: journal(top.section("journal")),
         limits,
         policy: policy(top.section("policy")),
+        identity: identity(top.section("identity")),
         log: log(top.section("log")),
         data_dir,
     };
@@ -98,6 +99,12 @@ fn policy(mut section: Section<'_>) -> Policy {
     let file = readable(&mut section, "file");
     section.finish();
     Policy { file }
+}
+
+fn identity(mut section: Section<'_>) -> Identity {
+    let http = hook::read(&mut section);
+    section.finish();
+    Identity { http }
 }
 
 fn log(mut section: Section<'_>) -> Log {
@@ -197,7 +204,7 @@ fn required<'r, T>(
 }
 
 /// A file that can be opened for reading.
-fn readable(section: &mut Section<'_>, key: &'static str) -> Option<PathBuf> {
+pub(super) fn readable(section: &mut Section<'_>, key: &'static str) -> Option<PathBuf> {
     let path = section.path(key)?;
     section.keep(key, check::readable(path))
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::limits::{Slot, rows};
 use super::quantity::{format_size, format_span};
-use super::{Config, Listener};
+use super::{Config, Listener, hook};
 use crate::limits::Limits;
 use crate::time::Span;
 
@@ -21,6 +21,9 @@ pub(super) fn json(config: &Config) -> Value {
     });
     if let Some(file) = &config.policy.file {
         value["policy"] = json!({ "file": file });
+    }
+    if let Some(http) = &config.identity.http {
+        value["identity"] = json!({ "http": hook::json(http) });
     }
     value
 }
@@ -65,6 +68,12 @@ pub(super) fn toml(config: &Config) -> String {
             for (key, value) in entries {
                 line(&mut out, key, value);
             }
+        }
+    }
+    if let Some(http) = &config.identity.http {
+        out.push_str("\n[identity.http]\n");
+        for (key, value) in hook::show(http) {
+            line(&mut out, key, &value);
         }
     }
     out
