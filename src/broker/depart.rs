@@ -1,4 +1,4 @@
-//! The end of connections and of sessions, and the wills that follow.
+//! The end of connections and of sessions, and when the wills follow (`park` publishes them).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,11 +6,8 @@ use std::sync::atomic::Ordering;
 use super::connection::Phase;
 use super::effect::{Breach, ConnId};
 use super::event::{DisconnectCause, EventKind, Refusal};
-use super::publish::Passing;
 use super::shard::{Shard, who};
 use super::timers::Timer;
-use crate::session::Will;
-use crate::team::MessageView;
 use crate::time::{Span, Time};
 use crate::wire::{Disconnect, ReasonCode};
 
@@ -66,7 +63,7 @@ impl Shard {
     pub fn closed(&mut self, id: ConnId, now: Time) {
         self.lost(id, now);
         match self.conns.get_mut(id.index, id.generation) {
-            Some(conn) if conn.paused => conn.gone = true,
+            Some(conn) if conn.is_paused() => conn.gone = true,
             Some(_) => {
                 self.conns.remove(id.index);
             }
@@ -161,7 +158,7 @@ impl Shard {
         if session.will_due <= now {
             session.will_due = Time::NEVER;
             if let Some(will) = session.will.take() {
-                self.publish_will(index, &will, now);
+                self.publish_will(index, will, now);
             }
         }
         let Some(session) = self.sessions.at(index) else {
@@ -214,52 +211,12 @@ impl Shard {
             commons.unsubscribe_all(in_commons(true), address);
         }
         if let Some(will) = will {
-            self.publish_will(index, &will, now);
+            self.publish_will(index, will, now);
         }
         if let Some(mut session) = self.sessions.remove(index) {
             team.registry.release(&session.key, address);
             session.subscriptions = subscriptions;
             self.pass_on_all(session, now);
-        }
-    }
-
-    /// Publishes a will. It is checked like any publish, at the time that it goes out.
-    fn publish_will(&mut self, index: u32, will: &Will, now: Time) {
-        let Some(session) = self.sessions.at(index) else {
-            return;
-        };
-        let view = MessageView {
-            expires: will.expiry.map_or(Time::NEVER, |expiry| now + expiry),
-            publisher: session.address,
-            ..will.message.view()
-        };
-        let passing = Passing::new(view);
-        let sent = self.may_publish(session, view.topic).and_then(|team| {
-            // Retained first, as in `accept`.
-            if view.retain {
-                self.retain(&team, &passing, now)?;
-            }
-            let (_, matched) = self.world.compartment(&team).matches(view.topic);
-            self.route(&matched, &passing, now);
-            Ok(())
-        });
-        if let Err(refused) = sent {
-            let Some(session) = self.sessions.at(index) else {
-                return;
-            };
-            let who = who(session);
-            let topic = view.topic.into();
-            let (reason, why) = (refused.code, refused.why);
-            self.record(
-                now,
-                who,
-                EventKind::PublishRefused {
-                    topic,
-                    reason,
-                    why,
-                    will: true,
-                },
-            );
         }
     }
 

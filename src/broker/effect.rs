@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use super::ask::Question;
 use super::connect::Migrant;
 use super::event::{Event, Refusal};
 use crate::policy::Grant;
@@ -35,6 +36,11 @@ pub enum Effect {
         /// What the core knows of the connection.
         migrant: Box<Migrant>,
     },
+    /// Ask elsewhere whether a principal may do something, and answer with `Shard::answered`, by
+    /// the time that a client can be made to wait.
+    Ask(Box<Question>),
+    /// Let the platform know of a topic by asking about it; no answer is wanted.
+    Report(Box<Question>),
     /// Put an event on record.
     Record(Box<Event>),
 }

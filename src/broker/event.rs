@@ -126,6 +126,10 @@ pub enum Refusal {
     ExchangeTimeout,
     /// Proved to be somebody, but not who the connection was logged in as.
     OtherPrincipal,
+    /// The platform's own store, asked over HTTP, said no.
+    Hook,
+    /// It said yes and gave the client another mount than the policy gives its username.
+    HookLied,
     /// The team is suspended.
     TeamSuspended,
     /// The role demands another client id.
@@ -211,6 +215,8 @@ impl Refusal {
             Self::Exchange => "exchange",
             Self::ExchangeTimeout => "exchange_timeout",
             Self::OtherPrincipal => "other_principal",
+            Self::Hook => "hook",
+            Self::HookLied => "hook_lied",
             Self::TeamSuspended => "team_suspended",
             Self::ClientId => "client_id",
             Self::Unavailable => "unavailable",

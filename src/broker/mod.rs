@@ -7,10 +7,12 @@
 //! One file a concern: `connect` (from CONNECT to CONNACK, takeover) and `pending` (what waits in
 //! between), `authenticate` (challenges, re-authentication), `publish` (a message in), `deliver` (a
 //! message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn` (how much
-//! of it one connection gets done at a time), `depart` (the end of connections and sessions, wills),
+//! of it one connection gets done at a time), `ask` (what somebody else decides), `park` (wills that
+//! wait for that), `report` (topics that the platform is to hear of), `depart` (the end of connections and sessions, wills),
 //! `timers`; the tables, outboxes, aliases and counters that they work on.
 
 mod alias;
+mod ask;
 mod authenticate;
 mod batch;
 mod connect;
@@ -22,10 +24,12 @@ mod effect;
 mod event;
 mod form;
 mod outbox;
+mod park;
 mod pending;
 mod publish;
 mod recent;
 mod replay;
+mod report;
 mod shard;
 mod share;
 mod subscribe;
@@ -34,6 +38,7 @@ mod timers;
 mod turn;
 
 pub use crate::session::Peer;
+pub use ask::{Answer, Question};
 pub use batch::{Batch, Fed};
 pub use connect::Migrant;
 pub use counters::{Counters, Drop, ListenerBytes};

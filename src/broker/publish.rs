@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::alias::Named;
+use super::ask::{Said, Wanted};
 use super::counters::Drop;
 use super::event::EventKind;
 use super::recent::Routed;
 use super::shard::{Shard, who};
-use crate::policy::{Owner, Ruling, TeamId};
-use crate::session::Receipt;
+use crate::policy::{Action, Ask, Grant, Owner, Standing, TeamId};
+use crate::session::{Receipt, Session};
 use crate::team::{Message, MessageView, Team};
 use crate::time::{Span, Time};
 use crate::topic::TopicName;
@@ -61,11 +62,14 @@ impl Shard {
         publish: &Publish<'_>,
         now: Time,
     ) -> Result<(), ReasonCode> {
-        self.counters.message_in(publish.qos, publish.payload.len());
         let Some(conn) = self.conns.at_mut(index) else {
             return Ok(());
         };
-        conn.traffic.messages_in += 1;
+        // One that had to wait for an answer was counted when it came.
+        if conn.asking.is_none() {
+            self.counters.message_in(publish.qos, publish.payload.len());
+            conn.traffic.messages_in += 1;
+        }
         if publish.qos > conn.limits.max_qos {
             return Err(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-11]
         }
@@ -97,6 +101,9 @@ impl Shard {
                     return Ok(());
                 }
             }
+        }
+        if named != Named::Refused && self.asks_first(index, session, topic, now) {
+            return Ok(());
         }
         let accepted = match named {
             Named::Refused => Err(PublishError::TOPIC),
@@ -154,7 +161,7 @@ impl Shard {
         publish: &Publish<'_>,
         now: Time,
     ) -> Result<bool, PublishError> {
-        let known = self.know(index, session_index, written)?;
+        let known = self.know(index, session_index, written, now)?;
         let Some(session) = self.sessions.at(session_index) else {
             return Ok(false);
         };
@@ -196,9 +203,39 @@ impl Shard {
         self.retain(&known.team, &passing, now)?;
         // Only now may the matches be taken for whole: whoever subscribed on another shard in the
         // meantime either stands in the routes now or found the message retained.
-        let known = self.know(index, session_index, written)?;
+        let known = self.know(index, session_index, written, now)?;
         self.charge(index, known.matched.candidates());
         Ok(self.route(&known.matched, &passing, now))
+    }
+
+    /// Whether somebody else must be asked before this can be published; then they are, and the
+    /// packet waits.
+    fn asks_first(&mut self, index: u32, session_index: u32, written: &str, now: Time) -> bool {
+        let (Some(conn), Some(session)) = (self.conns.at(index), self.sessions.at(session_index))
+        else {
+            return false;
+        };
+        let grant = &session.grant;
+        if grant.ask() == Ask::Never {
+            return false;
+        }
+        let recent = conn.recent.get(written, grant.generation(), now);
+        if recent.is_some_and(|routed| self.is_current(&routed)) {
+            return false;
+        }
+        let topic = format!("{}{written}", grant.mount());
+        let asks = full_name(session, &topic).is_ok_and(|name| {
+            grant.reaches(name) && matches!(grant.publish_or_ask(name), Standing::Ask { .. })
+        });
+        if !asks || self.heard(index, Action::Publish, &topic, now).is_some() {
+            return false;
+        }
+        let wanted = Wanted {
+            about: topic.into(),
+            written: written.into(),
+        };
+        self.wait_for_answers(index, session_index, Action::Publish, vec![wanted]);
+        true
     }
 
     /// Who gets a topic's messages, where this session may publish to it: from memory where that
@@ -206,14 +243,16 @@ impl Shard {
     fn know(
         &mut self,
         index: u32,
-        session: u32,
+        session_index: u32,
         written: &str,
+        now: Time,
     ) -> Result<Rc<Routed>, PublishError> {
-        let (Some(conn), Some(session)) = (self.conns.at(index), self.sessions.at(session)) else {
+        let (Some(conn), Some(session)) = (self.conns.at(index), self.sessions.at(session_index))
+        else {
             return Err(PublishError::GONE);
         };
         let granted_under = session.grant.generation();
-        if let Some(routed) = conn.recent.get(written, granted_under)
+        if let Some(routed) = conn.recent.get(written, granted_under, now)
             && self.is_current(&routed)
         {
             return Ok(routed);
@@ -222,7 +261,9 @@ impl Shard {
             "" => Cow::Borrowed(written),
             mount => Cow::Owned(format!("{mount}{written}")),
         };
-        let team = self.may_publish(session, &topic)?;
+        let (team, until) = self.may_publish(index, session, &topic, now)?;
+        let was_asked = until < Time::NEVER;
+        let until = until.min(self.report_topic(session_index, &team, &topic, was_asked, now));
         let remembered = self.routes.get(&team, &topic).map(Rc::clone);
         let routed = match remembered.filter(|routed| self.is_current(routed)) {
             Some(routed) => routed,
@@ -241,7 +282,7 @@ impl Shard {
             }
         };
         if let Some(conn) = self.conns.at_mut(index) {
-            conn.recent.put(written, granted_under, &routed);
+            conn.recent.put(written, granted_under, until, &routed);
         }
         Ok(routed)
     }
@@ -250,26 +291,52 @@ impl Shard {
         routed.generation == self.world.compartment(&routed.team).generation()
     }
 
-    /// Whether a session may publish to a full topic; the compartment that it belongs to.
-    pub(super) fn may_publish(
+    /// Whether a session may publish to a full topic: the compartment that it belongs to, and until
+    /// when that holds.
+    fn may_publish(
         &self,
-        session: &crate::session::Session,
+        conn: u32,
+        session: &Session,
         topic: &str,
-    ) -> Result<Arc<Team>, PublishError> {
-        let limits = &session.limits;
-        let name = TopicName::parse(topic, limits.max_topic_length, limits.max_topic_levels)
-            .map_err(|_| PublishError::TOPIC)?;
+        now: Time,
+    ) -> Result<(Arc<Team>, Time), PublishError> {
+        let name = full_name(session, topic)?;
         let grant = &session.grant;
         // The structural check: before any rule is asked, so that no rule can be wrong about it.
         if !grant.reaches(name) {
             return Err(PublishError::OUTSIDE);
         }
-        if grant.publish(name).ruling == Ruling::Deny {
-            return Err(PublishError::POLICY);
-        }
+        let until = match grant.publish_or_ask(name) {
+            Standing::Decided(decision) if decision.is_allow() => Time::NEVER,
+            Standing::Decided(_) => return Err(PublishError::POLICY),
+            Standing::Ask { .. } => {
+                let heard = self.heard(conn, Action::Publish, topic, now);
+                let heard = heard.ok_or(PublishError::UNANSWERED)?;
+                match heard.said {
+                    Said::Yes => heard.until,
+                    Said::Own if grant.publish(name).is_allow() => heard.until,
+                    Said::Own => return Err(PublishError::POLICY),
+                    Said::No => return Err(PublishError::HOOK),
+                    Said::Missing => return Err(PublishError::UNANSWERED),
+                }
+            }
+        };
+        let team = self.compartment_of(grant, &session.team, topic)?;
+        Ok((team, until))
+    }
+
+    /// The compartment that a full topic belongs to, which the grant reaches; `own` is that of its
+    /// principal.
+    pub(super) fn compartment_of(
+        &self,
+        grant: &Grant,
+        own: &Arc<Team>,
+        topic: &str,
+    ) -> Result<Arc<Team>, PublishError> {
         if grant.team().is_some() && topic.starts_with(grant.root()) {
-            return Ok(Arc::clone(&session.team));
+            return Ok(Arc::clone(own));
         }
+        let name = TopicName::parse(topic, u16::MAX, u16::MAX).map_err(|_| PublishError::TOPIC)?;
         Ok(match self.world.namespace().owner_of(name) {
             Owner::Team(id) => match TeamId::new(id) {
                 Some(id) => self.world.team(&id, &self.world.namespace().root(&id)),
@@ -335,12 +402,19 @@ impl Shard {
     }
 }
 
+/// A full topic within the session's limits.
+fn full_name<'t>(session: &Session, topic: &'t str) -> Result<TopicName<'t>, PublishError> {
+    let limits = &session.limits;
+    TopicName::parse(topic, limits.max_topic_length, limits.max_topic_levels)
+        .map_err(|_| PublishError::TOPIC)
+}
+
 impl PublishError {
     const GONE: Self = Self {
         code: ReasonCode::UnspecifiedError,
         why: "the session has ended",
     };
-    const TOPIC: Self = Self {
+    pub(super) const TOPIC: Self = Self {
         code: ReasonCode::TopicNameInvalid,
         why: "not a topic name within the limits",
     };
@@ -348,13 +422,23 @@ impl PublishError {
         code: ReasonCode::PayloadFormatInvalid,
         why: "said to be UTF-8 and is not",
     };
-    const OUTSIDE: Self = Self {
+    pub(super) const OUTSIDE: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "outside the team",
     };
-    const POLICY: Self = Self {
+    pub(super) const POLICY: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "policy",
+    };
+    /// Whoever was asked said no.
+    pub(super) const HOOK: Self = Self {
+        code: ReasonCode::NotAuthorized,
+        why: "hook",
+    };
+    /// Whoever was asked did not answer, and never had: not a no, so it may be tried again.
+    pub(super) const UNANSWERED: Self = Self {
+        code: ReasonCode::ImplementationSpecificError,
+        why: "hook did not answer",
     };
     const RETAINED_FULL: Self = Self {
         code: ReasonCode::QuotaExceeded,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::team::{Generation, Group, Matched, Member, Route, Team};
+use crate::time::Time;
 
 /// Who gets the messages of one topic: good until the routes change.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ struct Known {
     written: Box<str>,
     /// What the decision depended on: [`Grant::generation`](crate::policy::Grant::generation).
     granted_under: u64,
+    /// When it is to be decided anew: an answer from elsewhere holds for so long.
+    until: Time,
     routed: Weak<Routed>,
 }
 
@@ -73,18 +76,26 @@ impl Routed {
 impl Recent {
     /// Who gets a topic's messages, where this connection was allowed to publish to it under the
     /// same conditions. It may be out of date.
-    pub(super) fn get(&self, written: &str, granted_under: u64) -> Option<Rc<Routed>> {
+    pub(super) fn get(&self, written: &str, granted_under: u64, now: Time) -> Option<Rc<Routed>> {
         let known = self.places.as_ref()?[place(written)].as_ref()?;
-        let holds = *known.written == *written && known.granted_under == granted_under;
+        let holds =
+            *known.written == *written && known.granted_under == granted_under && now < known.until;
         holds.then(|| known.routed.upgrade()).flatten()
     }
 
     /// Remembers that a topic is allowed, in place of another.
-    pub(super) fn put(&mut self, written: &str, granted_under: u64, routed: &Rc<Routed>) {
+    pub(super) fn put(
+        &mut self,
+        written: &str,
+        granted_under: u64,
+        until: Time,
+        routed: &Rc<Routed>,
+    ) {
         let places = self.places.get_or_insert_default();
         places[place(written)] = Some(Known {
             written: written.into(),
             granted_under,
+            until,
             routed: Rc::downgrade(routed),
         });
     }
@@ -217,20 +228,22 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_forgets_what_the_shard_forgot() {
+    fn a_connection_forgets_what_the_shard_forgot_and_what_holds_no_longer() {
         let world = world();
         let (mut memory, mut recent) = (RouteMemory::default(), Recent::default());
         let first = routed(&world, "ff/v1/t/a", 1);
+        let (now, until) = (Time::from_micros(1), Time::from_micros(10));
         memory.put(&first);
-        recent.put("a", 0, &first);
+        recent.put("a", 0, until, &first);
         drop(first);
-        assert!(recent.get("a", 0).is_some());
+        assert!(recent.get("a", 0, now).is_some());
+        assert!(recent.get("a", 0, until).is_none(), "to be decided anew");
         assert!(
-            recent.get("a", 1).is_none(),
+            recent.get("a", 1, now).is_none(),
             "decided under other conditions"
         );
-        assert!(recent.get("b", 0).is_none());
+        assert!(recent.get("b", 0, now).is_none());
         memory.put(&routed(&world, "ff/v1/t/a", 2));
-        assert!(recent.get("a", 0).is_none(), "replaced");
+        assert!(recent.get("a", 0, now).is_none(), "replaced");
     }
 }

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
+use super::ask::Purpose;
 use super::batch::{Batch, Fed};
 use super::connection::{Conn, Phase};
 use super::counters::Counters;
@@ -9,7 +12,9 @@ use super::effect::{ConnId, Effect};
 use super::event::{DisconnectCause, Event, EventKind, Refusal, Who};
 use super::form::Form;
 use super::outbox::{BufferPool, Outbox};
+use super::park::Parking;
 use super::recent::RouteMemory;
+use super::report::Reported;
 use super::table::Table;
 use super::timers::{Timer, Timers};
 use crate::session::{Peer, Session};
@@ -40,6 +45,12 @@ pub struct Shard {
     pub(super) pool: BufferPool,
     pub(super) form: Form,
     pub(super) routes: RouteMemory,
+    /// What was asked elsewhere and is not answered, by ticket.
+    pub(super) questions: HashMap<u64, Purpose, foldhash::fast::RandomState>,
+    /// The last ticket given out.
+    pub(super) tickets: u64,
+    pub(super) parking: Parking,
+    pub(super) reported: Reported,
     pub(super) counters: Counters,
     pub(super) seed: [u8; 32],
     pub(super) assigned_ids: u64,
@@ -65,6 +76,10 @@ impl Shard {
             pool: BufferPool::default(),
             form: Form::default(),
             routes: RouteMemory::default(),
+            questions: HashMap::default(),
+            tickets: 0,
+            parking: Parking::default(),
+            reported: Reported::default(),
             counters: Counters::default(),
             seed,
             assigned_ids: 0,
@@ -112,7 +127,7 @@ impl Shard {
                 (limits.max_unauthenticated_bytes as usize)
                     .saturating_sub(conn.held.len() + pending.size)
             }
-            Phase::Active(_) if conn.paused => 0,
+            Phase::Active(_) if conn.is_paused() => 0,
             Phase::Active(_) if conn.outbox.len() > limits.max_outbox_bytes as usize => 0,
             Phase::Active(_) => usize::MAX,
             Phase::Closing => 0,
@@ -127,7 +142,7 @@ impl Shard {
         conn.heard = now;
         conn.traffic.bytes_in += bytes.len() as u64;
         self.counters.bytes_of(&conn.peer.listener).received += bytes.len() as u64;
-        if conn.paused {
+        if conn.is_paused() {
             conn.held.extend_from_slice(bytes);
         } else if conn.held.is_empty() {
             let (used, needed) = self.consume(id, bytes, now);
@@ -179,6 +194,10 @@ impl Shard {
             let Some(conn) = self.conns.get(id.index, id.generation) else {
                 break;
             };
+            if conn.is_asking() {
+                return (used, 0);
+            }
+            let begin = used;
             let (max, version) = match conn.phase {
                 Phase::Opening => (conn.limits.max_unauthenticated_bytes, None),
                 Phase::Challenged(_) => (conn.limits.max_unauthenticated_bytes, Some(conn.version)),
@@ -211,6 +230,13 @@ impl Shard {
             if let Err(code) = handled {
                 self.fail(id.index, code, answer_in, now);
                 return (bytes.len(), 0);
+            }
+            if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
+                if conn.is_asking() {
+                    // Handled again from its beginning, once the answers are there.
+                    return (begin, 0);
+                }
+                conn.asking = None;
             }
         }
         (used, 0)
@@ -342,6 +368,7 @@ impl Shard {
             conn.phase = Phase::Closing;
             conn.held = Vec::new();
             conn.paused = false;
+            conn.asking = None;
             self.effects
                 .push(Effect::Close(ConnId { index, generation }));
         }
@@ -464,7 +491,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(index, generation) else {
             return;
         };
-        if conn.paused {
+        if conn.is_paused() {
             conn.heard = now; // what it sent is still being read
         }
         let limits = &conn.limits;

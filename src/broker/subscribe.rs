@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashSet;
+
+use super::ask::{Heard, Purpose, QUESTIONS_MAX, Question, Said, Wanted};
 use super::counters::Drop;
 use super::event::EventKind;
 use super::shard::{Shard, who};
-use crate::policy::{Grant, Ruling};
+use crate::policy::{Action, Ask, Grant, Ruling, Standing};
 use crate::session::{Queued, Session, Subscription};
-use crate::team::{Member, Route};
+use crate::team::{Member, Route, SessionAddress};
 use crate::time::Time;
 use crate::topic::{SharedFilter, TopicFilter, TopicName};
 use crate::wire::{
@@ -37,11 +40,14 @@ impl Shard {
         subscribe: &Subscribe<'_>,
         now: Time,
     ) -> Result<(), ReasonCode> {
+        if self.asks_about_filters(index, session, subscribe, now) {
+            return Ok(());
+        }
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         let mut replayed = Vec::new();
         for asked in &subscribe.filters {
             let id = subscribe.subscription_id.unwrap_or(0);
-            codes.push(match self.grant_filter(session, asked, id) {
+            codes.push(match self.grant_filter(index, session, asked, id, now) {
                 Ok(granted) => {
                     let key = Arc::clone(&granted.key);
                     let (code, replays) = self.add_subscription(session, granted);
@@ -64,12 +70,58 @@ impl Shard {
         Ok(())
     }
 
+    /// Whether somebody else must be asked about filters of a SUBSCRIBE; then they are, about all of
+    /// them at once, and the packet waits.
+    fn asks_about_filters(
+        &mut self,
+        index: u32,
+        session_index: u32,
+        subscribe: &Subscribe<'_>,
+        now: Time,
+    ) -> bool {
+        let Some(session) = self.sessions.at(session_index) else {
+            return false;
+        };
+        let (grant, limits) = (&session.grant, &session.limits);
+        if grant.ask() == Ask::Never || self.has_answers(index) {
+            return false;
+        }
+        let (length, levels) = (limits.max_topic_length, limits.max_topic_levels);
+        let mut wanted: Vec<Wanted> = Vec::new();
+        let mut keys = HashSet::new();
+        for asked in &subscribe.filters {
+            let Ok(written) = SharedFilter::parse(asked.filter, length, levels) else {
+                continue;
+            };
+            let key = session_key(grant, written);
+            let asks = SharedFilter::parse(&key, length, levels).is_ok_and(|full| {
+                let standing = judge(grant, full.filter, full.group);
+                matches!(standing, Ok(Judged::Asks { .. }))
+            });
+            let is_known = self.heard(index, Action::Subscribe, &key, now).is_some();
+            if asks && !is_known && keys.insert(Arc::clone(&key)) {
+                let (about, written) = (key.as_ref().into(), asked.filter.into());
+                wanted.push(Wanted { about, written });
+            }
+            if wanted.len() == QUESTIONS_MAX {
+                break;
+            }
+        }
+        if wanted.is_empty() {
+            return false;
+        }
+        self.wait_for_answers(index, session_index, Action::Subscribe, wanted);
+        true
+    }
+
     /// Form, mount, team, policy, limit; in this order.
     fn grant_filter(
         &self,
+        index: u32,
         session: u32,
         asked: &SubscribeFilter<'_>,
         id: u32,
+        now: Time,
     ) -> Result<Granted, SubscribeError> {
         let Some(session) = self.sessions.at(session) else {
             return Err(SubscribeError::GONE);
@@ -80,7 +132,19 @@ impl Shard {
         let written = parse(asked.filter).map_err(|_| SubscribeError::FILTER)?;
         let key = session_key(&session.grant, written);
         let full = parse(&key).map_err(|_| SubscribeError::FILTER)?;
-        let checked = judge(&session.grant, full.filter, full.group)?;
+        let checked = match judge(&session.grant, full.filter, full.group)? {
+            Judged::Granted { checked } => checked,
+            Judged::Asks { checked } => {
+                let heard = self.heard(index, Action::Subscribe, &key, now);
+                match heard.map(|heard| heard.said) {
+                    Some(Said::Yes) => checked,
+                    Some(Said::Own) => own(&session.grant, full.filter, full.group)?,
+                    Some(Said::No) => return Err(SubscribeError::HOOK),
+                    Some(Said::Missing) => return Err(SubscribeError::UNANSWERED),
+                    None => return Err(SubscribeError::TOO_MANY),
+                }
+            }
+        };
         if !session.subscriptions.contains_key(&key)
             && session.subscriptions.len() >= limits.max_subscriptions as usize
         {
@@ -251,7 +315,14 @@ impl Shard {
         for key in keys {
             narrower |= self.rejudge_subscription(index, &key, now);
         }
-        if narrower && let Some(session) = self.sessions.at_mut(index) {
+        if narrower {
+            self.drop_unwanted(index);
+        }
+    }
+
+    /// Lets go of messages that came by what has ended.
+    fn drop_unwanted(&mut self, index: u32) {
+        if let Some(session) = self.sessions.at_mut(index) {
             let gone = let_go_of_unwanted(session);
             session.publish_waiting();
             self.counters.dropped[Drop::Denied as usize] += gone;
@@ -274,19 +345,24 @@ impl Shard {
                 .and_then(|parsed| judge(&session.grant, parsed, subscription.group.as_deref())),
             None => Err(SubscribeError::OUTSIDE),
         };
-        let checked = match verdict {
-            Ok(checked) => checked,
+        let (checked, asks) = match verdict {
+            Ok(Judged::Granted { checked }) => (checked, false),
+            // It holds until somebody says otherwise.
+            Ok(Judged::Asks { checked }) => (checked, true),
             Err(refused) => {
-                let (filter, reason, why) = (Box::from(&**key), refused.code, refused.why);
-                let kind = EventKind::SubscribeRefused {
-                    filter,
-                    reason,
-                    why,
-                };
-                self.record(now, who(session), kind);
-                self.remove_subscription(index, key);
+                self.end_subscription(index, key, &refused, now);
                 return true;
             }
+        };
+        if asks {
+            self.ask_about_subscription(index, key);
+        }
+        let Some(session) = self.sessions.at(index) else {
+            return false;
+        };
+        let (mount, Some(subscription)) = (session.grant.mount(), session.subscriptions.get(key))
+        else {
+            return false;
         };
         let hides = filter[mount.len()..].starts_with(['+', '#']);
         let before = (subscription.checked, subscription.hides);
@@ -305,6 +381,65 @@ impl Shard {
             self.add_subscription(index, granted);
         }
         checked
+    }
+
+    /// Ends a subscription that is no longer granted, on record.
+    fn end_subscription(&mut self, index: u32, key: &str, refused: &SubscribeError, now: Time) {
+        let Some(session) = self.sessions.at(index) else {
+            return;
+        };
+        let kind = EventKind::SubscribeRefused {
+            filter: Box::from(key),
+            reason: refused.code,
+            why: refused.why,
+        };
+        self.record(now, who(session), kind);
+        self.remove_subscription(index, key);
+    }
+
+    /// Asks in the background whether a subscription may stay.
+    fn ask_about_subscription(&mut self, index: u32, key: &Arc<str>) {
+        let ticket = self.next_ticket();
+        let Some(session) = self.sessions.at(index) else {
+            return;
+        };
+        let written = written_key(&session.grant, key);
+        let question = Question::of(session, ticket, Action::Subscribe, written);
+        let purpose = Purpose::Subscription {
+            session: session.address,
+            key: Arc::clone(key),
+        };
+        self.ask_for(question, purpose);
+    }
+
+    /// Whether a subscription may stay is known. Where there is no answer it does.
+    pub(super) fn subscription_answered(
+        &mut self,
+        address: SessionAddress,
+        key: &Arc<str>,
+        heard: Heard,
+        now: Time,
+    ) {
+        let Some(session) = self.sessions.get(address.index, address.generation) else {
+            return;
+        };
+        let Some(subscription) = session.subscriptions.get(key) else {
+            return;
+        };
+        let filter = TopicFilter::parse(subscription.filter(key), u16::MAX, u16::MAX);
+        let refused = match (heard.said, filter) {
+            (Said::Yes | Said::Missing, _) => return,
+            (Said::No, _) => SubscribeError::HOOK,
+            (Said::Own, Ok(filter)) => {
+                match own(&session.grant, filter, subscription.group.as_deref()) {
+                    Ok(_) => return,
+                    Err(refused) => refused,
+                }
+            }
+            (Said::Own, Err(_)) => SubscribeError::FILTER,
+        };
+        self.end_subscription(address.index, key, &refused, now);
+        self.drop_unwanted(address.index);
     }
 
     fn record_refused_subscribe(
@@ -344,16 +479,55 @@ fn session_key(grant: &Grant, written: SharedFilter<'_>) -> Arc<str> {
     }
 }
 
-/// Whether a full filter may be subscribed to; `true`: each delivery must be checked.
+/// What a subscription's key is to the client: without the mount.
+fn written_key(grant: &Grant, key: &str) -> Box<str> {
+    match SharedFilter::parse(key, u16::MAX, u16::MAX) {
+        Ok(shared) => {
+            let full = shared.filter.as_str();
+            let filter = full.strip_prefix(grant.mount()).unwrap_or(full);
+            match shared.group {
+                Some(group) => format!("$share/{group}/{filter}").into(),
+                None => filter.into(),
+            }
+        }
+        Err(_) => key.into(),
+    }
+}
+
+/// What is decided here about a full filter that may be subscribed to, for all that is known here.
+enum Judged {
+    /// It may; `checked`: each delivery must be checked.
+    Granted { checked: bool },
+    /// It may where somebody else says so.
+    Asks { checked: bool },
+}
+
+/// Whether a full filter may be subscribed to.
 fn judge(
     grant: &Grant,
     filter: TopicFilter<'_>,
     group: Option<&str>,
-) -> Result<bool, SubscribeError> {
+) -> Result<Judged, SubscribeError> {
     // The structural check comes before any rule is asked.
     if !grant.reaches_filter(filter) {
         return Err(SubscribeError::OUTSIDE);
     }
+    match grant.subscribe_or_ask(filter, group) {
+        Standing::Ask { checked } => Ok(Judged::Asks { checked }),
+        Standing::Decided(decision) => match decision.ruling {
+            Ruling::Allow => Ok(Judged::Granted { checked: false }),
+            Ruling::AllowChecked => Ok(Judged::Granted { checked: true }),
+            Ruling::Deny => Err(SubscribeError::POLICY),
+        },
+    }
+}
+
+/// What the policy alone says of a full filter; `true`: each delivery must be checked.
+fn own(
+    grant: &Grant,
+    filter: TopicFilter<'_>,
+    group: Option<&str>,
+) -> Result<bool, SubscribeError> {
     match grant.subscribe(filter, group).ruling {
         Ruling::Allow => Ok(false),
         Ruling::AllowChecked => Ok(true),
@@ -377,6 +551,20 @@ impl SubscribeError {
     const POLICY: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "policy",
+    };
+    /// Whoever was asked said no.
+    const HOOK: Self = Self {
+        code: ReasonCode::NotAuthorized,
+        why: "hook",
+    };
+    /// Whoever was asked did not answer: not a no, so it may be tried again.
+    const UNANSWERED: Self = Self {
+        code: ReasonCode::ImplementationSpecificError,
+        why: "hook did not answer",
+    };
+    const TOO_MANY: Self = Self {
+        code: ReasonCode::QuotaExceeded,
+        why: "more filters to ask about than one packet may have",
     };
     const QUOTA: Self = Self {
         code: ReasonCode::QuotaExceeded,

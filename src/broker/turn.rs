@@ -108,11 +108,11 @@ impl Shard {
     }
 
     /// Ends a connection that has ended meanwhile, once everything that came before was served.
-    fn settle_reading(&mut self, id: ConnId, now: Time, hungry: &mut Vec<ConnId>) {
+    pub(super) fn settle_reading(&mut self, id: ConnId, now: Time, hungry: &mut Vec<ConnId>) {
         let Some(conn) = self.conns.get_mut(id.index, id.generation) else {
             return;
         };
-        if conn.paused {
+        if conn.is_paused() {
             return;
         }
         let (ended, gone) = (conn.ended.take(), conn.gone);
@@ -130,7 +130,7 @@ impl Shard {
         let Some(conn) = self.conns.at_mut(index) else {
             return;
         };
-        if conn.paused {
+        if conn.is_paused() {
             conn.ended.get_or_insert(cause);
         } else if let Phase::Active(session) = conn.phase {
             self.detach(session, cause, now);

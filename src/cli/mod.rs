@@ -12,6 +12,7 @@ pub(crate) mod client;
 mod config;
 mod data_dir;
 mod descriptors;
+mod hook;
 mod output;
 mod policy;
 mod serve;

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::data_dir::DataDir;
 use super::descriptors;
+use super::hook;
 use super::store::policy;
 use super::welcome::Welcome;
 use super::{Context, Failure, print};
@@ -134,6 +135,11 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         identity::Settings::default(),
     )
     .map_err(failed)?;
+    let hook = hook::open(config)?;
+    let judge = match &hook {
+        Some(opened) => judge.with_hook(Arc::clone(&opened.hook)),
+        None => judge,
+    };
     let (sink, writer) = audit::start(database.clone(), Default::default()).map_err(failed)?;
 
     // Makes passwords that are shown only once, so it comes after all that may keep the broker
@@ -149,7 +155,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
 
     let signals = Signals::listen().map_err(failed)?;
     let (requests, waiting) = mpsc::channel(LOGINS_WAITING_MAX);
-    let world = World::new(config.limits.clone(), policy);
+    let world = hook::with_reports(World::new(config.limits.clone(), policy), config);
     let listener_limits = config.listeners.iter();
     let world = Arc::new(listener_limits.fold(world, |world, listener| {
         world.with_listener(&listener.name, listener.limits.clone())
@@ -162,10 +168,14 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         listeners,
         clock,
         judge: requests,
+        desk: hook.as_ref().map(hook::Opened::desk),
         record: Arc::new(move |event| sink.record(event)),
     })
     .map_err(failed)?;
     tokio::spawn(judge_logins(judge, waiting, server.verdicts(), clock));
+    if let Some(opened) = hook {
+        opened.serve(server.verdicts(), database.clone(), clock);
+    }
     readiness.ready(LISTENERS);
 
     let bound = as_bound(config, &server, admin_address);
@@ -369,6 +379,6 @@ async fn stop(server: Server, writer: AuditWriter, database: Database) {
     let _ = tokio::time::timeout(LAST_WORDS, database.close()).await;
 }
 
-fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+pub(super) fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
     Failure::Failed(error.into())
 }

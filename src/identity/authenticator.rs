@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::account::{self, Account, OnRecord};
 use super::anonymous::{ANONYMOUS, is_suspended};
+use super::http::Hook;
 use super::memo::Memo;
 use super::secret::{Scheme, SecretError, Secrets};
 use super::waiting_room::WaitingRoom;
@@ -66,8 +67,8 @@ pub struct Authenticator {
 }
 
 pub(super) struct Inner {
-    database: Database,
-    policy: ArcSwap<Policy>,
+    pub(super) database: Database,
+    pub(super) policy: ArcSwap<Policy>,
     pub(super) secrets: Arc<Secrets>,
     anonymous: HashMap<Arc<str>, TeamId>,
     settings: Settings,
@@ -79,6 +80,8 @@ pub(super) struct Inner {
     /// connection is left for the audit.
     turns: Semaphore,
     members: Members,
+    /// Who knows the usernames that the database does not.
+    pub(super) hook: Option<Arc<Hook>>,
 }
 
 /// A login, or a step of one, that may go on.
@@ -161,6 +164,7 @@ impl Authenticator {
                 judging: AtomicUsize::new(0),
                 turns: Semaphore::new(database.max_connections().saturating_sub(1).max(1)),
                 members: Members::new(),
+                hook: None,
                 database,
                 policy: ArcSwap::new(policy),
                 secrets,
@@ -168,6 +172,15 @@ impl Authenticator {
                 settings,
             }),
         })
+    }
+
+    /// The same judge, with somebody to ask about usernames that the database does not know. To be
+    /// called before it is shared.
+    pub fn with_hook(mut self, hook: Arc<Hook>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.hook = Some(hook);
+        }
+        self
     }
 
     /// Keeps what live grants know of their teams' members up to date, for ever: to be spawned
@@ -227,11 +240,14 @@ impl Inner {
             return self.by_exchange(login, exchange).await;
         }
         let grant = match (&login.username, &login.password) {
-            (None, None) => self.anonymous(login, now).await?,
+            (None, None) if self.takes_anonymous(login) => self.anonymous(login, now).await?,
+            (None, None) if self.asked_about_logins().is_none() => {
+                return Err(Declined::Refused(Refusal::Anonymous));
+            }
             (username, password) => {
                 let username = username.as_deref().unwrap_or_default();
                 let password = password.as_deref().unwrap_or_default();
-                self.with_password(username, password).await?
+                self.with_password(login, username, password).await?
             }
         };
         self.fits(&grant, login)?;
@@ -249,8 +265,18 @@ impl Inner {
         }
     }
 
-    async fn with_password(&self, username: &str, password: &[u8]) -> Result<Grant, Declined> {
+    async fn with_password(
+        &self,
+        login: &Login,
+        username: &str,
+        password: &[u8],
+    ) -> Result<Grant, Declined> {
         let (account, revision) = self.find(username).await?;
+        if account.is_none()
+            && let Some(hook) = self.asked_about_logins()
+        {
+            return self.by_hook(hook, login, username, password).await;
+        }
         let stored = account.as_ref().and_then(|it| it.secret.as_deref());
         // Whoever is going to be refused whatever the password gets no short cut: it would show.
         let welcome = account.as_ref().is_some_and(|it| !it.suspended);
@@ -276,7 +302,7 @@ impl Inner {
         Ok(account::find(&self.database, username).await?)
     }
 
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, Declined> {
+    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, Declined> {
         let turn = self.turns.acquire().await;
         turn.map_err(|_| Declined::Undecided(Refusal::Unavailable))
     }
@@ -346,9 +372,13 @@ impl Inner {
                 "the policy reads another team in it than is on record",
             ));
         }
-        policy
-            .grant(principal, &directory)
-            .map_err(|error| unfit(username, &error.to_string()))
+        let grant = policy.grant(principal, &directory);
+        let grant = grant.map_err(|error| unfit(username, &error.to_string()))?;
+        Ok(self.with_its_asking(grant))
+    }
+
+    fn takes_anonymous(&self, login: &Login) -> bool {
+        self.anonymous.contains_key(&login.peer.listener)
     }
 
     async fn anonymous(&self, login: &Login, now: Time) -> Result<Grant, Declined> {
@@ -373,9 +403,9 @@ impl Inner {
             patterns: Vec::new(),
         };
         let policy = self.policy.load();
-        policy
-            .grant(principal, &directory)
-            .map_err(|error| unfit(ANONYMOUS, &error.to_string()))
+        let grant = policy.grant(principal, &directory);
+        let grant = grant.map_err(|error| unfit(ANONYMOUS, &error.to_string()))?;
+        Ok(self.with_its_asking(grant))
     }
 }
 

@@ -15,6 +15,9 @@
 //! **A password can be proved instead of sent**, by SCRAM-SHA-256 in two steps; whoever cannot is
 //! told as late and as little as with a wrong password.
 //!
+//! **Where the platform has a store of its own** it is asked about usernames that ours does not know
+//! (`hook`, `http`): ours is always first, and whom it knows nobody else judges.
+//!
 //! **A crowd that comes back costs little.** Machine tokens cost a microsecond. A password that was
 //! found right is remembered under a key of this process, bound to the stored hash that it matched:
 //! the next time it costs no argon2id, and after a rotation it does. Only the right password is
@@ -25,6 +28,8 @@ mod anonymous;
 mod authenticator;
 mod credential;
 mod enhanced;
+mod hook;
+mod http;
 mod memo;
 mod scram;
 mod secret;
@@ -37,6 +42,7 @@ pub(crate) use account::{read_patterns, write_patterns};
 pub use anonymous::ANONYMOUS;
 pub use authenticator::{Authenticator, Settings};
 pub use credential::Credential;
+pub use http::{ClientError, Hook, News};
 pub use secret::{MAX_PASSWORD_BYTES, Scheme, SecretError, Secrets, Work, random_token};
 pub use token_key::{TokenKey, TokenKeyError};
 pub use world::World;

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::reactor::Arrival;
-use crate::broker::{Batch, ConnId, Fed, Verdict};
+use crate::broker::{Answer, Batch, ConnId, Fed, Verdict};
 
 /// What reaches a shard from outside its own thread.
 pub(super) enum Inbound {
     /// A login was judged.
     Judged(ConnId, Verdict),
+    /// What a client of this shard may do was asked, and this is the answer.
+    Answered(u64, Answer),
     /// Another shard's turn had this for sessions here.
     Batch(Batch),
     /// A connection whose session lives here.

@@ -19,7 +19,7 @@ use super::layers::{Ending, Layers};
 use super::link::{Link, State};
 use super::peers::Peers;
 use super::services::Services;
-use crate::broker::{Batch, ConnId, Effect, Fed, Migrant, Peer, Shard, Verdict};
+use crate::broker::{Answer, Batch, ConnId, Effect, Fed, Migrant, Peer, Shard, Verdict};
 use crate::time::Time;
 
 /// Bytes read from a socket at a time, and the most that one connection gets in one turn.
@@ -132,6 +132,25 @@ impl Reactor {
         self.core.judged(conn, verdict, self.clock.now());
         self.wake(conn);
         self.end_turn();
+    }
+
+    /// What a client waits to know is known.
+    pub(super) fn answered(&mut self, ticket: u64, answer: Answer) {
+        self.turn_began.get_or_insert_with(Instant::now);
+        self.answer(ticket, answer);
+        self.end_turn();
+    }
+
+    fn answer(&mut self, ticket: u64, answer: Answer) {
+        self.core.take_fed(); // what others' turns fed is theirs
+        let hungry = self.core.answered(ticket, answer, self.clock.now());
+        let fed = self.core.take_fed();
+        if let Some(conn) = hungry {
+            if let Some(link) = self.link(conn) {
+                link.feeds.join(fed);
+            }
+            self.wake(conn);
+        }
     }
 
     pub(super) fn deliver(&mut self, batch: &Batch) {
@@ -320,6 +339,13 @@ impl Reactor {
                         self.count_unfinished_handshake(conn);
                         self.finish(conn);
                     }
+                    Effect::Ask(question) => {
+                        let ticket = question.ticket;
+                        if let Err(answer) = self.services.ask(question) {
+                            self.answer(ticket, answer);
+                        }
+                    }
+                    Effect::Report(question) => self.services.report_topic(question),
                     Effect::Move { conn, to, migrant } => self.move_link(conn, to, migrant),
                 }
             }

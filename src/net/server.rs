@@ -20,12 +20,12 @@ use super::listener::{self, accept};
 use super::peers::{Inbound, Peers};
 use super::reactor::{Outcome, Reactor, SharedReactor};
 use super::services::Services;
-use crate::broker::{ConnId, Shard, Verdict};
+use crate::broker::{Answer, ConnId, Shard, Verdict};
 use crate::team::World;
 use crate::telemetry::Reporter;
 
 pub use super::listener::ListenerSpec;
-pub use super::services::{Record, Request};
+pub use super::services::{Asked, Desk, Record, Request};
 
 /// How long an ending connection may take to take our last words and say its own.
 const ENDING: Duration = Duration::from_secs(2);
@@ -51,6 +51,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Where logins go.
     pub judge: mpsc::Sender<Request>,
+    /// Where questions go about what clients may do; `None`: nobody can be asked.
+    pub desk: Option<Desk>,
     /// Where events go.
     pub record: Record,
 }
@@ -86,7 +88,7 @@ pub enum ServerError {
     Random(#[source] getrandom::Error),
 }
 
-/// Answers logins: gives each verdict to the shard that waits for it. Cheap to clone.
+/// Answers logins and questions: gives each verdict to the shard that waits for it. Cheap to clone.
 #[derive(Clone)]
 pub struct Verdicts(Peers);
 
@@ -159,7 +161,8 @@ impl Server {
             let mut core_seed = [0; 32];
             getrandom::fill(&mut core_seed).map_err(ServerError::Random)?;
             let (judge, record) = (parts.judge.clone(), Arc::clone(&parts.record));
-            let services = Services::new(id, judge, record, reporter);
+            let desk = parts.desk.clone();
+            let services = Services::new(id, judge, desk, record, reporter);
             let (world, clock) = (Arc::clone(&parts.world), parts.clock);
             let shard = ShardParts {
                 id,
@@ -212,6 +215,11 @@ impl Verdicts {
     /// Gives a verdict to the shard that waits for it.
     pub fn give(&self, shard: u16, conn: ConnId, verdict: Verdict) {
         self.0.send(shard, Inbound::Judged(conn, verdict));
+    }
+
+    /// Gives an answer to the shard that asked.
+    pub fn answer(&self, shard: u16, ticket: u64, answer: Answer) {
+        self.0.send(shard, Inbound::Answered(ticket, answer));
     }
 }
 
@@ -273,6 +281,7 @@ async fn serve_inbox(
         let mut reactor_now = reactor.borrow_mut();
         match inbound {
             Inbound::Judged(conn, verdict) => reactor_now.judged(conn, verdict),
+            Inbound::Answered(ticket, answer) => reactor_now.answered(ticket, answer),
             Inbound::Batch(batch) => {
                 reactor_now.deliver(&batch);
                 peers.delivered(&batch);

@@ -6,10 +6,15 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::broker::{Breach, Counters, Drop, Event, EventKind, Login, Refusal, Verdict};
+use crate::broker::{
+    Answer, Breach, Counters, Drop, Event, EventKind, Login, Question, Refusal, Verdict,
+};
 use crate::telemetry::metric as m;
 use crate::telemetry::{Reporter, Snapshot};
 use crate::time::Span;
+
+/// Before something is asked again for which there was no room.
+const ASK_AGAIN: Span = Span::from_secs(1);
 
 /// Where events go on record: never waits, may be called from any thread.
 pub type Record = Arc<dyn Fn(Box<Event>) + Send + Sync>;
@@ -22,10 +27,28 @@ pub struct Request {
     pub login: Box<Login>,
 }
 
+/// A question, and the shard that asks it.
+pub struct Asked {
+    /// Where the answer goes.
+    pub shard: u16,
+    /// What is asked.
+    pub question: Box<Question>,
+}
+
+/// Where questions go that somebody else answers.
+#[derive(Clone)]
+pub struct Desk {
+    /// Those that a client waits for.
+    pub ask: mpsc::Sender<Asked>,
+    /// Those by which the platform hears of a topic.
+    pub report: mpsc::Sender<Box<Question>>,
+}
+
 /// The rest of the broker, for one shard.
 pub(super) struct Services {
     shard: u16,
     judge: mpsc::Sender<Request>,
+    desk: Option<Desk>,
     record: Record,
     reporter: Reporter,
     /// What events amount to, since the shard began.
@@ -38,6 +61,7 @@ impl Services {
     pub(super) fn new(
         shard: u16,
         judge: mpsc::Sender<Request>,
+        desk: Option<Desk>,
         record: Record,
         reporter: Reporter,
     ) -> Self {
@@ -45,6 +69,7 @@ impl Services {
         Self {
             shard,
             judge,
+            desk,
             record,
             reporter,
             events,
@@ -62,6 +87,31 @@ impl Services {
         self.judge
             .try_send(request)
             .map_err(|_| Verdict::Undecided(Refusal::Busy))
+    }
+
+    /// Has a question answered elsewhere. Where too many wait already, or there is nobody to ask, it
+    /// has no answer.
+    pub(super) fn ask(&self, question: Box<Question>) -> Result<(), Answer> {
+        let asked = Asked {
+            shard: self.shard,
+            question,
+        };
+        let sent = self.desk.as_ref().map(|desk| desk.ask.try_send(asked));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) | None => Err(Answer::Missing(ASK_AGAIN)),
+        }
+    }
+
+    /// Lets the platform hear of a topic, where not too many wait already.
+    pub(super) fn report_topic(&mut self, question: Box<Question>) {
+        let sent = self
+            .desk
+            .as_ref()
+            .map(|desk| desk.report.try_send(question));
+        if !matches!(sent, Some(Ok(()))) {
+            self.events.add(&m::HOOK_REPORTS, &["dropped"], 1);
+        }
     }
 
     /// Counts an event and puts it on record.

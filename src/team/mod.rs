@@ -19,4 +19,4 @@ pub use message::{Message, MessageView};
 pub use registry::{Claim, SessionAddress, SessionKey};
 pub use retained::{Retained, RetainedFull, Walk};
 pub use routes::{Group, Matched, Member, Presence, Route, Routes};
-pub use world::{Compartment, Generation, Team, World};
+pub use world::{Compartment, Generation, Reports, Team, World};

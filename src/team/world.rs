@@ -14,7 +14,7 @@ use super::retained::{Retained, RetainedFull};
 use super::routes::{Group, Matched, Member, Route, Routes};
 use crate::limits::Limits;
 use crate::policy::{Namespace, Policy, TeamId};
-use crate::time::Time;
+use crate::time::{Span, Time};
 
 /// One compartment: a team, or the commons.
 #[derive(Debug)]
@@ -31,6 +31,15 @@ pub struct Team {
     pub connections: AtomicI64,
 }
 
+/// Topics that the platform is to hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reports {
+    /// What their names begin with behind a team's root, such as `c/`.
+    pub subtrees: Arc<[Box<str>]>,
+    /// When one that is in use is to be heard of again.
+    pub every: Span,
+}
+
 /// All compartments of one broker, shared by its shards.
 #[derive(Debug)]
 pub struct World {
@@ -39,6 +48,8 @@ pub struct World {
     /// The limits in force, where the listener has none of its own.
     pub limits: Arc<Limits>,
     listeners: HashMap<Arc<str>, Arc<Limits>>,
+    /// `None`: nobody wants to hear of topics.
+    pub reports: Option<Reports>,
     policy: Arc<Policy>,
 }
 
@@ -176,6 +187,7 @@ impl World {
             commons,
             limits: Arc::new(limits),
             listeners: HashMap::new(),
+            reports: None,
             policy,
         }
     }
@@ -183,6 +195,12 @@ impl World {
     /// The same world, with limits of its own for what comes by this listener.
     pub fn with_listener(mut self, name: &Arc<str>, limits: Limits) -> Self {
         self.listeners.insert(Arc::clone(name), Arc::new(limits));
+        self
+    }
+
+    /// The same world, with topics that are reported.
+    pub fn with_reports(mut self, reports: Reports) -> Self {
+        self.reports = Some(reports);
         self
     }
 

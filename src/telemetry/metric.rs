@@ -114,6 +114,19 @@ metrics! {
         "Logins that wait for their password to be hashed."
     LOGIN_DURATION Histogram "cofferdam_login_duration_seconds" []
         "Time that judging a login took, without the delay of refusals."
+    HOOK_QUESTIONS Counter "cofferdam_hook_questions_total" ["what", "result"]
+        "Questions to the platform's store, each try for itself: allow, deny, ignore; malformed, \
+         no_answer, gateway, timeout, unreached, later."
+    HOOK_DURATION Histogram "cofferdam_hook_duration_seconds" []
+        "Time that one question to the platform's store took, with an answer or without."
+    HOOK_CACHE Counter "cofferdam_hook_cache_total" ["result"]
+        "What shards asked about topics: hit, known already; joined, just being asked; miss, asked."
+    HOOK_AWAY Gauge "cofferdam_hook_away" ["what"]
+        "1 while the platform's store cannot be reached and is tried once a second, else 0."
+    HOOK_LIES Counter "cofferdam_hook_lies_total" []
+        "Logins that the platform's store gave another mount than the policy gives their username."
+    HOOK_REPORTS Counter "cofferdam_hook_reports_total" ["result"]
+        "New topics that the platform was to hear of: ok; failed; dropped, too many waited."
     TLS_HANDSHAKES Counter "cofferdam_tls_handshakes_total" ["listener", "result"]
         "TLS handshakes: ok; timeout, not done when the login's time was over; failed, also of a record \
          later on."
