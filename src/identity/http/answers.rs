@@ -97,8 +97,7 @@ impl Answers {
         }
     }
 
-    pub(super) fn find(&self, key: &Key) -> Found {
-        let now = Instant::now();
+    pub(super) fn find(&self, key: &Key, now: Instant) -> Found {
         let mut state = self.state.lock();
         if let Some(kept) = state.recall(key, self.entries)
             && kept.until > now
@@ -119,21 +118,20 @@ impl Answers {
     }
 
     /// Whether an answer is remembered.
-    pub(super) fn knows(&self, key: &Key) -> bool {
-        let now = Instant::now();
+    pub(super) fn knows(&self, key: &Key, now: Instant) -> bool {
         let kept = self.state.lock().recall(key, self.entries);
         kept.is_some_and(|kept| kept.until > now)
     }
 
     /// The answer has come, or none: everyone who waits is told, and what was said is remembered.
-    pub(super) fn learn(&self, key: Key, said: Option<Said>) {
+    pub(super) fn learn(&self, key: Key, said: Option<Said>, now: Instant) {
         let lifetime = self.lifetime(said);
         let mut state = self.state.lock();
         let waiting = state.asked.remove(&key).unwrap_or_default();
         if let Some(said) = said
             && !lifetime.is_zero()
         {
-            let until = Instant::now() + lifetime;
+            let until = now + lifetime;
             state.keep(key, Kept { said, until }, self.entries);
         }
         drop(state);
@@ -164,7 +162,7 @@ impl Asking {
     /// The answer, or none.
     pub(super) fn ends(mut self, said: Option<Said>) {
         if let Some(key) = self.key.take() {
-            self.answers.learn(key, said);
+            self.answers.learn(key, said, Instant::now());
         }
     }
 }
@@ -172,7 +170,7 @@ impl Asking {
 impl Drop for Asking {
     fn drop(&mut self) {
         if let Some(key) = self.key.take() {
-            self.answers.learn(key, None);
+            self.answers.learn(key, None, Instant::now());
         }
     }
 }
@@ -210,48 +208,48 @@ mod tests {
         Key::of(&Question::about("u@t", "c", Action::Publish, topic), false)
     }
 
-    fn known(answers: &Answers, topic: &str) -> Option<(Said, u64)> {
-        match answers.find(&key(topic)) {
+    fn known(answers: &Answers, topic: &str, now: Instant) -> Option<(Said, u64)> {
+        match answers.find(&key(topic), now) {
             Found::Known(said, left) => Some((said, left.as_secs())),
             Found::Unknown(_) | Found::Asked(_) => {
-                answers.learn(key(topic), None);
+                answers.learn(key(topic), None, now);
                 None
             }
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_no_is_remembered_more_briefly_than_a_yes_and_a_missing_answer_not_at_all() {
-        let answers = Answers::new(YES, NO, 100);
+    #[test]
+    fn a_no_is_remembered_more_briefly_than_a_yes_and_a_missing_answer_not_at_all() {
+        let (answers, now) = (Answers::new(YES, NO, 100), Instant::now());
         for (topic, said) in [("yes", Said::Yes), ("no", Said::No), ("own", Said::Own)] {
-            answers.learn(key(topic), Some(said));
+            answers.learn(key(topic), Some(said), now);
         }
-        answers.learn(key("missing"), None);
-        assert_eq!(known(&answers, "yes"), Some((Said::Yes, 60)));
-        assert_eq!(known(&answers, "no"), Some((Said::No, 10)));
-        assert_eq!(known(&answers, "own"), Some((Said::Own, 10)));
-        assert_eq!(known(&answers, "missing"), None);
-        tokio::time::advance(NO).await;
-        assert_eq!(known(&answers, "yes"), Some((Said::Yes, 50)));
-        assert_eq!(known(&answers, "no"), None);
-        tokio::time::advance(YES - NO).await;
-        assert_eq!(known(&answers, "yes"), None);
+        answers.learn(key("missing"), None, now);
+        assert_eq!(known(&answers, "yes", now), Some((Said::Yes, 60)));
+        assert_eq!(known(&answers, "no", now), Some((Said::No, 10)));
+        assert_eq!(known(&answers, "own", now), Some((Said::Own, 10)));
+        assert_eq!(known(&answers, "missing", now), None);
+        let now = now + NO;
+        assert_eq!(known(&answers, "yes", now), Some((Said::Yes, 50)));
+        assert_eq!(known(&answers, "no", now), None);
+        let now = now + (YES - NO);
+        assert_eq!(known(&answers, "yes", now), None);
     }
 
     #[tokio::test]
     async fn equal_questions_at_the_same_time_are_asked_once_and_all_hear_the_answer() {
         let answers = Answers::new(YES, NO, 100);
-        let Found::Unknown(first) = answers.find(&key("a")) else {
+        let Found::Unknown(first) = answers.find(&key("a"), Instant::now()) else {
             panic!("nobody asked before");
         };
-        let Found::Asked(second) = answers.find(&key("a")) else {
+        let Found::Asked(second) = answers.find(&key("a"), Instant::now()) else {
             panic!("it is being asked");
         };
         assert!(
-            matches!(answers.find(&key("b")), Found::Unknown(_)),
+            matches!(answers.find(&key("b"), Instant::now()), Found::Unknown(_)),
             "another question"
         );
-        answers.learn(key("a"), Some(Said::No));
+        answers.learn(key("a"), Some(Said::No), Instant::now());
         assert_eq!(first.await, Ok(Some(Said::No)));
         assert_eq!(second.await, Ok(Some(Said::No)));
     }
@@ -259,37 +257,43 @@ mod tests {
     #[tokio::test]
     async fn a_question_that_comes_to_nothing_leaves_nobody_waiting() {
         let answers = Arc::new(Answers::new(YES, NO, 100));
-        let Found::Unknown(waiting) = answers.find(&key("a")) else {
+        let Found::Unknown(waiting) = answers.find(&key("a"), Instant::now()) else {
             panic!("nobody asked before");
         };
         drop(Asking::new(Arc::clone(&answers), key("a")));
         assert_eq!(waiting.await, Ok(None));
-        assert!(matches!(answers.find(&key("a")), Found::Unknown(_)));
+        assert!(matches!(
+            answers.find(&key("a"), Instant::now()),
+            Found::Unknown(_)
+        ));
     }
 
-    #[tokio::test]
-    async fn what_is_used_stays_and_the_rest_is_forgotten() {
-        let answers = Answers::new(YES, NO, 100);
-        answers.learn(key("daily"), Some(Said::Yes));
+    #[test]
+    fn what_is_used_stays_and_the_rest_is_forgotten() {
+        let (answers, now) = (Answers::new(YES, NO, 100), Instant::now());
+        answers.learn(key("daily"), Some(Said::Yes), now);
         for other in 0..10_000 {
-            answers.learn(key(&format!("topic {other}")), Some(Said::Yes));
-            assert!(known(&answers, "daily").is_some(), "after {other} others");
+            answers.learn(key(&format!("topic {other}")), Some(Said::Yes), now);
+            assert!(
+                known(&answers, "daily", now).is_some(),
+                "after {other} others"
+            );
             let state = answers.state.lock();
             assert!(state.young.len() + state.old.len() <= 100);
         }
-        assert!(known(&answers, "topic 0").is_none());
+        assert!(known(&answers, "topic 0", now).is_none());
         let long = "x".repeat(60_000);
         let answers = Answers::new(YES, NO, 1_000_000);
         for other in 0..5000 {
-            answers.learn(key(&format!("{long}{other}")), Some(Said::Yes));
+            answers.learn(key(&format!("{long}{other}")), Some(Said::Yes), now);
         }
         let state = answers.state.lock();
         let bytes = state.young.keys().chain(state.old.keys()).map(Key::size);
         assert!(bytes.sum::<usize>() <= BYTES_MAX + 2 * 61_000);
     }
 
-    #[tokio::test]
-    async fn with_a_contract_that_asks_about_them_client_ids_have_their_own_answers() {
+    #[test]
+    fn with_a_contract_that_asks_about_them_client_ids_have_their_own_answers() {
         let question = |id| Question::about("u@t", id, Action::Publish, "a");
         assert_eq!(
             Key::of(&question("1"), false),

@@ -43,8 +43,7 @@ pub(super) struct Pass<'a> {
 
 impl Breaker {
     /// Leave to ask, or when to come back for it.
-    pub(super) fn admit(&self) -> Result<Pass<'_>, Instant> {
-        let now = Instant::now();
+    pub(super) fn admit(&self, now: Instant) -> Result<Pass<'_>, Instant> {
         let mut state = self.state.lock();
         let is_try = match &mut *state {
             State::Closed { .. } => false,
@@ -67,11 +66,12 @@ impl Breaker {
     pub(super) async fn admit_by(&self, until: Instant) -> Option<Pass<'_>> {
         loop {
             let changed = self.changed.notified();
-            let again = match self.admit() {
+            let now = Instant::now();
+            let again = match self.admit(now) {
                 Ok(pass) => return Some(pass),
                 Err(again) => again,
             };
-            if Instant::now() >= until {
+            if now >= until {
                 return None;
             }
             // Whichever comes first; then it is asked again.
@@ -102,7 +102,7 @@ impl Pass<'_> {
     }
 
     /// The hook could not be had. Says whether it is away from now on and was not before.
-    pub(super) fn failed(mut self) -> bool {
+    pub(super) fn failed(mut self, now: Instant) -> bool {
         self.is_try = false;
         let mut state = self.breaker.state.lock();
         let (failures, was_open) = match *state {
@@ -111,7 +111,7 @@ impl Pass<'_> {
         };
         *state = if failures >= FAILURES {
             State::Open {
-                next_try: Instant::now() + PAUSE,
+                next_try: now + PAUSE,
                 is_trying: false,
             }
         } else {
@@ -135,70 +135,66 @@ impl Drop for Pass<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
-    fn open(breaker: &Breaker) {
+    fn open(breaker: &Breaker, now: Instant) {
         for failure in 1..=FAILURES {
-            let pass = breaker.admit().expect("still closed");
-            assert_eq!(pass.failed(), failure == FAILURES);
+            let pass = breaker.admit(now).expect("still closed");
+            assert_eq!(pass.failed(now), failure == FAILURES);
         }
         assert!(breaker.is_open());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn after_failures_in_a_row_one_question_a_pause_is_tried_until_one_is_answered() {
-        let breaker = Breaker::default();
-        open(&breaker);
-        assert!(breaker.admit().is_err(), "away");
-        tokio::time::advance(PAUSE).await;
-        let first = breaker.admit().expect("one is tried");
-        assert!(breaker.admit().is_err(), "and no other meanwhile");
-        assert!(!first.failed(), "it was away before");
-        assert!(breaker.admit().is_err());
-        tokio::time::advance(PAUSE).await;
-        assert!(
-            breaker.admit().expect("tried again").succeeded(),
-            "it is back"
-        );
+    #[test]
+    fn after_failures_in_a_row_one_question_a_pause_is_tried_until_one_is_answered() {
+        let (breaker, now) = (Breaker::default(), Instant::now());
+        open(&breaker, now);
+        assert!(breaker.admit(now).is_err(), "away");
+        let now = now + PAUSE;
+        let first = breaker.admit(now).expect("one is tried");
+        assert!(breaker.admit(now).is_err(), "and no other meanwhile");
+        assert!(!first.failed(now), "it was away before");
+        assert!(breaker.admit(now).is_err());
+        let now = now + PAUSE;
+        let second = breaker.admit(now).expect("tried again");
+        assert!(second.succeeded(), "it is back");
         assert!(!breaker.is_open());
-        assert!(breaker.admit().is_ok() && breaker.admit().is_ok());
+        assert!(breaker.admit(now).is_ok() && breaker.admit(now).is_ok());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_success_between_failures_starts_the_count_anew() {
-        let breaker = Breaker::default();
+    #[test]
+    fn a_success_between_failures_starts_the_count_anew() {
+        let (breaker, now) = (Breaker::default(), Instant::now());
         for _ in 0..3 * FAILURES {
             for _ in 1..FAILURES {
-                assert!(!breaker.admit().expect("closed").failed());
+                assert!(!breaker.admit(now).expect("closed").failed(now));
             }
-            assert!(!breaker.admit().expect("closed").succeeded());
+            assert!(!breaker.admit(now).expect("closed").succeeded());
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_try_that_is_given_up_leaves_its_place_to_another() {
-        let breaker = Breaker::default();
-        open(&breaker);
-        tokio::time::advance(PAUSE).await;
-        drop(breaker.admit().expect("a try"));
-        assert!(breaker.admit().is_ok());
+    #[test]
+    fn a_try_that_is_given_up_leaves_its_place_to_another() {
+        let (breaker, now) = (Breaker::default(), Instant::now());
+        open(&breaker, now);
+        drop(breaker.admit(now + PAUSE).expect("a try"));
+        assert!(breaker.admit(now + PAUSE).is_ok());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_waits_goes_on_when_the_hook_is_back_or_gives_up_at_its_deadline() {
-        let breaker = std::sync::Arc::new(Breaker::default());
-        open(&breaker);
-        tokio::time::advance(PAUSE).await;
-        let probe = breaker.admit().expect("a try");
-        let until = Instant::now() + 3 * PAUSE;
-        let waits = |until| {
-            let breaker = std::sync::Arc::clone(&breaker);
-            tokio::spawn(async move { breaker.admit_by(until).await.is_some() })
-        };
-        let (patient, hasty) = (waits(until), waits(Instant::now() + PAUSE / 2));
-        tokio::time::sleep(PAUSE).await;
-        assert!(!hasty.await.expect("no panic"));
-        probe.succeeded();
-        assert!(patient.await.expect("no panic"));
+        let breaker = Arc::new(Breaker::default());
+        // It failed in a time to come, so that nothing here waits for the clock.
+        let far = Instant::now() + Duration::from_secs(3600);
+        open(&breaker, far);
+        assert!(breaker.admit_by(Instant::now()).await.is_none());
+        let waiting = Arc::clone(&breaker);
+        let waiting = tokio::spawn(async move { waiting.admit_by(far).await.is_some() });
+        tokio::task::yield_now().await;
+        let probe = breaker.admit(far + PAUSE).expect("a try");
+        assert!(probe.succeeded());
+        assert!(waiting.await.expect("no panic"));
     }
 }

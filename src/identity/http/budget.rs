@@ -22,10 +22,10 @@ struct Saved {
 }
 
 impl Budget {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self(Mutex::new(Saved {
             repeats: SAVED_MAX / 2.0,
-            at: Instant::now(),
+            at: now,
         }))
     }
 
@@ -36,8 +36,7 @@ impl Budget {
     }
 
     /// Whether there is a repeat left; then it is spent.
-    pub(super) fn spend(&self) -> bool {
-        let now = Instant::now();
+    pub(super) fn spend(&self, now: Instant) -> bool {
         let mut saved = self.0.lock();
         let free = now.duration_since(saved.at).as_secs_f64() * FREE;
         saved.repeats = (saved.repeats + free).min(SAVED_MAX);
@@ -56,29 +55,24 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn repeats_are_a_share_of_the_questions_and_some_a_second() {
-        let budget = Budget::new();
-        while budget.spend() {}
+    fn spend_all(budget: &Budget, now: Instant) -> u32 {
+        let spent = std::iter::from_fn(|| budget.spend(now).then_some(1));
+        spent.sum()
+    }
+
+    #[test]
+    fn repeats_are_a_share_of_the_questions_and_some_a_second() {
+        let now = Instant::now();
+        let budget = Budget::new(now);
+        spend_all(&budget, now);
         for _ in 0..50 {
             budget.earn();
         }
-        let mut paid = 0;
-        while budget.spend() {
-            paid += 1;
-        }
-        assert!((9..=11).contains(&paid), "{paid}");
-        tokio::time::advance(Duration::from_secs(1)).await;
-        let mut free = 0;
-        while budget.spend() {
-            free += 1;
-        }
+        let paid = spend_all(&budget, now);
+        assert!((9..=10).contains(&paid), "{paid}");
+        let free = spend_all(&budget, now + Duration::from_secs(1));
         assert!((9..=11).contains(&free), "{free}");
-        tokio::time::advance(Duration::from_secs(3600)).await;
-        let mut saved = 0;
-        while budget.spend() {
-            saved += 1;
-        }
+        let saved = spend_all(&budget, now + Duration::from_secs(3600));
         assert_eq!(saved, SAVED_MAX as u32);
     }
 }

@@ -43,14 +43,17 @@ impl Endpoint {
             client,
             places: Semaphore::new(connections),
             breaker: Breaker::default(),
-            budget: Budget::new(),
+            budget: Budget::new(Instant::now()),
             news,
         }
     }
 
     /// Asks, unless the hook is away.
     pub(super) async fn ask(&self, body: &[u8], until: Instant) -> Result<Reply, Failure> {
-        let pass = self.breaker.admit().map_err(|_| Failure::Away)?;
+        let pass = self
+            .breaker
+            .admit(Instant::now())
+            .map_err(|_| Failure::Away)?;
         self.ask_with(pass, body, until).await
     }
 
@@ -79,7 +82,7 @@ impl Endpoint {
             Err(failure) if failure.is_the_hooks_absence() => {
                 m::HOOK_QUESTIONS.count(&[self.what, failure.word()], 1);
                 tracing::debug!(what = self.what, %failure, "the hook was not had");
-                if pass.failed() {
+                if pass.failed(Instant::now()) {
                     self.tell(false, failure.to_string());
                 }
             }
@@ -129,7 +132,7 @@ impl Endpoint {
     pub(super) async fn wait_until_up(&self) {
         while self.breaker.is_open() {
             // Whoever gets leave and does not use it leaves it to the next.
-            if self.breaker.admit().is_ok() {
+            if self.breaker.admit(Instant::now()).is_ok() {
                 return;
             }
             self.breaker.wait().await;
@@ -144,7 +147,7 @@ impl Endpoint {
         };
         loop {
             sleep_until((Instant::now() + pause).min(until)).await;
-            if Instant::now() >= until || self.budget.spend() {
+            if Instant::now() >= until || self.budget.spend(Instant::now()) {
                 return;
             }
         }

@@ -148,7 +148,7 @@ impl Hook {
     /// Answers what a shard wants to know: from memory, or from the hook.
     pub async fn answer(self: &Arc<Self>, question: &Question) -> Answer {
         let key = self.key(question);
-        let (word, waiting) = match self.answers.find(&key) {
+        let (word, waiting) = match self.answers.find(&key, Instant::now()) {
             Found::Known(said, left) => {
                 m::HOOK_CACHE.count(&["hit"], 1);
                 return answer(Some(said), left);
@@ -193,7 +193,7 @@ impl Hook {
         let Some(endpoint) = self.authorize.as_ref() else {
             return false;
         };
-        if self.answers.knows(&key) {
+        if self.answers.knows(&key, Instant::now()) {
             return true;
         }
         let body = self.contract.question(question);
@@ -204,7 +204,7 @@ impl Hook {
             match endpoint.ask(&body, until).await {
                 Ok(reply) => {
                     let said = self.hear(endpoint, &reply);
-                    self.answers.learn(key, said);
+                    self.answers.learn(key, said, Instant::now());
                     return said.is_some();
                 }
                 Err(Failure::NoAnswer(_)) => return false,
