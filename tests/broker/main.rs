@@ -5,6 +5,7 @@
 mod cluster;
 
 mod aliases;
+mod ask;
 mod authenticate;
 mod connect;
 mod isolation;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use cofferdam::broker::{Exchange, ExchangeState, Login, Refusal, Verdict};
 use cofferdam::policy::{
-    Directory as PolicyDirectory, Pattern, PatternAction, Policy, Principal, TeamId, TeamMembers,
+    Ask, Directory as PolicyDirectory, Pattern, PatternAction, Policy, Principal, TeamId,
+    TeamMembers,
 };
 
 /// Teams, instances, devices, clients and their passwords.
@@ -17,6 +18,10 @@ pub struct Directory {
     patterns: HashMap<String, Vec<Pattern>>,
     owners: HashMap<String, (&'static str, String)>,
     anonymous: HashMap<String, String>,
+    /// When the oracle is asked about those who log in.
+    pub ask: Ask,
+    /// Nothing is known of them but their usernames.
+    pub by_name_only: bool,
 }
 
 /// The one method of enhanced authentication that this directory knows: the client says who it is,
@@ -168,6 +173,11 @@ impl Directory {
         let grant = policy
             .grant(principal, self)
             .unwrap_or_else(|error| panic!("{error}"));
+        let grant = match self.by_name_only {
+            true => grant.known_by_name_only(),
+            false => grant,
+        };
+        let grant = grant.asking(self.ask);
         if !grant.accepts_client_id(&login.client_id) {
             return Err(Refusal::ClientId);
         }

@@ -15,7 +15,7 @@
 //! bytes for a client that does not read ([`Client::stop_reading`]).
 //!
 //! `net` carries bytes and effects, `client` is one client's end, `hello` says who connects and
-//! how, `directory` knows who there is, `random` makes up what happens next.
+//! how, `directory` knows who there is, `oracle` answers what shards ask, `random` makes up what happens next.
 
 #![allow(dead_code, unused_imports)] // each test takes what it needs
 
@@ -23,6 +23,7 @@ mod client;
 mod directory;
 mod hello;
 mod net;
+mod oracle;
 mod random;
 
 use std::cell::{Ref, RefCell, RefMut};
@@ -33,12 +34,13 @@ pub use client::{Client, options};
 pub use directory::{Directory, PASSWORD, RIDDLE};
 pub use hello::{Hello, anonymous, client, device, instance, platform};
 pub use net::{Between, HeldLogin};
+pub use oracle::{HeldQuestion, MISSING, NO, OWN, YES, as_text, is_publish};
 pub use random::Random;
 
 use cofferdam::broker::{Counters, Drop, Event, EventKind, Verdict};
 use cofferdam::limits::Limits;
 use cofferdam::policy::{Policy, TeamId};
-use cofferdam::team::{Team, World};
+use cofferdam::team::{Reports, Team, World};
 use cofferdam::time::{Span, Time};
 use cofferdam::wire::QoS;
 use net::Net;
@@ -82,6 +84,16 @@ impl Cluster {
         let policy = Policy::flowfuse().unwrap_or_else(|error| panic!("{error}"));
         let net = Net::new(count, Limits::default(), Arc::new(policy), |world| {
             world.with_listener(&Arc::from(name), limits)
+        });
+        let net = Rc::new(RefCell::new(net));
+        Self { net }
+    }
+
+    /// The default limits, and topics that are reported.
+    pub fn reporting(count: u16, reports: Reports) -> Self {
+        let policy = Policy::flowfuse().unwrap_or_else(|error| panic!("{error}"));
+        let net = Net::new(count, Limits::default(), Arc::new(policy), |world| {
+            world.with_reports(reports)
         });
         let net = Rc::new(RefCell::new(net));
         Self { net }

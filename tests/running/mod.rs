@@ -8,6 +8,7 @@
 #![allow(dead_code, unused_imports)] // each test takes what it needs
 
 mod client;
+mod hook;
 mod numbers;
 mod process;
 mod record;
@@ -27,6 +28,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub use client::{Bystander, Client, Link, lasting};
+pub use hook::{Hook, Mood};
 pub use numbers::Numbers;
 pub use process::Process;
 pub use record::Record;
@@ -116,6 +118,12 @@ impl Setup {
             config: config.to_owned(),
             ..self
         }
+    }
+
+    /// With these lines at the configuration's end.
+    pub fn with(mut self, lines: &str) -> Self {
+        self.config.push_str(lines);
+        self
     }
 
     /// With a variable in the environment.

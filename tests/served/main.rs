@@ -7,6 +7,9 @@ mod running;
 
 mod breaches;
 mod frames;
+mod hook_logins;
+mod hook_topics;
+mod hook_vectors;
 mod lifecycle;
 mod packets_over_tcp;
 mod proofs;

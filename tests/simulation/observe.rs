@@ -254,7 +254,7 @@ impl Sim<'_> {
                         format!("sent to shard {to}, not to {due:?}")
                     })?;
                 }
-                Effect::Judge(_) => {}
+                Effect::Judge(_) | Effect::Ask(_) | Effect::Report(_) => {}
             }
         }
         let due = self.model.turn.records;

@@ -315,7 +315,8 @@ impl<'p> Sim<'p> {
     fn carry_out(&mut self, shard: u16, effect: Effect) -> Kept {
         match effect {
             Effect::Judge(login) => self.logins.push_back((shard, login)),
-            Effect::Record(_) => {}
+            // Nobody is asked here: every grant decides for itself.
+            Effect::Record(_) | Effect::Ask(_) | Effect::Report(_) => {}
             Effect::Close(conn) => {
                 let Some(line) = self.by_conn.remove(&(shard, conn)) else {
                     return Ok(());
