@@ -53,6 +53,16 @@ impl Grant {
         self
     }
 
+    /// The same grant, with what `other`, an earlier one of the same principal, says about asking
+    /// and about what is known.
+    pub fn asking_like(self, other: &Self) -> Self {
+        let grant = self.asking(other.ask);
+        match other.by_name_only {
+            true => grant.known_by_name_only(),
+            false => grant,
+        }
+    }
+
     /// Whether this principal was vouched for elsewhere and is not on record here.
     pub const fn is_known_by_name_only(&self) -> bool {
         self.by_name_only

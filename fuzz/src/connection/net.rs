@@ -302,6 +302,8 @@ impl Net {
                     client.ends(left == 0);
                 }
             }
+            // Nobody is asked here: every grant decides for itself.
+            Effect::Ask(_) | Effect::Report(_) => {}
             Effect::Move { conn, to, migrant } => {
                 // A client that left on the way here is no longer known.
                 let number = self.client_at(shard, conn).map_or(0, |client| {

@@ -157,12 +157,15 @@ fn always_asks_about_all_but_what_a_rule_denies_and_still_checks_deliveries() {
     assert_eq!(publish(&instance, "ff/v1/t1/p/i1/out/x"), "ask");
     assert_eq!(subscribe(&instance, "ff/v1/t1/c/#", None), "ask");
     assert_eq!(subscribe(&instance, "ff/v1/t1/c", None), "no");
-    let mut world = World::default();
-    world.patterns = vec![super::pattern(
+    let patterns = vec![super::pattern(
         super::PatternAction::Subscribe,
         false,
         "secret/#",
     )];
+    let world = World {
+        patterns,
+        ..World::default()
+    };
     let client = world.grant(&policy, "press@t1").asking(Ask::Always);
     let asked = |text| client.subscribe_or_ask(filter(text), None);
     assert_eq!(asked("ff/v1/t1/c/#"), Standing::Ask { checked: true });
