@@ -20,7 +20,7 @@ use hashbrown::HashMap;
 use super::effect::{ConnId, Effect};
 use super::park::Parked;
 use super::shard::Shard;
-use crate::policy::Action;
+use crate::policy::{Action, TeamId};
 use crate::session::Session;
 use crate::team::SessionAddress;
 use crate::time::{Span, Time};
@@ -37,6 +37,8 @@ const TOLD_BYTES_MAX: usize = 64 << 10;
 pub struct Question {
     /// Comes back with the answer. No two questions of a shard have the same.
     pub ticket: u64,
+    /// Whose business it is; `None` for principals that span teams.
+    pub team: Option<TeamId>,
     /// Who wants to.
     pub username: Arc<str>,
     /// From which client.
@@ -123,6 +125,7 @@ impl Question {
     pub fn about(username: &str, client_id: &str, action: Action, topic: &str) -> Self {
         Self {
             ticket: 0,
+            team: None,
             username: Arc::from(username),
             client_id: Arc::from(client_id),
             action,
@@ -133,6 +136,7 @@ impl Question {
     pub(super) fn of(session: &Session, ticket: u64, action: Action, topic: Box<str>) -> Self {
         Self {
             ticket,
+            team: session.grant.team().cloned(),
             username: Arc::clone(&session.key.username),
             client_id: Arc::clone(&session.key.client_id),
             action,

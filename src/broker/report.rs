@@ -4,6 +4,7 @@
 //! A topic is reported when it is new here, and again when [`Reports::every`] has passed. Called by
 //! `publish`, which remembers a topic no longer than that; the shell sends the reports.
 
+use std::hash::BuildHasher as _;
 use std::mem;
 
 use hashbrown::HashMap;
@@ -18,21 +19,20 @@ use crate::time::Time;
 /// Most topics of which a shard remembers that they were reported. Beyond it the oldest are new.
 const TOPICS_MAX: usize = 131_072;
 
-/// When topics are due again, by their hash, in two generations: when the younger is full the older
+/// When topics are due again, by their hash (of two that share one, one may go unreported), in two
+/// generations: when the younger is full the older
 /// is forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Reported {
-    young: HashMap<u128, Time, foldhash::fast::RandomState>,
-    old: HashMap<u128, Time, foldhash::fast::RandomState>,
+    young: HashMap<u64, Time, foldhash::fast::RandomState>,
+    old: HashMap<u64, Time, foldhash::fast::RandomState>,
+    hashes: foldhash::quality::RandomState,
 }
 
 impl Reported {
     /// Notes that a topic is being used. Returns whether it is to be reported, and when it is next.
     fn note(&mut self, topic: &str, reports: &Reports, now: Time) -> (bool, Time) {
-        let hash = blake3::hash(topic.as_bytes());
-        let mut short = [0; 16];
-        short.copy_from_slice(&hash.as_bytes()[..16]);
-        let key = u128::from_le_bytes(short);
+        let key = self.hashes.hash_one(topic);
         let known = self.young.get(&key).or_else(|| self.old.get(&key));
         if let Some(due) = known.filter(|due| now < **due) {
             return (false, *due);

@@ -62,12 +62,14 @@ impl Inner {
                 return refused(Refusal::TeamSuspended);
             }
         }
+        let team = grant.as_ref().and_then(Grant::team);
+        let team = team.map_or("", |team| team.as_str()).to_owned();
         let asked = http::Login {
             username,
             password,
             client_id: &login.client_id,
         };
-        let Some(statement) = hook.login(&asked).await else {
+        let Some(statement) = hook.login(&asked, &team).await else {
             return Err(Declined::Undecided(Refusal::Unavailable));
         };
         match (statement.said, grant) {

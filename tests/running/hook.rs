@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::{Value, json};
 
 use super::PATIENCE;
@@ -79,6 +80,27 @@ impl Hook {
 
     /// A server on this address; fails while something else is there.
     pub fn at(address: SocketAddr) -> Self {
+        Self::open(address, None)
+    }
+
+    /// A server behind TLS, and the PEM of its certificate for `localhost`, which nobody signed.
+    pub fn behind_tls() -> (Self, String) {
+        let names = vec!["localhost".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .expect("a certificate with its key");
+        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        (Self::open(address, Some(Arc::new(config))), made.cert.pem())
+    }
+
+    fn open(address: SocketAddr, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let listener = TcpListener::bind(address).expect("an address");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
@@ -92,7 +114,7 @@ impl Hook {
         });
         let stopping = Arc::new(AtomicBool::new(false));
         let (served, until) = (Arc::clone(&shared), Arc::clone(&stopping));
-        let thread = std::thread::spawn(move || serve(&listener, &served, &until));
+        let thread = std::thread::spawn(move || serve(&listener, tls.as_ref(), &served, &until));
         Self {
             address,
             shared,
@@ -244,7 +266,12 @@ impl Drop for Hook {
     }
 }
 
-fn serve(listener: &TcpListener, shared: &Arc<Shared>, stopping: &Arc<AtomicBool>) {
+fn serve(
+    listener: &TcpListener,
+    tls: Option<&Arc<rustls::ServerConfig>>,
+    shared: &Arc<Shared>,
+    stopping: &Arc<AtomicBool>,
+) {
     let mut open: Vec<TcpStream> = Vec::new();
     for stream in listener.incoming() {
         if stopping.load(Ordering::SeqCst) {
@@ -253,9 +280,18 @@ fn serve(listener: &TcpListener, shared: &Arc<Shared>, stopping: &Arc<AtomicBool
         let Ok(stream) = stream else { continue };
         open.extend(stream.try_clone());
         let (shared, stopping) = (Arc::clone(shared), Arc::clone(stopping));
+        let tls = tls.cloned();
         std::thread::spawn(move || {
             // The broker may go away in the middle of anything.
-            let _ = converse(stream, &shared, &stopping);
+            let _ = stream.set_nodelay(true);
+            let _ = match tls {
+                None => converse(stream, &shared, &stopping),
+                Some(tls) => {
+                    let session = rustls::ServerConnection::new(tls).expect("a session");
+                    let stream = rustls::StreamOwned::new(session, stream);
+                    converse(stream, &shared, &stopping)
+                }
+            };
         });
     }
     for stream in open {
@@ -264,10 +300,12 @@ fn serve(listener: &TcpListener, shared: &Arc<Shared>, stopping: &Arc<AtomicBool
 }
 
 /// Requests of one connection, one after the other.
-fn converse(stream: TcpStream, shared: &Shared, stopping: &AtomicBool) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut writer = stream;
+fn converse(
+    stream: impl io::Read + io::Write,
+    shared: &Shared,
+    stopping: &AtomicBool,
+) -> io::Result<()> {
+    let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -295,7 +333,8 @@ fn converse(stream: TcpStream, shared: &Shared, stopping: &AtomicBool) -> io::Re
         let Some(answer) = answer(path, body, shared, stopping) else {
             return Ok(());
         };
-        writer.write_all(&answer)?;
+        reader.get_mut().write_all(&answer)?;
+        reader.get_mut().flush()?;
     }
 }
 

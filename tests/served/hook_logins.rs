@@ -364,3 +364,36 @@ fn logins_that_wait_for_a_silent_hook_hold_up_nobody_else() {
     }
     assert_eq!(let_in, 20);
 }
+
+#[test]
+fn a_hook_behind_tls_is_believed_with_the_authority_of_the_configuration_and_with_no_other() {
+    let (hook, certificate) = Hook::behind_tls();
+    let port = hook.address().port();
+    hook.knows(INSTANCE, &Login::of(INSTANCE).password);
+    let lines = |host: &str, more: &str| {
+        format!(
+            "\n[identity.http]\nstyle = \"emqx\"\ndeadline = \"1 s\"\n\
+             authenticate = \"https://{host}:{port}/api/comms/v2/auth\"\n{more}"
+        )
+    };
+    let ca = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(ca.path(), certificate).expect("written");
+    let ca = format!("ca = \"{}\"\n", ca.path().display());
+    for (host, more, expected) in [
+        ("localhost", ca.as_str(), Some(0)),
+        ("127.0.0.1", ca.as_str(), WITHOUT_A_WORD), // a name that it does not have
+        ("localhost", "", WITHOUT_A_WORD),          // an authority of the public web
+    ] {
+        let broker = Setup::new().with(&lines(host, more)).start();
+        assert_eq!(
+            try_login(&broker, &login(INSTANCE)),
+            expected,
+            "{host} {more}"
+        );
+    }
+    assert_eq!(
+        hook.logins().len(),
+        1,
+        "no password left without a certificate"
+    );
+}

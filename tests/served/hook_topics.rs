@@ -348,3 +348,46 @@ fn a_new_topic_of_the_team_broker_reaches_the_platform_though_nobody_asks_it() {
         });
     }
 }
+
+#[test]
+fn too_many_requests_about_topics_means_later_and_not_no() {
+    for style in STYLES {
+        let hook = Hook::start();
+        let broker = broker(&hook, style, "always", "");
+        hook.allows(|_, _, _| true);
+        let mut press = join(&broker, &hook, &client("press", TEAM));
+        hook.mood(Mood::TooBusy(3));
+        assert_eq!(
+            ask_for(&mut press, &["a"]),
+            [ReasonCode::GrantedQoS1],
+            "{style}"
+        );
+        assert_eq!(hook.topics().len(), 1, "it was heard once");
+    }
+}
+
+#[test]
+fn what_means_nothing_allows_nothing() {
+    let body = |text: &str| Mood::Body("application/json", text.to_owned());
+    let hook = Hook::start();
+    let more = "cache = \"0 s\"\ndeadline = \"2 s\"\n";
+    let broker = broker(&hook, "emqx", "always", more);
+    hook.allows(|_, _, _| true);
+    let mut press = join(&broker, &hook, &client("press", TEAM));
+    let huge = format!("{{\"result\":\"allow\",\"x\":\"{}\"}}", "x".repeat(1 << 20));
+    let moods = [
+        Mood::Status(404),
+        body("{\"result\":\"allow\""),
+        body("{\"result\":1}"),
+        body(&huge),
+        Mood::Body("text/html", "{\"result\":\"allow\"}".to_owned()),
+    ];
+    for mood in moods {
+        hook.mood(mood.clone());
+        let code = ask_for(&mut press, &["a/#"]);
+        assert_eq!(code, [ReasonCode::ImplementationSpecificError], "{mood:?}");
+    }
+    hook.mood(Mood::Well);
+    assert_eq!(ask_for(&mut press, &["a/#"]), [ReasonCode::GrantedQoS1]);
+    press.assert_quiet();
+}

@@ -57,6 +57,9 @@ pub(super) enum Failure {
     /// Nothing is asked now, for the hook is away.
     #[error("away")]
     Away,
+    /// It was not its turn in time: too many of its team's were before it.
+    #[error("too many questions before it")]
+    Crowded,
     /// It may have been heard; whatever it came to was not an answer.
     #[error("{0}")]
     NoAnswer(String),

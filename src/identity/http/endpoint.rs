@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Uri;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::News;
@@ -11,6 +11,7 @@ use super::breaker::{Breaker, Pass};
 use super::budget::Budget;
 use super::client::{Client, Failure, Reply};
 use super::contract::Said;
+use super::turns::Turns;
 use crate::telemetry::metric as m;
 
 /// Before a question is repeated that was not heard.
@@ -21,8 +22,7 @@ pub(super) struct Endpoint {
     what: &'static str,
     uri: Uri,
     client: Client,
-    /// One for each question that may be on its way.
-    places: Semaphore,
+    turns: Turns,
     breaker: Breaker,
     budget: Budget,
     news: mpsc::Sender<News>,
@@ -41,7 +41,7 @@ impl Endpoint {
             what,
             uri,
             client,
-            places: Semaphore::new(connections),
+            turns: Turns::new(connections),
             breaker: Breaker::default(),
             budget: Budget::new(Instant::now()),
             news,
@@ -49,29 +49,41 @@ impl Endpoint {
     }
 
     /// Asks, unless the hook is away.
-    pub(super) async fn ask(&self, body: &[u8], until: Instant) -> Result<Reply, Failure> {
+    pub(super) async fn ask(
+        &self,
+        team: &str,
+        body: &[u8],
+        until: Instant,
+    ) -> Result<Reply, Failure> {
         let pass = self
             .breaker
             .admit(Instant::now())
             .map_err(|_| Failure::Away)?;
-        self.ask_with(pass, body, until).await
+        self.ask_with(pass, team, body, until).await
     }
 
     /// Asks as soon as the hook is not away.
-    pub(super) async fn ask_when_up(&self, body: &[u8], until: Instant) -> Result<Reply, Failure> {
+    pub(super) async fn ask_when_up(
+        &self,
+        team: &str,
+        body: &[u8],
+        until: Instant,
+    ) -> Result<Reply, Failure> {
         let pass = self.breaker.admit_by(until).await.ok_or(Failure::Away)?;
-        self.ask_with(pass, body, until).await
+        self.ask_with(pass, team, body, until).await
     }
 
     async fn ask_with(
         &self,
         pass: Pass<'_>,
+        team: &str,
         body: &[u8],
         until: Instant,
     ) -> Result<Reply, Failure> {
         // Waiting for one's turn says nothing about the hook.
-        let Ok(Ok(_place)) = timeout_at(until, self.places.acquire()).await else {
-            return Err(Failure::Away);
+        let Ok(Ok(_turn)) = timeout_at(until, self.turns.wait(team)).await else {
+            m::HOOK_QUESTIONS.count(&[self.what, Failure::Crowded.word()], 1);
+            return Err(Failure::Crowded);
         };
         self.budget.earn();
         let begun = Instant::now();
@@ -162,7 +174,7 @@ impl Failure {
 
     /// Whether a question that may have been heard could get an answer the next time.
     pub(super) fn is_worth_another_try(&self) -> bool {
-        !matches!(self, Self::Away | Self::Timeout)
+        !matches!(self, Self::Away | Self::Crowded | Self::Timeout)
     }
 
     /// As metrics name it.
@@ -171,6 +183,7 @@ impl Failure {
             Self::Unreached(_) => "unreached",
             Self::Later(_) => "later",
             Self::Away => "away",
+            Self::Crowded => "crowded",
             Self::NoAnswer(_) => "no_answer",
             Self::Gateway(_) => "gateway",
             Self::Timeout => "timeout",

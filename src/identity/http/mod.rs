@@ -13,6 +13,9 @@
 //! in a row only one question a second is tried; logins wait for that up to their deadline, what
 //! shards ask is unanswered at once and they keep the decisions they have.
 //!
+//! **Teams take turns**: of the questions that wait for their turn, each team's is next in order,
+//! however many it has.
+//!
 //! Nothing that a hook says crosses teams: who a principal is, is read from its username by the
 //! policy, and the structural check comes before any answer counts.
 
@@ -22,6 +25,7 @@ mod budget;
 mod client;
 mod contract;
 mod endpoint;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,14 +125,14 @@ impl Hook {
         self.ask
     }
 
-    /// Asks whether a client may log in. `None`: nobody judged it by the deadline.
-    pub(super) async fn login(&self, login: &Login<'_>) -> Option<Statement> {
+    /// Asks whether a client may log in, when it is its team's turn. `None`: nobody judged it by the deadline.
+    pub(super) async fn login(&self, login: &Login<'_>, team: &str) -> Option<Statement> {
         let endpoint = self.authenticate.as_ref()?;
         let until = Instant::now() + self.deadline;
         let body = self.contract.login(login);
         loop {
             // A login that cannot be asked about now waits for the hook to come back.
-            match endpoint.ask_when_up(&body, until).await {
+            match endpoint.ask_when_up(team, &body, until).await {
                 Ok(reply) => {
                     let statement = self.contract.read(&reply);
                     endpoint.count(statement.as_ref().map(|it| it.said));
@@ -172,7 +176,7 @@ impl Hook {
         let until = Instant::now() + self.deadline;
         let body = self.contract.question(question);
         loop {
-            match endpoint.ask(&body, until).await {
+            match endpoint.ask(team(question), &body, until).await {
                 Ok(reply) => return self.hear(endpoint, &reply),
                 // Asking twice what is only a question does no harm.
                 Err(failure) if failure.is_worth_another_try() && !endpoint.is_down() => {
@@ -201,7 +205,7 @@ impl Hook {
             // As one question among others; only the waiting for it has no end.
             endpoint.wait_until_up().await;
             let until = Instant::now() + self.deadline;
-            match endpoint.ask(&body, until).await {
+            match endpoint.ask(team(question), &body, until).await {
                 Ok(reply) => {
                     let said = self.hear(endpoint, &reply);
                     self.answers.learn(key, said, Instant::now());
@@ -225,6 +229,11 @@ impl Hook {
     fn key(&self, question: &Question) -> Key {
         Key::of(question, self.contract == Contract::GoAuth)
     }
+}
+
+/// The team whose turn it must be; principals that span teams are as one.
+fn team(question: &Question) -> &str {
+    question.team.as_ref().map_or("", |team| team.as_str())
 }
 
 fn answer(said: Option<Said>, left: Duration) -> Answer {
