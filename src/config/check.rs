@@ -188,5 +188,8 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
             ));
         }
     }
+    if let Some(hook) = &config.identity.http {
+        warnings.extend(hook.warnings());
+    }
     warnings
 }

@@ -1,5 +1,6 @@
 //! `[identity.http]`: the platform's own store, asked over HTTP. Read here, used by `identity`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use http::Uri;
@@ -19,7 +20,9 @@ const DEFAULT_CONNECTIONS: u64 = 32;
 const DEFAULT_REPORT_TOPICS: [&str; 1] = ["c/"];
 const DEFAULT_REPORT_EVERY: Span = Span::from_secs(30 * 60);
 
-/// Deadlines in milliseconds. A login is given up after `login_timeout` whatever stands here.
+/// When a login is given up, whatever stands here.
+const LOGIN_MAX: Span = Span::from_secs(9);
+/// Deadlines in milliseconds.
 const DEADLINE_MS: std::ops::RangeInclusive<u64> = 50..=60_000;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
@@ -176,6 +179,37 @@ pub(super) fn json(hook: &Hook) -> Map<String, Value> {
         .collect()
 }
 
+impl Hook {
+    /// What an operator should know though nothing is wrong.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let Some(uri) = self.authenticate.as_ref().filter(|uri| is_in_the_open(uri)) {
+            warnings.push(format!(
+                "[identity.http] sends passwords unencrypted to {uri}: use https, or a network that \
+                 is yours alone"
+            ));
+        }
+        if self.deadline > LOGIN_MAX {
+            let (deadline, most) = (format_span(self.deadline), format_span(LOGIN_MAX));
+            warnings.push(format!(
+                "[identity.http] deadline is {deadline}, but a login is given up after {most}"
+            ));
+        }
+        warnings
+    }
+}
+
+/// Whether what is sent there can be read on the way.
+fn is_in_the_open(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let address = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
+    let is_here = host == "localhost" || address.is_ok_and(|it| it.to_canonical().is_loopback());
+    uri.scheme_str() != Some("https") && !is_here
+}
+
 impl Style {
     /// As in the configuration.
     pub const fn as_str(self) -> &'static str {
@@ -235,6 +269,28 @@ mod tests {
             hook.cache_refusals,
             Span::from_secs(2),
             "not longer than a yes"
+        );
+    }
+
+    #[test]
+    fn passwords_in_the_open_and_a_deadline_that_is_cut_short_are_worth_a_word() {
+        let warnings = |authenticate: &str, more: &str| {
+            let hook = format!("style = \"emqx\"\nauthenticate = \"{authenticate}\"\n{more}");
+            parse(&hook).expect("sound").warnings()
+        };
+        for quiet in [
+            "https://forge/auth",
+            "http://127.0.0.1:3000/auth",
+            "http://[::1]/auth",
+            "http://localhost/a",
+        ] {
+            assert_eq!(warnings(quiet, ""), Vec::<String>::new(), "{quiet}");
+        }
+        let told = warnings("http://forge:3000/auth", "deadline = \"12 s\"\n");
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(
+            told[0].contains("unencrypted") && told[1].contains("12 s"),
+            "{told:?}"
         );
     }
 

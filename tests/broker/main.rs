@@ -6,6 +6,7 @@ mod cluster;
 
 mod aliases;
 mod ask;
+mod ask_random;
 mod authenticate;
 mod connect;
 mod isolation;

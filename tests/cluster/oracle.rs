@@ -88,6 +88,11 @@ impl Cluster {
         held.expect("a question that waits")
     }
 
+    /// All questions that wait.
+    pub fn held_questions(&self) -> Vec<HeldQuestion> {
+        self.net.borrow_mut().oracle.held.drain(..).collect()
+    }
+
     /// The answer to a question that was held.
     pub fn reply(&self, held: &HeldQuestion, answer: Answer) {
         let mut net = self.net.borrow_mut();

@@ -246,6 +246,21 @@ fn a_hook_that_allows_everything_carries_nothing_to_another_team() {
         drop(thief);
         broker.audited(|row| row["detail"]["will"] == true);
         victim.assert_quiet();
+        let rows = broker.place().audit();
+        let outside = |row: &&serde_json::Value| row["detail"]["why"] == "outside the team";
+        assert!(
+            rows.iter().filter(outside).all(|row| row["team"] == TEAM),
+            "{rows:#?}"
+        );
+        let why = [("reason", "outside the team")];
+        broker.wait_for_numbers(|numbers| {
+            numbers.check("cofferdam_publishes_refused_total", &why, 4)?;
+            numbers.check(
+                "cofferdam_subscribes_refused_total",
+                &why,
+                filters.len() as u64,
+            )
+        });
     }
 }
 
