@@ -7,20 +7,23 @@
 //! One file a concern: `connect` (from CONNECT to CONNACK, takeover) and `pending` (what waits in
 //! between), `authenticate` (challenges, re-authentication), `publish` (a message in), `deliver` (a
 //! message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn` (how much
-//! of it one connection gets done at a time), `ask` (what somebody else decides), `park` (wills that
-//! wait for that), `report` (topics that the platform is to hear of), `depart` (the end of connections and sessions, wills),
+//! of it one connection gets done at a time), `ask` (what somebody else decides), `clearance` and
+//! `entitlement` (whether a publish, a subscription may be), `park` (wills that wait for that),
+//! `report` (topics that the platform is to hear of), `depart` (the end of connections and sessions),
 //! `timers`; the tables, outboxes, aliases and counters that they work on.
 
 mod alias;
 mod ask;
 mod authenticate;
 mod batch;
+mod clearance;
 mod connect;
 mod connection;
 mod counters;
 mod deliver;
 mod depart;
 mod effect;
+mod entitlement;
 mod event;
 mod form;
 mod outbox;

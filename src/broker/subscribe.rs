@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashSet;
-
-use super::ask::{Heard, Purpose, QUESTIONS_MAX, Question, Said, Wanted};
+use super::ask::Said;
 use super::counters::Drop;
+use super::entitlement::{Judged, judge, own};
 use super::event::EventKind;
 use super::shard::{Shard, who};
-use crate::policy::{Action, Ask, Grant, Ruling, Standing};
+use crate::policy::{Action, Grant};
 use crate::session::{Queued, Session, Subscription};
-use crate::team::{Member, Route, SessionAddress};
+use crate::team::{Member, Route};
 use crate::time::Time;
 use crate::topic::{SharedFilter, TopicFilter, TopicName};
 use crate::wire::{
@@ -26,7 +25,7 @@ struct Granted {
 }
 
 /// Why a filter is not granted.
-struct SubscribeError {
+pub(super) struct SubscribeError {
     code: ReasonCode,
     why: &'static str,
 }
@@ -68,50 +67,6 @@ impl Shard {
         });
         self.pump(session, now);
         Ok(())
-    }
-
-    /// Whether somebody else must be asked about filters of a SUBSCRIBE; then they are, about all of
-    /// them at once, and the packet waits.
-    fn asks_about_filters(
-        &mut self,
-        index: u32,
-        session_index: u32,
-        subscribe: &Subscribe<'_>,
-        now: Time,
-    ) -> bool {
-        let Some(session) = self.sessions.at(session_index) else {
-            return false;
-        };
-        let (grant, limits) = (&session.grant, &session.limits);
-        if grant.ask() == Ask::Never || self.has_answers(index) {
-            return false;
-        }
-        let (length, levels) = (limits.max_topic_length, limits.max_topic_levels);
-        let mut wanted: Vec<Wanted> = Vec::new();
-        let mut keys = HashSet::new();
-        for asked in &subscribe.filters {
-            let Ok(written) = SharedFilter::parse(asked.filter, length, levels) else {
-                continue;
-            };
-            let key = session_key(grant, written);
-            let asks = SharedFilter::parse(&key, length, levels).is_ok_and(|full| {
-                let standing = judge(grant, full.filter, full.group);
-                matches!(standing, Ok(Judged::Asks { .. }))
-            });
-            let is_known = self.heard(index, Action::Subscribe, &key, now).is_some();
-            if asks && !is_known && keys.insert(Arc::clone(&key)) {
-                let (about, written) = (key.as_ref().into(), asked.filter.into());
-                wanted.push(Wanted { about, written });
-            }
-            if wanted.len() == QUESTIONS_MAX {
-                break;
-            }
-        }
-        if wanted.is_empty() {
-            return false;
-        }
-        self.wait_for_answers(index, session_index, Action::Subscribe, wanted);
-        true
     }
 
     /// Form, mount, team, policy, limit; in this order.
@@ -321,7 +276,7 @@ impl Shard {
     }
 
     /// Lets go of messages that came by what has ended.
-    fn drop_unwanted(&mut self, index: u32) {
+    pub(super) fn drop_unwanted(&mut self, index: u32) {
         if let Some(session) = self.sessions.at_mut(index) {
             let gone = let_go_of_unwanted(session);
             session.publish_waiting();
@@ -384,7 +339,13 @@ impl Shard {
     }
 
     /// Ends a subscription that is no longer granted, on record.
-    fn end_subscription(&mut self, index: u32, key: &str, refused: &SubscribeError, now: Time) {
+    pub(super) fn end_subscription(
+        &mut self,
+        index: u32,
+        key: &str,
+        refused: &SubscribeError,
+        now: Time,
+    ) {
         let Some(session) = self.sessions.at(index) else {
             return;
         };
@@ -395,51 +356,6 @@ impl Shard {
         };
         self.record(now, who(session), kind);
         self.remove_subscription(index, key);
-    }
-
-    /// Asks in the background whether a subscription may stay.
-    fn ask_about_subscription(&mut self, index: u32, key: &Arc<str>) {
-        let ticket = self.next_ticket();
-        let Some(session) = self.sessions.at(index) else {
-            return;
-        };
-        let written = written_key(&session.grant, key);
-        let question = Question::of(session, ticket, Action::Subscribe, written);
-        let purpose = Purpose::Subscription {
-            session: session.address,
-            key: Arc::clone(key),
-        };
-        self.ask_for(question, purpose);
-    }
-
-    /// Whether a subscription may stay is known. Where there is no answer it does.
-    pub(super) fn subscription_answered(
-        &mut self,
-        address: SessionAddress,
-        key: &Arc<str>,
-        heard: Heard,
-        now: Time,
-    ) {
-        let Some(session) = self.sessions.get(address.index, address.generation) else {
-            return;
-        };
-        let Some(subscription) = session.subscriptions.get(key) else {
-            return;
-        };
-        let filter = TopicFilter::parse(subscription.filter(key), u16::MAX, u16::MAX);
-        let refused = match (heard.said, filter) {
-            (Said::Yes | Said::Missing, _) => return,
-            (Said::No, _) => SubscribeError::HOOK,
-            (Said::Own, Ok(filter)) => {
-                match own(&session.grant, filter, subscription.group.as_deref()) {
-                    Ok(_) => return,
-                    Err(refused) => refused,
-                }
-            }
-            (Said::Own, Err(_)) => SubscribeError::FILTER,
-        };
-        self.end_subscription(address.index, key, &refused, now);
-        self.drop_unwanted(address.index);
     }
 
     fn record_refused_subscribe(
@@ -470,7 +386,7 @@ impl Shard {
 }
 
 /// The key of a subscription: its full filter, and its share group before it.
-fn session_key(grant: &Grant, written: SharedFilter<'_>) -> Arc<str> {
+pub(super) fn session_key(grant: &Grant, written: SharedFilter<'_>) -> Arc<str> {
     let (mount, filter) = (grant.mount(), written.filter.as_str());
     match written.group {
         Some(group) => Arc::from(format!("$share/{group}/{mount}{filter}")),
@@ -479,81 +395,25 @@ fn session_key(grant: &Grant, written: SharedFilter<'_>) -> Arc<str> {
     }
 }
 
-/// What a subscription's key is to the client: without the mount.
-fn written_key(grant: &Grant, key: &str) -> Box<str> {
-    match SharedFilter::parse(key, u16::MAX, u16::MAX) {
-        Ok(shared) => {
-            let full = shared.filter.as_str();
-            let filter = full.strip_prefix(grant.mount()).unwrap_or(full);
-            match shared.group {
-                Some(group) => format!("$share/{group}/{filter}").into(),
-                None => filter.into(),
-            }
-        }
-        Err(_) => key.into(),
-    }
-}
-
-/// What is decided here about a full filter that may be subscribed to, for all that is known here.
-enum Judged {
-    /// It may; `checked`: each delivery must be checked.
-    Granted { checked: bool },
-    /// It may where somebody else says so.
-    Asks { checked: bool },
-}
-
-/// Whether a full filter may be subscribed to.
-fn judge(
-    grant: &Grant,
-    filter: TopicFilter<'_>,
-    group: Option<&str>,
-) -> Result<Judged, SubscribeError> {
-    // The structural check comes before any rule is asked.
-    if !grant.reaches_filter(filter) {
-        return Err(SubscribeError::OUTSIDE);
-    }
-    match grant.subscribe_or_ask(filter, group) {
-        Standing::Ask { checked } => Ok(Judged::Asks { checked }),
-        Standing::Decided(decision) => match decision.ruling {
-            Ruling::Allow => Ok(Judged::Granted { checked: false }),
-            Ruling::AllowChecked => Ok(Judged::Granted { checked: true }),
-            Ruling::Deny => Err(SubscribeError::POLICY),
-        },
-    }
-}
-
-/// What the policy alone says of a full filter; `true`: each delivery must be checked.
-fn own(
-    grant: &Grant,
-    filter: TopicFilter<'_>,
-    group: Option<&str>,
-) -> Result<bool, SubscribeError> {
-    match grant.subscribe(filter, group).ruling {
-        Ruling::Allow => Ok(false),
-        Ruling::AllowChecked => Ok(true),
-        Ruling::Deny => Err(SubscribeError::POLICY),
-    }
-}
-
 impl SubscribeError {
     const GONE: Self = Self {
         code: ReasonCode::UnspecifiedError,
         why: "the session has ended",
     };
-    const FILTER: Self = Self {
+    pub(super) const FILTER: Self = Self {
         code: ReasonCode::TopicFilterInvalid,
         why: "not a topic filter within the limits",
     };
-    const OUTSIDE: Self = Self {
+    pub(super) const OUTSIDE: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "outside the team",
     };
-    const POLICY: Self = Self {
+    pub(super) const POLICY: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "policy",
     };
     /// Whoever was asked said no.
-    const HOOK: Self = Self {
+    pub(super) const HOOK: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "hook",
     };
