@@ -13,7 +13,6 @@ use super::shard::{Shard, who};
 use crate::session::Receipt;
 use crate::team::{Message, MessageView, Team};
 use crate::time::{Span, Time};
-use crate::topic::TopicName;
 use crate::wire::{Ack, PacketId, Publish, QoS, ReasonCode, Version, encode};
 
 /// A message that passes through: borrowed from the publisher's bytes, and kept at most once,
