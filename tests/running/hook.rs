@@ -281,6 +281,7 @@ fn serve(
         open.extend(stream.try_clone());
         let (shared, stopping) = (Arc::clone(shared), Arc::clone(stopping));
         let tls = tls.cloned();
+        let socket = stream.try_clone();
         std::thread::spawn(move || {
             // The broker may go away in the middle of anything.
             let _ = stream.set_nodelay(true);
@@ -292,6 +293,8 @@ fn serve(
                     converse(stream, &shared, &stopping)
                 }
             };
+            // Here is not its last owner.
+            let _ = socket.map(|socket| socket.shutdown(std::net::Shutdown::Both));
         });
     }
     for stream in open {

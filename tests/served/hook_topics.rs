@@ -334,7 +334,12 @@ fn a_tab_that_vanishes_leaves_a_will_that_was_asked_about() {
 fn a_new_topic_of_the_team_broker_reaches_the_platform_though_nobody_asks_it() {
     for (style, ask) in [("emqx", "never"), ("go-auth", "unknown")] {
         let hook = Hook::start();
-        let broker = broker(&hook, style, ask, "report_every = \"1 s\"\n");
+        let broker = broker(
+            &hook,
+            style,
+            ask,
+            "report_every = \"1 s\"\ncache = \"0 s\"\n",
+        );
         let one = instance(TEAM, '1');
         let mut writer = join(&broker, &hook, &one);
         let topic = format!("ff/v1/{TEAM}/c/plant/press");
