@@ -233,7 +233,25 @@ fn detail(kind: &EventKind) -> Map<String, Value> {
             put("why", (*why).into());
             put("will", (*will).into());
         }
+        EventKind::Crossed {
+            way,
+            topic,
+            rule,
+            count,
+            since,
+        } => {
+            put("way", way.as_str().into());
+            put("topic", text(topic).into());
+            put("rule", text(rule).into());
+            put("count", (*count).into());
+            put("since", rfc3339(*since).into());
+        }
         EventKind::SubscribeRefused {
+            filter,
+            reason,
+            why,
+        }
+        | EventKind::UnsubscribeRefused {
             filter,
             reason,
             why,

@@ -207,10 +207,7 @@ impl Shard {
             let refusal = Refusal::Malformed(code);
             return self.refuse(index, Some(&pending), refusal, Some(code), now);
         }
-        let team = match grant.team() {
-            Some(id) => self.world.team(id, grant.root()),
-            None => Arc::clone(self.world.commons()),
-        };
+        let team = self.world.home(&grant);
         let key = SessionKey {
             username: Arc::clone(&grant.principal().username),
             client_id: Arc::clone(&pending.client_id),

@@ -45,6 +45,8 @@ pub struct Counters {
     pub sessions: u64,
     /// Connections now, logged in or not.
     pub connections: u64,
+    /// Messages that crossed a team's border, by [`Way`](super::Way).
+    pub crossings: [u64; 2],
     /// Sessions that ended because their time was over.
     pub sessions_expired: u64,
 }

@@ -115,6 +115,7 @@ impl Shard {
                 Some(Phase::Closing) | None => {}
             }
         }
+        self.put_crossings_on_record(now);
     }
 
     /// Parts a session from its connection, whose socket the caller closes. A will that the client
@@ -199,19 +200,18 @@ impl Shard {
         let will = session.will.take();
         let subscriptions = std::mem::take(&mut session.subscriptions);
         let (team, address) = (Arc::clone(&session.team), session.address);
-        let in_commons = |wanted: bool| {
-            let all = subscriptions.iter();
-            all.filter(move |(_, subscription)| subscription.in_commons == wanted)
-                .map(|(key, subscription)| {
-                    (subscription.filter(key), subscription.group.as_deref())
-                })
-        };
-        if in_commons(false).next().is_some() {
-            team.unsubscribe_all(in_commons(false), address);
-        }
-        if in_commons(true).next().is_some() {
-            let commons = self.world.commons();
-            commons.unsubscribe_all(in_commons(true), address);
+        for in_commons in [false, true] {
+            let standing = || {
+                let all = subscriptions.iter();
+                all.filter(|(_, subscription)| subscription.in_commons == in_commons)
+                    .map(|(key, subscription)| {
+                        (subscription.filter(key), subscription.group.as_deref())
+                    })
+            };
+            if standing().next().is_some() {
+                let place = self.world.standing(&team, in_commons);
+                place.unsubscribe_all(standing(), address);
+            }
         }
         if let Some(will) = will {
             self.publish_will(index, &will, now);
@@ -234,13 +234,18 @@ impl Shard {
             ..will.message.view()
         };
         let passing = Passing::new(view);
-        let sent = self.may_publish(session, view.topic).and_then(|team| {
+        let allowed = self.may_publish(session, view.topic).and_then(|team| {
+            self.may_ask(session, view.response_topic)?;
+            Ok(team)
+        });
+        let sent = allowed.and_then(|team| {
             // Retained first, as in `accept`.
             if view.retain {
                 self.retain(&team, &passing, now)?;
             }
             let (_, matched) = self.world.compartment(&team).matches(view.topic);
             self.route(&matched, &passing, now);
+            self.note_published(index, &team, view.topic, now);
             Ok(())
         });
         if let Err(refused) = sent {

@@ -96,6 +96,29 @@ pub enum EventKind {
         /// It was the will.
         will: bool,
     },
+    /// An UNSUBSCRIBE named a filter that no session of this team can have; the client was told
+    /// what is true, that there was no such subscription.
+    UnsubscribeRefused {
+        /// Full filter.
+        filter: Box<str>,
+        /// What the client was told.
+        reason: ReasonCode,
+        /// In plain words.
+        why: &'static str,
+    },
+    /// Messages crossed a team's border because a rule says so; recorded for that team.
+    Crossed {
+        /// Which way.
+        way: Way,
+        /// Full name; of several, the last.
+        topic: Box<str>,
+        /// The rule, and where it stands in the policy.
+        rule: Arc<str>,
+        /// How many messages.
+        count: u64,
+        /// When the first of them crossed.
+        since: Time,
+    },
     /// A filter of a SUBSCRIBE was not granted.
     SubscribeRefused {
         /// Full filter.
@@ -105,6 +128,16 @@ pub enum EventKind {
         /// In plain words.
         why: &'static str,
     },
+}
+
+/// Which way a message crosses a team's border.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub enum Way {
+    /// Into the team, published by somebody who is not of it.
+    Into,
+    /// Out of the team, to somebody who is not of it.
+    OutOf,
 }
 
 /// Why a connection was not admitted.
@@ -186,7 +219,19 @@ impl EventKind {
             Self::TakenOver { .. } => "takeover",
             Self::PublishRefused { .. } => "publish_refused",
             Self::SubscribeRefused { .. } => "subscribe_refused",
+            Self::UnsubscribeRefused { .. } => "unsubscribe_refused",
+            Self::Crossed { .. } => "crossing",
         }
+    }
+}
+
+impl Way {
+    /// The ways' names on record and in metrics, by index: they never change.
+    pub const LABELS: [&'static str; 2] = ["into", "out_of"];
+
+    /// The way's name.
+    pub const fn as_str(self) -> &'static str {
+        Self::LABELS[self as usize]
     }
 }
 

@@ -10,7 +10,7 @@ use super::counters::Drop;
 use super::event::EventKind;
 use super::recent::Routed;
 use super::shard::{Shard, who};
-use crate::policy::{Owner, Ruling, TeamId};
+use crate::policy::{Owner, Ruling};
 use crate::session::Receipt;
 use crate::team::{Message, MessageView, Team};
 use crate::time::{Span, Time};
@@ -166,6 +166,9 @@ impl Shard {
             return Err(PublishError::FORMAT);
         }
         let mount = session.grant.mount();
+        if mount.is_empty() {
+            self.may_ask(session, properties.response_topic)?;
+        }
         let mounted;
         let response_topic = match properties.response_topic {
             Some(topic) if !mount.is_empty() => {
@@ -189,6 +192,7 @@ impl Shard {
             expires,
             publisher: session.address,
         });
+        self.note_published(session_index, &known.team, &known.topic, now);
         if !publish.retain {
             self.charge(index, known.matched.candidates());
             return Ok(self.route(&known.matched, &passing, now));
@@ -267,18 +271,27 @@ impl Shard {
         if grant.publish(name).ruling == Ruling::Deny {
             return Err(PublishError::POLICY);
         }
-        if grant.team().is_some() && topic.starts_with(grant.root()) {
-            return Ok(Arc::clone(&session.team));
+        let owner = self.world.owner(&session.team, name);
+        owner.ok_or(PublishError::OUTSIDE)
+    }
+
+    /// Whether a session may ask for an answer to a full topic. One in another team is nothing that
+    /// anyone of its own team could answer to; somebody who spans teams could, and would be speaking
+    /// into that team on behalf of this one.
+    pub(super) fn may_ask(
+        &self,
+        session: &crate::session::Session,
+        response_topic: Option<&str>,
+    ) -> Result<(), PublishError> {
+        let parse = |topic| TopicName::parse(topic, u16::MAX, u16::MAX).ok();
+        let Some(name) = response_topic.and_then(parse) else {
+            return Ok(());
+        };
+        let owner = self.world.namespace().owner_of(name);
+        match matches!(owner, Owner::Team(_)) && !session.grant.reaches(name) {
+            true => Err(PublishError::RESPONSE),
+            false => Ok(()),
         }
-        Ok(match self.world.namespace().owner_of(name) {
-            Owner::Team(id) => match TeamId::new(id) {
-                Some(id) => self.world.team(&id, &self.world.namespace().root(&id)),
-                None => return Err(PublishError::OUTSIDE),
-            },
-            Owner::Commons(_) | Owner::Spanning | Owner::Outside => {
-                Arc::clone(self.world.commons())
-            }
-        })
     }
 
     /// Keeps or clears the topic's retained message.
@@ -351,6 +364,10 @@ impl PublishError {
     const OUTSIDE: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "outside the team",
+    };
+    const RESPONSE: Self = Self {
+        code: ReasonCode::NotAuthorized,
+        why: "response topic outside the team",
     };
     const POLICY: Self = Self {
         code: ReasonCode::NotAuthorized,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::batch::{Batch, Fed};
 use super::connection::{Conn, Phase};
 use super::counters::Counters;
+use super::crossing::Crossings;
 use super::effect::{ConnId, Effect};
 use super::event::{DisconnectCause, Event, EventKind, Refusal, Who};
 use super::form::Form;
@@ -41,6 +42,7 @@ pub struct Shard {
     pub(super) form: Form,
     pub(super) routes: RouteMemory,
     pub(super) counters: Counters,
+    pub(super) crossings: Crossings,
     pub(super) seed: [u8; 32],
     pub(super) assigned_ids: u64,
 }
@@ -66,6 +68,7 @@ impl Shard {
             form: Form::default(),
             routes: RouteMemory::default(),
             counters: Counters::default(),
+            crossings: Crossings::default(),
             seed,
             assigned_ids: 0,
         }
@@ -229,7 +232,7 @@ impl Shard {
             Packet::PubRel(ack) => self.pubrel(index, session, ack),
             Packet::PubComp(ack) => self.pubcomp(session, ack, now),
             Packet::Subscribe(subscribe) => self.subscribe(index, session, &subscribe, now),
-            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(index, session, &unsubscribe),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(index, session, &unsubscribe, now),
             Packet::PingReq => {
                 self.write(index, |out, _| encode::pingresp(out));
                 Ok(())
@@ -447,6 +450,7 @@ impl Shard {
             match timer {
                 Timer::Conn { index, generation } => self.conn_timer(index, generation, now),
                 Timer::Session { index, generation } => self.session_timer(index, generation, now),
+                Timer::Crossings => self.crossings_timer(now),
             }
         }
     }

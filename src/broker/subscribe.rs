@@ -7,7 +7,7 @@ use super::event::EventKind;
 use super::shard::{Shard, who};
 use crate::policy::{Grant, Ruling};
 use crate::session::{Queued, Session, Subscription};
-use crate::team::{Member, Route};
+use crate::team::{Member, Route, World};
 use crate::time::Time;
 use crate::topic::{SharedFilter, TopicFilter, TopicName};
 use crate::wire::{
@@ -103,7 +103,7 @@ impl Shard {
             share: 0,
             checked,
             hides: written.filter.as_str().starts_with(['+', '#']),
-            in_commons: !filter.starts_with(session.team.root()),
+            in_commons: World::stands_in_commons(&session.team, &filter),
         };
         Ok(Granted {
             key,
@@ -120,7 +120,7 @@ impl Shard {
             filter,
             mut subscription,
         } = granted;
-        let commons = Arc::clone(self.world.commons());
+        let world = Arc::clone(&self.world);
         let Some(session) = self.sessions.at_mut(index) else {
             return (ReasonCode::UnspecifiedError, false);
         };
@@ -144,11 +144,7 @@ impl Shard {
             subscription_id: subscription.id,
             share: subscription.share,
         };
-        let team = if subscription.in_commons {
-            &commons
-        } else {
-            &session.team
-        };
+        let team = world.standing(&session.team, subscription.in_commons);
         match &subscription.group {
             Some(group) => {
                 let ask = subscription.checked || subscription.hides;
@@ -186,10 +182,11 @@ impl Shard {
         index: u32,
         session: u32,
         unsubscribe: &Unsubscribe<'_>,
+        now: Time,
     ) -> Result<(), ReasonCode> {
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
         for written in &unsubscribe.filters {
-            codes.push(self.remove_written(session, written));
+            codes.push(self.remove_written(session, written, now));
         }
         self.charge(index, unsubscribe.filters.len());
         self.write(index, |out, version| {
@@ -198,7 +195,7 @@ impl Shard {
         Ok(())
     }
 
-    fn remove_written(&mut self, index: u32, written: &str) -> ReasonCode {
+    fn remove_written(&mut self, index: u32, written: &str, now: Time) -> ReasonCode {
         let Some(session) = self.sessions.at(index) else {
             return ReasonCode::UnspecifiedError;
         };
@@ -206,15 +203,35 @@ impl Shard {
             return ReasonCode::TopicFilterInvalid;
         };
         let key = session_key(&session.grant, written);
-        match self.remove_subscription(index, &key) {
-            true => ReasonCode::Success,
-            false => ReasonCode::NoSubscriptionExisted,
+        if self.remove_subscription(index, &key) {
+            return ReasonCode::Success;
+        }
+        self.record_foreign_unsubscribe(index, &key, now);
+        ReasonCode::NoSubscriptionExisted
+    }
+
+    /// Who tries to end what only another team's could have gets the answer that it would get
+    /// anyhow, and a row.
+    fn record_foreign_unsubscribe(&mut self, index: u32, key: &str, now: Time) {
+        let Some(session) = self.sessions.at(index) else {
+            return;
+        };
+        let full = SharedFilter::parse(key, u16::MAX, u16::MAX);
+        if !full.is_ok_and(|full| session.grant.reaches_filter(full.filter)) {
+            let SubscribeError { why, .. } = SubscribeError::OUTSIDE;
+            let (filter, reason) = (Box::from(key), ReasonCode::NoSubscriptionExisted);
+            let kind = EventKind::UnsubscribeRefused {
+                filter,
+                reason,
+                why,
+            };
+            self.record(now, who(session), kind);
         }
     }
 
     /// Ends one subscription. Says whether there was one.
     fn remove_subscription(&mut self, index: u32, key: &str) -> bool {
-        let commons = Arc::clone(self.world.commons());
+        let world = Arc::clone(&self.world);
         let Some(session) = self.sessions.at_mut(index) else {
             return false;
         };
@@ -222,11 +239,7 @@ impl Shard {
         let Some(subscription) = session.subscriptions.remove(key) else {
             return false;
         };
-        let team = if subscription.in_commons {
-            &commons
-        } else {
-            &session.team
-        };
+        let team = world.standing(&session.team, subscription.in_commons);
         team.unsubscribe(
             subscription.filter(key),
             subscription.group.as_deref(),

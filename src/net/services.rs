@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::broker::{Breach, Counters, Drop, Event, EventKind, Login, Refusal, Verdict};
+use crate::broker::{Breach, Counters, Drop, Event, EventKind, Login, Refusal, Verdict, Way};
 use crate::telemetry::metric as m;
 use crate::telemetry::{Reporter, Snapshot};
 use crate::time::Span;
@@ -90,6 +90,9 @@ impl Services {
             EventKind::SubscribeRefused { why, .. } => {
                 self.events.add(&m::SUBSCRIBES_REFUSED, &[why], 1);
             }
+            EventKind::UnsubscribeRefused { why, .. } => {
+                self.events.add(&m::UNSUBSCRIBES_REFUSED, &[why], 1);
+            }
             EventKind::Reauthenticated => {
                 self.events.add(&m::REAUTHENTICATIONS, &[listener, "ok"], 1);
             }
@@ -97,7 +100,8 @@ impl Services {
                 self.events
                     .add(&m::REAUTHENTICATIONS, &[listener, reason.as_str()], 1);
             }
-            EventKind::TakenOver { .. } => {}
+            // Each is counted where it is, the events are of many.
+            EventKind::TakenOver { .. } | EventKind::Crossed { .. } => {}
         }
         (self.record)(event);
     }
@@ -141,6 +145,9 @@ impl Services {
         }
         for (label, dropped) in Drop::LABELS.into_iter().zip(counters.dropped) {
             snapshot.add(&m::MESSAGES_DROPPED, &[label], dropped);
+        }
+        for (way, crossed) in Way::LABELS.into_iter().zip(counters.crossings) {
+            snapshot.add(&m::CROSSINGS, &[way], crossed);
         }
         for bytes in &counters.listeners {
             let labels: &[&str] = &[&bytes.listener];

@@ -42,20 +42,6 @@ pub struct World {
     policy: Arc<Policy>,
 }
 
-/// The compartment that a topic belongs to, and the one where it is looked up besides.
-#[derive(Clone, Copy, Debug)]
-pub struct Compartment<'a> {
-    own: &'a Team,
-    commons: &'a Team,
-}
-
-/// State of the routes that a match was made from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Generation {
-    own: u64,
-    commons: u64,
-}
-
 impl Team {
     fn new(id: Option<TeamId>, root: Arc<str>) -> Self {
         Self {
@@ -120,6 +106,16 @@ impl Team {
         change(&mut routes);
         // Still under the lock: whoever reads the new count and then matches sees the change.
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Counts changes of the routes.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Adds to `matched` whoever of this compartment is to have the topic's messages.
+    pub(super) fn matches(&self, topic: &str, matched: &mut Matched) {
+        self.routes.read().matches(topic, matched);
     }
 
     /// A share group.
@@ -205,7 +201,8 @@ impl World {
         Arc::clone(&self.teams.entry(id.clone()).or_insert_with(new))
     }
 
-    /// The compartment of principals that span teams and of topics that belong to none.
+    /// The compartment of principals that span teams and of topics that belong to none: for who
+    /// counts what there is. Whoever routes asks what `commons.rs` has for it.
     pub const fn commons(&self) -> &Arc<Team> {
         &self.commons
     }
@@ -213,35 +210,5 @@ impl World {
     /// All teams there are now, the commons not among them.
     pub fn teams(&self) -> Vec<Arc<Team>> {
         self.teams.iter().map(|team| Arc::clone(&team)).collect()
-    }
-
-    /// Where a topic of `team` is routed: in the team, and among those who span teams.
-    pub fn compartment<'a>(&'a self, team: &'a Team) -> Compartment<'a> {
-        Compartment {
-            own: team,
-            commons: &self.commons,
-        }
-    }
-}
-
-impl Compartment<'_> {
-    /// The state of the routes now.
-    pub fn generation(self) -> Generation {
-        Generation {
-            own: self.own.generation.load(Ordering::Acquire),
-            commons: self.commons.generation.load(Ordering::Acquire),
-        }
-    }
-
-    /// What `topic` matches. The generation is read first: a change in between makes the result
-    /// look old, never new.
-    pub fn matches(self, topic: &str) -> (Generation, Matched) {
-        let generation = self.generation();
-        let mut matched = Matched::default();
-        self.own.routes.read().matches(topic, &mut matched);
-        if self.own.id.is_some() {
-            self.commons.routes.read().matches(topic, &mut matched);
-        }
-        (generation, matched)
     }
 }

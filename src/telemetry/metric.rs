@@ -88,6 +88,11 @@ metrics! {
         "Publishes and wills that were not accepted."
     SUBSCRIBES_REFUSED Counter "cofferdam_subscribes_refused_total" ["reason"]
         "Filters that were not granted."
+    UNSUBSCRIBES_REFUSED Counter "cofferdam_unsubscribes_refused_total" ["reason"]
+        "Filters of UNSUBSCRIBE that nobody of the client's team could have subscribed to."
+    CROSSINGS Counter "cofferdam_crossings_total" ["way"]
+        "Messages that crossed a team's border because a rule says so: into it from somebody who is \
+         not of it (the platform), or out of it to one."
     RETAINED_MESSAGES Gauge "cofferdam_retained_messages" ["team"]
         "Retained messages that are kept."
     SESSIONS Gauge "cofferdam_sessions" ["team", "state"]
