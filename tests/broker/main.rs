@@ -7,7 +7,6 @@ mod cluster;
 mod aliases;
 mod authenticate;
 mod connect;
-mod isolation;
 mod limits;
 mod listener_limits;
 mod messages;
