@@ -102,7 +102,7 @@ impl Shard {
             id,
             share: 0,
             checked,
-            hides: written.filter.as_str().starts_with(['+', '#']),
+            hides: Route::hides_some(written.filter.as_str()),
             in_commons: World::stands_in_commons(&session.team, &filter),
         };
         Ok(Granted {
@@ -301,7 +301,7 @@ impl Shard {
                 return true;
             }
         };
-        let hides = filter[mount.len()..].starts_with(['+', '#']);
+        let hides = Route::hides_some(&filter[mount.len()..]);
         let before = (subscription.checked, subscription.hides);
         // A share group has the grant that it asks; that one is another now.
         let asked = subscription.group.is_some() && (checked || hides);

@@ -160,8 +160,10 @@ impl Session {
     }
 
     /// A full topic as this session's client sees it: its mount taken off. `None` where it lies
-    /// outside the mount, so that the client has no name for it.
+    /// outside the mount, or is the mount itself, so that the client has no name for it: an empty
+    /// one would be a protocol error of ours `[MQTT-4.7.3-1]`.
     pub fn unmount<'t>(&self, topic: &'t str) -> Option<&'t str> {
-        topic.strip_prefix(self.grant.mount())
+        let own = topic.strip_prefix(self.grant.mount());
+        own.filter(|own| !own.is_empty())
     }
 }

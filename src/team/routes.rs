@@ -89,9 +89,15 @@ impl Route {
         if !self.hides {
             return true;
         }
-        // A mounted client has no name for what lies outside its mount.
+        // A mounted client has no name for what lies outside its mount, nor for the mount itself.
         let own = topic.strip_prefix(grant.mount());
-        own.is_some_and(|topic| !topic.starts_with('$'))
+        own.is_some_and(|topic| !topic.is_empty() && !topic.starts_with('$'))
+    }
+
+    /// Whether a filter, as a client wrote it, matches more below a mount than it does by itself:
+    /// `[MQTT-4.7.2-1]`, and the empty name, which `/#` means as the parent of what is below it.
+    pub fn hides_some(written: &str) -> bool {
+        written.starts_with(['+', '#']) || written == "/#"
     }
 
     /// Whether no deny rule of the session whose grant this is keeps the topic from it.

@@ -358,3 +358,50 @@ fn a_team_whose_name_is_almost_another_teams_is_not_in_it() {
         }
     });
 }
+
+/// Within one team: somebody who writes full names can name the mount itself, for which those below
+/// it have no name. They must not be handed an empty one, which would end their connections.
+#[test]
+fn the_mount_itself_is_nobodys_topic_and_nobodys_response_topic() {
+    for version in VERSIONS {
+        let cluster = wide();
+        let mounted = cluster.connect(0, client("alice@alpha").version(version));
+        for filter in ["#", "/#", "+", "+/#", "$share/g/#", "$share/g//#"] {
+            mounted.subscribe(filter, QOS_1);
+        }
+        let full = cluster.connect(1, instance("alpha", "a1"));
+        for topic in ["ff/v1/alpha/c/", "ff/v1/alpha/c"] {
+            for retain in [false, true] {
+                full.complete(Publish {
+                    qos: QOS_1,
+                    retain,
+                    ..Publish::new(topic, b"?")
+                });
+            }
+        }
+        full.complete(Publish {
+            qos: QOS_1,
+            properties: vec![Property::ResponseTopic("ff/v1/alpha/c/".to_owned())],
+            ..Publish::new("ff/v1/alpha/c/x", b"?")
+        });
+        let heard = mounted.messages();
+        assert!(!heard.is_empty(), "the control");
+        for message in heard {
+            assert_eq!((&*message.topic, message.properties.len()), ("x", 0));
+        }
+        mounted.subscribe("/#", QOS_1);
+        assert_eq!(mounted.messages(), [], "nor what is retained there");
+        assert!(mounted.is_open());
+    }
+}
+
+/// A cluster whose instances may do anything in their team.
+fn wide() -> Cluster {
+    let policy = "[namespace]\nteam = \"ff/v1/{team}/\"\n\
+        [role.instance]\nusername = [\"project:{team}:{instance}\"]\n\
+        [[role.instance.rules]]\nallow = \"both\"\ntopics = [\"ff/v1/{team}/#\"]\n\
+        [role.client]\nusername = [\"{client}@{team}\"]\nmount = \"ff/v1/{team}/c/\"\n\
+        patterns = { share = [\"{any}\"] }\n";
+    let policy = cofferdam::policy::Policy::parse("wide.toml", policy).expect("a policy");
+    Cluster::with_policy(2, Limits::default(), policy)
+}
