@@ -81,6 +81,18 @@ impl Directory {
         self.password(&format!("project:{team}:{id}"), PASSWORD);
     }
 
+    /// Takes an instance out of its team.
+    pub fn remove_instance(&mut self, team: &str, id: &str) {
+        if let Some(members) = self.members.get(team) {
+            members.remove_instance(id);
+        }
+    }
+
+    /// Takes a device from its owner.
+    pub fn disown(&mut self, id: &str) {
+        self.owners.remove(id);
+    }
+
     /// Adds a device, or gives it another owner.
     pub fn device(&mut self, team: &str, id: &str, owner: (&'static str, &str)) {
         self.owners

@@ -226,6 +226,11 @@ impl Cluster {
         self.events().into_iter().map(|event| event.kind).collect()
     }
 
+    /// Puts another policy in force; counts for logins from now on. Its namespace is the same.
+    pub fn set_policy(&self, policy: Policy) {
+        self.net.borrow_mut().policy = Arc::new(policy);
+    }
+
     /// Changes who there is and what they may do; counts for logins from now on.
     pub fn directory(&self) -> RefMut<'_, Directory> {
         RefMut::map(self.net.borrow_mut(), |net| &mut net.directory)

@@ -48,7 +48,7 @@ pub(super) struct Wire {
 pub(super) struct Net {
     pub(super) now: Time,
     pub(super) world: Arc<World>,
-    policy: Arc<Policy>,
+    pub(super) policy: Arc<Policy>,
     pub(super) shards: Vec<Shard>,
     pub(super) directory: Directory,
     pub(super) wires: Vec<Wire>,

@@ -26,6 +26,7 @@ mod cluster;
 
 mod commons;
 mod limits;
+mod model;
 mod names;
 mod oracle;
 mod packets;
