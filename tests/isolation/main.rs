@@ -23,6 +23,8 @@
 
 #[path = "../cluster/mod.rs"]
 mod cluster;
+#[path = "../running/mod.rs"]
+mod running;
 
 mod commons;
 mod limits;
@@ -31,6 +33,7 @@ mod names;
 mod oracle;
 mod packets;
 mod rights;
+mod served;
 mod sessions;
 mod stage;
 mod twins;
