@@ -23,6 +23,8 @@
 
 #[path = "../cluster/mod.rs"]
 mod cluster;
+#[path = "../repository/mod.rs"]
+mod repository;
 #[path = "../running/mod.rs"]
 mod running;
 
@@ -32,6 +34,7 @@ mod model;
 mod names;
 mod oracle;
 mod packets;
+mod page;
 mod rights;
 mod served;
 mod sessions;
