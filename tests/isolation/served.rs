@@ -301,6 +301,51 @@ fn the_metrics_page_has_nothing_that_an_attacker_chose() {
 }
 
 #[test]
+fn a_row_of_the_audit_is_one_line_whatever_the_attacker_is_called() {
+    let broker = broker();
+    let forged = "2026-11-23T10:00:00Z  team  red  connect  anna@red";
+    let names = [
+        format!("x\n{forged}"),
+        format!("x\r{forged}"),
+        "\u{1b}[2J\u{1b}[1;1H".to_owned(),
+        "\u{9b}2J".to_owned(),
+        "x\u{202E}der@anna".to_owned(),
+        "x\u{2066}y\u{200B}\u{FEFF}".to_owned(),
+        format!("x  {forged}"),
+    ];
+    let mut clients = Vec::new(); // who stay, so that no row comes later
+    for name in &names {
+        let mut client = Client::dial(&broker, "tcp", Version::V5);
+        client.connect(&Connect {
+            client_id: name.clone(),
+            ..attacker().connect(Version::V5)
+        });
+        put(&mut client, name, vec![]);
+        client.ping().expect("it is not cut");
+        broker.audited(|row| row["event"] == "publish_refused" && row["client_id"] == **name);
+        clients.push(client);
+    }
+    let place = broker.place();
+    let listed = place.run_well(&["audit", "list", "--team", "blue", "--limit", "1000"]);
+    let rows = record_of(&broker, "blue").len();
+    assert!(rows >= 2 * names.len(), "{listed}");
+    assert_eq!(listed.lines().count(), rows + 1, "a row a line: {listed}");
+    for line in listed.lines() {
+        assert!(
+            !line.contains(forged) || line.contains('"'),
+            "quoted: {line}"
+        );
+        let odd = |c: char| c.is_control() || "\u{202E}\u{2066}\u{200B}\u{FEFF}".contains(c);
+        assert!(!line.contains(odd), "{line:?}");
+    }
+    let listed = place.run_well(&["audit", "list", "--team", "red"]);
+    assert!(
+        !listed.contains("  connect  "),
+        "nobody of red was here: {listed}"
+    );
+}
+
+#[test]
 fn what_the_platform_reads_and_says_is_on_the_record_of_the_team_that_it_crossed() {
     let broker = broker();
     let mut over = Client::dial(&broker, "tls", Version::V5);
