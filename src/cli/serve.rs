@@ -149,7 +149,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
 
     let signals = Signals::listen().map_err(failed)?;
     let (requests, waiting) = mpsc::channel(LOGINS_WAITING_MAX);
-    let world = World::new(config.limits.clone(), policy);
+    let world = World::new(config.limits.clone(), &policy);
     let listener_limits = config.listeners.iter();
     let world = Arc::new(listener_limits.fold(world, |world, listener| {
         world.with_listener(&listener.name, listener.limits.clone())

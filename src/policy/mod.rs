@@ -21,6 +21,7 @@ mod grant;
 mod members;
 mod namespace;
 mod principal;
+mod renew;
 mod role;
 mod template;
 mod text;
@@ -30,7 +31,7 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use error::{Fault, GrantError, PolicyError};
+pub use error::{Fault, GrantError, PolicyError, ReplaceError};
 pub use expectation::{Difference, ExpectationError, Expectations};
 pub use explanation::{Considered, Explanation, RuleReference};
 pub use grant::{Decision, Grant, Ruling};
@@ -69,7 +70,7 @@ impl Policy {
     }
 
     /// The layout of the topic space.
-    pub fn namespace(&self) -> &Namespace {
+    pub fn namespace(&self) -> &Arc<Namespace> {
         &self.namespace
     }
 
