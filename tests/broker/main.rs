@@ -19,6 +19,7 @@ mod retained;
 mod review;
 mod review_everyone;
 mod review_races;
+mod review_random;
 mod review_work;
 mod sessions;
 mod shares;

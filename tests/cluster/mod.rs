@@ -35,9 +35,10 @@ pub use hello::{Hello, anonymous, client, device, instance, platform};
 pub use net::{Between, HeldLogin};
 pub use random::Random;
 
-use cofferdam::broker::{Counters, Drop, Event, EventKind, Review, Verdict};
+use cofferdam::broker::{Counters, Drop, Event, EventKind, Review, Shard, Verdict};
 use cofferdam::limits::Limits;
 use cofferdam::policy::{Grant, Policy, TeamId};
+use cofferdam::session::Session;
 use cofferdam::team::{Team, World};
 use cofferdam::time::{Span, Time};
 use cofferdam::wire::QoS;
@@ -280,6 +281,12 @@ impl Cluster {
         shards
             .map(|shard| shard.counters().dropped[why as usize])
             .sum()
+    }
+
+    /// Looks at every session.
+    pub fn each_session(&self, look: impl FnMut(&Session)) {
+        let net = self.net.borrow();
+        net.shards.iter().flat_map(Shard::sessions).for_each(look);
     }
 
     /// Sessions on all shards.
