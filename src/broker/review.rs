@@ -133,6 +133,25 @@ impl Change {
 }
 
 impl ChangeKind {
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::Login,
+        Self::Policy,
+        Self::Members,
+        Self::Rights,
+        Self::Credential,
+        Self::Moved,
+        Self::Revoked,
+        Self::TeamSuspended,
+        Self::TeamRemoved,
+        Self::Unknown,
+    ];
+
+    /// From its name.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
     /// Its name on record and in metrics: it never changes.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -300,15 +319,51 @@ fn next<'m, K: Ord, V>(map: &'m BTreeMap<K, V>, after: Option<&K>) -> Option<&'m
         .map(|(key, _)| key)
 }
 
+/// Whom it concerns and how, in one line: for logs, and for tests.
 impl fmt::Debug for Review {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Review")
-            .field(
-                "everyone",
-                &self.everyone.as_ref().map(|(_, change)| change),
+        let everyone = self.everyone.iter();
+        let everyone = everyone.map(|(_, change)| format!("everyone ({change})"));
+        let teams = self.teams.iter().map(|(id, team)| {
+            let (standing, change) = (team.standing.as_str(), team.change);
+            format!("team {}: {standing} ({change})", id.as_str())
+        });
+        let principals = self.principals.iter();
+        let principals = principals.map(|((team, username), (standing, change))| {
+            let team = team.as_ref().map_or("-", |team| team.as_str());
+            format!(
+                "principal {team} {username}: {} ({change})",
+                standing.as_str()
             )
-            .field("teams", &self.teams)
-            .field("principals", &self.principals.keys())
-            .finish()
+        });
+        let all: Vec<_> = everyone.chain(teams).chain(principals).collect();
+        f.write_str(&all.join(", "))
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.number)
+    }
+}
+
+impl Standing {
+    const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Granted(_) => "granted",
+            Self::Out(None) => "out",
+            Self::Out(Some(_)) => "out under a new grant",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+impl TeamStanding {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Members => "members",
+            Self::Suspended => "suspended",
+            Self::Removed => "removed",
+        }
     }
 }
