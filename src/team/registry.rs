@@ -17,7 +17,7 @@ pub struct SessionKey {
 }
 
 /// Where a session lives. A session never moves: a connection that resumes it moves to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionAddress {
     /// The shard.
     pub shard: u16,

@@ -7,6 +7,7 @@ mod running;
 
 mod breaches;
 mod changes;
+mod changes_at_scale;
 mod frames;
 mod lifecycle;
 mod packets_over_tcp;
