@@ -259,6 +259,7 @@ impl Key {
             | EventKind::Disconnected { .. }
             | EventKind::TakenOver { .. }
             | EventKind::Crossed { .. }
+            | EventKind::SubscriptionEnded { .. }
             | EventKind::Reauthenticated => return None,
         };
         Some(Self::Client {

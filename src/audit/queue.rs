@@ -181,6 +181,7 @@ pub(super) fn is_refusal(kind: &EventKind) -> bool {
         | EventKind::Disconnected { .. }
         | EventKind::TakenOver { .. }
         | EventKind::Crossed { .. }
+        | EventKind::SubscriptionEnded { .. }
         | EventKind::Reauthenticated => false,
     }
 }
@@ -195,7 +196,8 @@ fn weight(event: &Event) -> usize {
     let text = match &event.kind {
         EventKind::PublishRefused { topic, .. } => topic.len(),
         EventKind::SubscribeRefused { filter, .. }
-        | EventKind::UnsubscribeRefused { filter, .. } => filter.len(),
+        | EventKind::UnsubscribeRefused { filter, .. }
+        | EventKind::SubscriptionEnded { filter, .. } => filter.len(),
         EventKind::Crossed { topic, rule, .. } => topic.len() + rule.len(),
         _ => 0,
     };

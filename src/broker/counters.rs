@@ -49,6 +49,8 @@ pub struct Counters {
     pub crossings: [u64; 2],
     /// Sessions that ended because their time was over.
     pub sessions_expired: u64,
+    /// Sessions that were judged anew because something was changed.
+    pub sessions_reviewed: u64,
 }
 
 /// Bytes of MQTT over one listener.

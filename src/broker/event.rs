@@ -8,6 +8,8 @@ use crate::session::Peer;
 use crate::time::{Span, Time};
 use crate::wire::{ReasonCode, Version};
 
+use super::review::Change;
+
 /// One event of the data path.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
@@ -128,6 +130,15 @@ pub enum EventKind {
         /// In plain words.
         why: &'static str,
     },
+    /// A subscription that had been granted is not any more.
+    SubscriptionEnded {
+        /// Full filter, with the share group before it where there is one.
+        filter: Box<str>,
+        /// In plain words, as of a filter that is refused.
+        why: &'static str,
+        /// What was changed.
+        change: Change,
+    },
 }
 
 /// Which way a message crosses a team's border.
@@ -180,6 +191,8 @@ pub enum Refusal {
     Quota,
     /// The broker has as many connections as it may; closed unheard.
     TooManyConnections,
+    /// What it was judged by changed meanwhile; the client is to try again.
+    Changed,
     /// The client went away first.
     Gone,
     /// The broker is stopping.
@@ -201,6 +214,9 @@ pub enum DisconnectCause {
     Protocol(ReasonCode),
     /// The broker ended it; it was told this.
     Server(ReasonCode),
+    /// Something was changed, and it may not go on; it was told what
+    /// [`Change::told`](super::Change::told) says.
+    Review(Change),
     /// The client broke TLS.
     Tls,
     /// The client broke RFC 6455, or sent what is not MQTT; it was told this close code.
@@ -221,6 +237,7 @@ impl EventKind {
             Self::SubscribeRefused { .. } => "subscribe_refused",
             Self::UnsubscribeRefused { .. } => "unsubscribe_refused",
             Self::Crossed { .. } => "crossing",
+            Self::SubscriptionEnded { .. } => "subscription_ended",
         }
     }
 }
@@ -266,6 +283,7 @@ impl Refusal {
             Self::WebSocket(_) => "websocket",
             Self::Quota => "quota",
             Self::TooManyConnections => "too_many_connections",
+            Self::Changed => "changed",
             Self::Gone => "gone",
             Self::Stopping => "stopping",
         }
@@ -282,6 +300,7 @@ impl DisconnectCause {
             Self::TakenOver => "taken_over",
             Self::Protocol(_) => "protocol",
             Self::Server(_) => "server",
+            Self::Review(_) => "review",
             Self::Tls => "tls",
             Self::WebSocket(_) => "websocket",
         }

@@ -7,8 +7,9 @@
 //! One file a concern: `connect` (from CONNECT to CONNACK, takeover) and `pending` (what waits in
 //! between), `authenticate` (challenges, re-authentication), `publish` (a message in), `deliver` (a
 //! message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn` (how much
-//! of it one connection gets done at a time), `depart` (the end of connections and sessions, wills),
-//! `timers`; `crossing` (what crosses a team's border by a rule); the tables, outboxes, aliases and counters that they work on.
+//! of it one connection gets done at a time), `review` (what has changed outside) and `walk` (those
+//! whom it concerns are judged anew), `depart` (the end of connections and sessions, wills), `timers`;
+//! `crossing` (what crosses a team's border by a rule); the tables, outboxes, aliases and counters that they work on.
 
 mod alias;
 mod authenticate;
@@ -27,12 +28,14 @@ mod pending;
 mod publish;
 mod recent;
 mod replay;
+mod review;
 mod shard;
 mod share;
 mod subscribe;
 mod table;
 mod timers;
 mod turn;
+mod walk;
 
 pub use crate::session::Peer;
 pub use batch::{Batch, Fed};
@@ -41,4 +44,5 @@ pub use counters::{Counters, Drop, ListenerBytes};
 pub use effect::{Breach, ConnId, Effect, Exchange, ExchangeState, Login, Verdict};
 pub use event::{DisconnectCause, Event, EventKind, Refusal, Way, Who};
 pub use outbox::Outbox;
+pub use review::{Change, ChangeKind, Judge, Review, Standing, TeamStanding};
 pub use shard::Shard;

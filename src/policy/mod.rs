@@ -25,6 +25,7 @@ mod grant;
 mod members;
 mod namespace;
 mod principal;
+mod renew;
 mod role;
 mod template;
 mod text;
@@ -35,7 +36,7 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use error::{Fault, GrantError, PolicyError};
+pub use error::{Fault, GrantError, PolicyError, ReplaceError};
 pub use expectation::{Difference, ExpectationError, Expectations};
 pub use explanation::{Considered, Explanation, RuleReference};
 pub use grant::{Decision, Grant, Ruling};
@@ -75,7 +76,7 @@ impl Policy {
     }
 
     /// The layout of the topic space.
-    pub fn namespace(&self) -> &Namespace {
+    pub fn namespace(&self) -> &Arc<Namespace> {
         &self.namespace
     }
 

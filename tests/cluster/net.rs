@@ -69,7 +69,7 @@ impl Net {
         policy: Arc<Policy>,
         world: impl FnOnce(World) -> World,
     ) -> Self {
-        let world = Arc::new(world(World::new(limits, Arc::clone(&policy))));
+        let world = Arc::new(world(World::new(limits, &policy)));
         let shards = (0..count).map(|id| Shard::new(id, count, Arc::clone(&world), [id as u8; 32]));
         Self {
             // Some time that is not the epoch, and not on a whole second.
