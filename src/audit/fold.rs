@@ -244,7 +244,9 @@ impl Key {
     /// `None`: no refusal, and never folded.
     fn of(event: &Event) -> Option<Self> {
         let why = match &event.kind {
-            EventKind::PublishRefused { why, .. } | EventKind::SubscribeRefused { why, .. } => why,
+            EventKind::PublishRefused { why, .. }
+            | EventKind::SubscribeRefused { why, .. }
+            | EventKind::UnsubscribeRefused { why, .. } => why,
             EventKind::ReauthenticationRefused { reason, .. } => reason.as_str(),
             EventKind::ConnectRefused { reason, .. } => {
                 return Some(Self::Address {
@@ -256,6 +258,8 @@ impl Key {
             EventKind::Connected { .. }
             | EventKind::Disconnected { .. }
             | EventKind::TakenOver { .. }
+            | EventKind::Crossed { .. }
+            | EventKind::SubscriptionEnded { .. }
             | EventKind::Reauthenticated => return None,
         };
         Some(Self::Client {
@@ -298,7 +302,8 @@ fn network(address: IpAddr) -> IpAddr {
 fn shorten(kind: &mut EventKind) {
     let text = match kind {
         EventKind::PublishRefused { topic, .. } => topic,
-        EventKind::SubscribeRefused { filter, .. } => filter,
+        EventKind::SubscribeRefused { filter, .. }
+        | EventKind::UnsubscribeRefused { filter, .. } => filter,
         _ => return,
     };
     if text.len() > MAX_TEXT_BYTES + 8 {

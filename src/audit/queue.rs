@@ -175,10 +175,13 @@ pub(super) fn is_refusal(kind: &EventKind) -> bool {
         EventKind::ConnectRefused { .. }
         | EventKind::PublishRefused { .. }
         | EventKind::SubscribeRefused { .. }
+        | EventKind::UnsubscribeRefused { .. }
         | EventKind::ReauthenticationRefused { .. } => true,
         EventKind::Connected { .. }
         | EventKind::Disconnected { .. }
         | EventKind::TakenOver { .. }
+        | EventKind::Crossed { .. }
+        | EventKind::SubscriptionEnded { .. }
         | EventKind::Reauthenticated => false,
     }
 }
@@ -192,7 +195,10 @@ fn weight(event: &Event) -> usize {
     } = &event.who;
     let text = match &event.kind {
         EventKind::PublishRefused { topic, .. } => topic.len(),
-        EventKind::SubscribeRefused { filter, .. } => filter.len(),
+        EventKind::SubscribeRefused { filter, .. }
+        | EventKind::UnsubscribeRefused { filter, .. }
+        | EventKind::SubscriptionEnded { filter, .. } => filter.len(),
+        EventKind::Crossed { topic, rule, .. } => topic.len() + rule.len(),
         _ => 0,
     };
     username.as_ref().map_or(0, |it| it.len()) + client_id.as_ref().map_or(0, |it| it.len()) + text

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::ask::{Said, Wanted};
 use super::publish::PublishError;
 use super::shard::Shard;
-use crate::policy::{Action, Ask, Grant, Owner, Standing, TeamId};
+use crate::policy::{Action, Ask, Standing};
 use crate::session::Session;
 use crate::team::Team;
 use crate::time::Time;
@@ -79,31 +79,8 @@ impl Shard {
                 }
             }
         };
-        let team = self.compartment_of(grant, &session.team, topic)?;
-        Ok((team, until))
-    }
-
-    /// The compartment that a full topic belongs to, which the grant reaches; `own` is that of its
-    /// principal.
-    pub(super) fn compartment_of(
-        &self,
-        grant: &Grant,
-        own: &Arc<Team>,
-        topic: &str,
-    ) -> Result<Arc<Team>, PublishError> {
-        if grant.team().is_some() && topic.starts_with(grant.root()) {
-            return Ok(Arc::clone(own));
-        }
-        let name = TopicName::parse(topic, u16::MAX, u16::MAX).map_err(|_| PublishError::TOPIC)?;
-        Ok(match self.world.namespace().owner_of(name) {
-            Owner::Team(id) => match TeamId::new(id) {
-                Some(id) => self.world.team(&id, &self.world.namespace().root(&id)),
-                None => return Err(PublishError::OUTSIDE),
-            },
-            Owner::Commons(_) | Owner::Spanning | Owner::Outside => {
-                Arc::clone(self.world.commons())
-            }
-        })
+        let team = self.world.owner(&session.team, name);
+        Ok((team.ok_or(PublishError::OUTSIDE)?, until))
     }
 }
 

@@ -45,8 +45,12 @@ pub struct Counters {
     pub sessions: u64,
     /// Connections now, logged in or not.
     pub connections: u64,
+    /// Messages that crossed a team's border, by [`Way`](super::Way).
+    pub crossings: [u64; 2],
     /// Sessions that ended because their time was over.
     pub sessions_expired: u64,
+    /// Sessions that were judged anew because something was changed.
+    pub sessions_reviewed: u64,
 }
 
 /// Bytes of MQTT over one listener.

@@ -112,6 +112,7 @@ impl Shard {
                 Some(Phase::Closing) | None => {}
             }
         }
+        self.put_crossings_on_record(now);
     }
 
     /// Parts a session from its connection, whose socket the caller closes. A will that the client
@@ -196,19 +197,18 @@ impl Shard {
         let will = session.will.take();
         let subscriptions = std::mem::take(&mut session.subscriptions);
         let (team, address) = (Arc::clone(&session.team), session.address);
-        let in_commons = |wanted: bool| {
-            let all = subscriptions.iter();
-            all.filter(move |(_, subscription)| subscription.in_commons == wanted)
-                .map(|(key, subscription)| {
-                    (subscription.filter(key), subscription.group.as_deref())
-                })
-        };
-        if in_commons(false).next().is_some() {
-            team.unsubscribe_all(in_commons(false), address);
-        }
-        if in_commons(true).next().is_some() {
-            let commons = self.world.commons();
-            commons.unsubscribe_all(in_commons(true), address);
+        for in_commons in [false, true] {
+            let standing = || {
+                let all = subscriptions.iter();
+                all.filter(|(_, subscription)| subscription.in_commons == in_commons)
+                    .map(|(key, subscription)| {
+                        (subscription.filter(key), subscription.group.as_deref())
+                    })
+            };
+            if standing().next().is_some() {
+                let place = self.world.standing(&team, in_commons);
+                place.unsubscribe_all(standing(), address);
+            }
         }
         if let Some(will) = will {
             self.publish_will(index, will, now);

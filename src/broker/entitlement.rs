@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 
 use super::ask::{Heard, Purpose, QUESTIONS_MAX, Question, Said, Wanted};
+use super::review::{Change, ChangeKind};
 use super::shard::Shard;
 use super::subscribe::{SubscribeError, session_key};
 use crate::policy::{Action, Ask, Grant, Ruling, Standing};
@@ -100,7 +101,8 @@ impl Shard {
             }
             (Said::Own, Err(_)) => SubscribeError::FILTER,
         };
-        self.end_subscription(address.index, key, &refused, now);
+        let change = Change::of(ChangeKind::Answer);
+        self.end_subscription(address.index, key, &refused, change, now);
         self.drop_unwanted(address.index);
     }
 }

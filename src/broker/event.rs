@@ -8,6 +8,8 @@ use crate::session::Peer;
 use crate::time::{Span, Time};
 use crate::wire::{ReasonCode, Version};
 
+use super::review::Change;
+
 /// One event of the data path.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
@@ -96,6 +98,29 @@ pub enum EventKind {
         /// It was the will.
         will: bool,
     },
+    /// An UNSUBSCRIBE named a filter that no session of this team can have; the client was told
+    /// what is true, that there was no such subscription.
+    UnsubscribeRefused {
+        /// Full filter.
+        filter: Box<str>,
+        /// What the client was told.
+        reason: ReasonCode,
+        /// In plain words.
+        why: &'static str,
+    },
+    /// Messages crossed a team's border because a rule says so; recorded for that team.
+    Crossed {
+        /// Which way.
+        way: Way,
+        /// Full name; of several, the last.
+        topic: Box<str>,
+        /// The rule, and where it stands in the policy.
+        rule: Arc<str>,
+        /// How many messages.
+        count: u64,
+        /// When the first of them crossed.
+        since: Time,
+    },
     /// A filter of a SUBSCRIBE was not granted.
     SubscribeRefused {
         /// Full filter.
@@ -105,6 +130,25 @@ pub enum EventKind {
         /// In plain words.
         why: &'static str,
     },
+    /// A subscription that had been granted is not any more.
+    SubscriptionEnded {
+        /// Full filter, with the share group before it where there is one.
+        filter: Box<str>,
+        /// In plain words, as of a filter that is refused.
+        why: &'static str,
+        /// What was changed.
+        change: Change,
+    },
+}
+
+/// Which way a message crosses a team's border.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub enum Way {
+    /// Into the team, published by somebody who is not of it.
+    Into,
+    /// Out of the team, to somebody who is not of it.
+    OutOf,
 }
 
 /// Why a connection was not admitted.
@@ -151,6 +195,8 @@ pub enum Refusal {
     Quota,
     /// The broker has as many connections as it may; closed unheard.
     TooManyConnections,
+    /// What it was judged by changed meanwhile; the client is to try again.
+    Changed,
     /// The client went away first.
     Gone,
     /// The broker is stopping.
@@ -172,6 +218,9 @@ pub enum DisconnectCause {
     Protocol(ReasonCode),
     /// The broker ended it; it was told this.
     Server(ReasonCode),
+    /// Something was changed, and it may not go on; it was told what
+    /// [`Change::told`](super::Change::told) says.
+    Review(Change),
     /// The client broke TLS.
     Tls,
     /// The client broke RFC 6455, or sent what is not MQTT; it was told this close code.
@@ -190,7 +239,20 @@ impl EventKind {
             Self::TakenOver { .. } => "takeover",
             Self::PublishRefused { .. } => "publish_refused",
             Self::SubscribeRefused { .. } => "subscribe_refused",
+            Self::UnsubscribeRefused { .. } => "unsubscribe_refused",
+            Self::Crossed { .. } => "crossing",
+            Self::SubscriptionEnded { .. } => "subscription_ended",
         }
+    }
+}
+
+impl Way {
+    /// The ways' names on record and in metrics, by index: they never change.
+    pub const LABELS: [&'static str; 2] = ["into", "out_of"];
+
+    /// The way's name.
+    pub const fn as_str(self) -> &'static str {
+        Self::LABELS[self as usize]
     }
 }
 
@@ -227,6 +289,7 @@ impl Refusal {
             Self::WebSocket(_) => "websocket",
             Self::Quota => "quota",
             Self::TooManyConnections => "too_many_connections",
+            Self::Changed => "changed",
             Self::Gone => "gone",
             Self::Stopping => "stopping",
         }
@@ -243,6 +306,7 @@ impl DisconnectCause {
             Self::TakenOver => "taken_over",
             Self::Protocol(_) => "protocol",
             Self::Server(_) => "server",
+            Self::Review(_) => "review",
             Self::Tls => "tls",
             Self::WebSocket(_) => "websocket",
         }

@@ -9,8 +9,10 @@
 //! message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn` (how much
 //! of it one connection gets done at a time), `ask` (what somebody else decides), `clearance` and
 //! `entitlement` (whether a publish, a subscription may be), `park` (wills that wait for that),
-//! `report` (topics that the platform is to hear of), `depart` (the end of connections and sessions),
-//! `timers`; the tables, outboxes, aliases and counters that they work on.
+//! `report` (topics that the platform is to hear of), `review` (what has changed outside) and `walk`
+//! (those whom it concerns are judged anew), `depart` (the end of connections and sessions), `timers`;
+//! `crossing` (what crosses a team's border by a rule); the tables, outboxes, aliases and counters that
+//! they work on.
 
 mod alias;
 mod ask;
@@ -20,6 +22,7 @@ mod clearance;
 mod connect;
 mod connection;
 mod counters;
+mod crossing;
 mod deliver;
 mod depart;
 mod effect;
@@ -33,12 +36,14 @@ mod publish;
 mod recent;
 mod replay;
 mod report;
+mod review;
 mod shard;
 mod share;
 mod subscribe;
 mod table;
 mod timers;
 mod turn;
+mod walk;
 
 pub use crate::session::Peer;
 pub use ask::{Answer, Question};
@@ -46,6 +51,7 @@ pub use batch::{Batch, Fed};
 pub use connect::Migrant;
 pub use counters::{Counters, Drop, ListenerBytes};
 pub use effect::{Breach, ConnId, Effect, Exchange, ExchangeState, Login, Verdict};
-pub use event::{DisconnectCause, Event, EventKind, Refusal, Who};
+pub use event::{DisconnectCause, Event, EventKind, Refusal, Way, Who};
 pub use outbox::Outbox;
+pub use review::{Change, ChangeKind, Judge, Review, Standing, TeamStanding};
 pub use shard::Shard;

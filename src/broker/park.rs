@@ -21,11 +21,18 @@ const BYTES_MAX: usize = 64 << 20;
 pub(super) struct Parked {
     will: Will,
     expires: Time,
-    publisher: SessionAddress,
-    /// Of the session, which may be gone when the answer comes.
-    grant: Arc<Grant>,
-    team: Arc<Team>,
-    who: Who,
+    /// Its session, which may be gone when the answer comes, and what was that session's.
+    pub(super) publisher: SessionAddress,
+    pub(super) grant: Arc<Grant>,
+    pub(super) team: Arc<Team>,
+    pub(super) who: Who,
+}
+
+impl Parked {
+    /// Full name.
+    pub(super) fn topic(&self) -> &str {
+        self.will.message.topic()
+    }
 }
 
 /// How much is parked.
@@ -118,20 +125,31 @@ impl Shard {
             ..parked.will.message.view()
         };
         let passing = Passing::new(view);
-        let sent = self
-            .compartment_of(&parked.grant, &parked.team, view.topic)
-            .and_then(|team| {
-                // Retained first, as in `accept`.
-                if view.retain {
-                    self.retain(&team, &passing, now)?;
-                }
-                let (_, matched) = self.world.compartment(&team).matches(view.topic);
-                self.route(&matched, &passing, now);
-                Ok(())
-            });
-        if let Err(refused) = sent {
+        if let Err(refused) = self.pass_on_will(parked, &passing, now) {
             self.refuse_will(parked, refused, now);
         }
+    }
+
+    fn pass_on_will(
+        &mut self,
+        parked: &Parked,
+        passing: &Passing<'_>,
+        now: Time,
+    ) -> Result<(), PublishError> {
+        let view = &passing.view;
+        let name = TopicName::parse(view.topic, u16::MAX, u16::MAX);
+        let name = name.map_err(|_| PublishError::TOPIC)?;
+        let team = self.world.owner(&parked.team, name);
+        let team = team.ok_or(PublishError::OUTSIDE)?;
+        self.may_ask(&parked.grant, view.response_topic)?;
+        // Retained first, as in `accept`.
+        if view.retain {
+            self.retain(&team, passing, now)?;
+        }
+        let (_, matched) = self.world.compartment(&team).matches(view.topic);
+        self.route(&matched, passing, now);
+        self.note_will(parked, &team, now);
+        Ok(())
     }
 
     fn refuse_will(&mut self, parked: &Parked, refused: PublishError, now: Time) {

@@ -10,9 +10,11 @@ use super::counters::Drop;
 use super::event::EventKind;
 use super::recent::Routed;
 use super::shard::{Shard, who};
+use crate::policy::{Grant, Owner};
 use crate::session::Receipt;
 use crate::team::{Message, MessageView, Team};
 use crate::time::{Span, Time};
+use crate::topic::TopicName;
 use crate::wire::{Ack, PacketId, Publish, QoS, ReasonCode, Version, encode};
 
 /// A message that passes through: borrowed from the publisher's bytes, and kept at most once,
@@ -170,6 +172,9 @@ impl Shard {
             return Err(PublishError::FORMAT);
         }
         let mount = session.grant.mount();
+        if mount.is_empty() {
+            self.may_ask(&session.grant, properties.response_topic)?;
+        }
         let mounted;
         let response_topic = match properties.response_topic {
             Some(topic) if !mount.is_empty() => {
@@ -193,6 +198,7 @@ impl Shard {
             expires,
             publisher: session.address,
         });
+        self.note_published(session_index, &known.team, &known.topic, now);
         if !publish.retain {
             self.charge(index, known.matched.candidates());
             return Ok(self.route(&known.matched, &passing, now));
@@ -256,6 +262,25 @@ impl Shard {
 
     pub(super) fn is_current(&self, routed: &Routed) -> bool {
         routed.generation == self.world.compartment(&routed.team).generation()
+    }
+
+    /// Whether a principal may ask for an answer to a full topic. One in another team is nothing that
+    /// anyone of its own team could answer to; somebody who spans teams could, and would be speaking
+    /// into that team on behalf of this one.
+    pub(super) fn may_ask(
+        &self,
+        grant: &Grant,
+        response_topic: Option<&str>,
+    ) -> Result<(), PublishError> {
+        let parse = |topic| TopicName::parse(topic, u16::MAX, u16::MAX).ok();
+        let Some(name) = response_topic.and_then(parse) else {
+            return Ok(());
+        };
+        let owner = self.world.namespace().owner_of(name);
+        match matches!(owner, Owner::Team(_)) && !grant.reaches(name) {
+            true => Err(PublishError::RESPONSE),
+            false => Ok(()),
+        }
     }
 
     /// Keeps or clears the topic's retained message.
@@ -328,6 +353,10 @@ impl PublishError {
     pub(super) const OUTSIDE: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "outside the team",
+    };
+    const RESPONSE: Self = Self {
+        code: ReasonCode::NotAuthorized,
+        why: "response topic outside the team",
     };
     pub(super) const POLICY: Self = Self {
         code: ReasonCode::NotAuthorized,

@@ -8,6 +8,7 @@ use super::ask::Purpose;
 use super::batch::{Batch, Fed};
 use super::connection::{Conn, Phase};
 use super::counters::Counters;
+use super::crossing::Crossings;
 use super::effect::{ConnId, Effect};
 use super::event::{DisconnectCause, Event, EventKind, Refusal, Who};
 use super::form::Form;
@@ -17,6 +18,7 @@ use super::recent::RouteMemory;
 use super::report::Reported;
 use super::table::Table;
 use super::timers::{Timer, Timers};
+use super::walk::Reviews;
 use crate::session::{Peer, Session};
 use crate::team::World;
 use crate::time::Time;
@@ -51,7 +53,9 @@ pub struct Shard {
     pub(super) tickets: u64,
     pub(super) parking: Parking,
     pub(super) reported: Reported,
+    pub(super) reviews: Reviews,
     pub(super) counters: Counters,
+    pub(super) crossings: Crossings,
     pub(super) seed: [u8; 32],
     pub(super) assigned_ids: u64,
 }
@@ -80,7 +84,9 @@ impl Shard {
             tickets: 0,
             parking: Parking::default(),
             reported: Reported::default(),
+            reviews: Reviews::default(),
             counters: Counters::default(),
+            crossings: Crossings::default(),
             seed,
             assigned_ids: 0,
         }
@@ -255,7 +261,7 @@ impl Shard {
             Packet::PubRel(ack) => self.pubrel(index, session, ack),
             Packet::PubComp(ack) => self.pubcomp(session, ack, now),
             Packet::Subscribe(subscribe) => self.subscribe(index, session, &subscribe, now),
-            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(index, session, &unsubscribe),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(index, session, &unsubscribe, now),
             Packet::PingReq => {
                 self.write(index, |out, _| encode::pingresp(out));
                 Ok(())
@@ -389,6 +395,7 @@ impl Shard {
         !self.touched.is_empty()
             || !self.waiting.is_empty()
             || !self.effects.is_empty()
+            || self.is_reviewing()
             || self.batches.iter().any(|batch| !batch.is_empty())
     }
 
@@ -474,6 +481,7 @@ impl Shard {
             match timer {
                 Timer::Conn { index, generation } => self.conn_timer(index, generation, now),
                 Timer::Session { index, generation } => self.session_timer(index, generation, now),
+                Timer::Crossings => self.crossings_timer(now),
             }
         }
     }

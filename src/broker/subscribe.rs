@@ -6,10 +6,11 @@ use super::ask::Said;
 use super::counters::Drop;
 use super::entitlement::{Judged, judge, own};
 use super::event::EventKind;
+use super::review::Change;
 use super::shard::{Shard, who};
 use crate::policy::{Action, Grant};
 use crate::session::{Queued, Session, Subscription};
-use crate::team::{Member, Route};
+use crate::team::{Member, Route, World};
 use crate::time::Time;
 use crate::topic::{SharedFilter, TopicFilter, TopicName};
 use crate::wire::{
@@ -121,8 +122,8 @@ impl Shard {
             id,
             share: 0,
             checked,
-            hides: written.filter.as_str().starts_with(['+', '#']),
-            in_commons: !filter.starts_with(session.team.root()),
+            hides: Route::hides_some(written.filter.as_str()),
+            in_commons: World::stands_in_commons(&session.team, &filter),
         };
         Ok(Granted {
             key,
@@ -139,7 +140,7 @@ impl Shard {
             filter,
             mut subscription,
         } = granted;
-        let commons = Arc::clone(self.world.commons());
+        let world = Arc::clone(&self.world);
         let Some(session) = self.sessions.at_mut(index) else {
             return (ReasonCode::UnspecifiedError, false);
         };
@@ -163,11 +164,7 @@ impl Shard {
             subscription_id: subscription.id,
             share: subscription.share,
         };
-        let team = if subscription.in_commons {
-            &commons
-        } else {
-            &session.team
-        };
+        let team = world.standing(&session.team, subscription.in_commons);
         match &subscription.group {
             Some(group) => {
                 let ask = subscription.checked || subscription.hides;
@@ -205,10 +202,11 @@ impl Shard {
         index: u32,
         session: u32,
         unsubscribe: &Unsubscribe<'_>,
+        now: Time,
     ) -> Result<(), ReasonCode> {
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
         for written in &unsubscribe.filters {
-            codes.push(self.remove_written(session, written));
+            codes.push(self.remove_written(session, written, now));
         }
         self.charge(index, unsubscribe.filters.len());
         self.write(index, |out, version| {
@@ -217,7 +215,7 @@ impl Shard {
         Ok(())
     }
 
-    fn remove_written(&mut self, index: u32, written: &str) -> ReasonCode {
+    fn remove_written(&mut self, index: u32, written: &str, now: Time) -> ReasonCode {
         let Some(session) = self.sessions.at(index) else {
             return ReasonCode::UnspecifiedError;
         };
@@ -225,15 +223,35 @@ impl Shard {
             return ReasonCode::TopicFilterInvalid;
         };
         let key = session_key(&session.grant, written);
-        match self.remove_subscription(index, &key) {
-            true => ReasonCode::Success,
-            false => ReasonCode::NoSubscriptionExisted,
+        if self.remove_subscription(index, &key) {
+            return ReasonCode::Success;
+        }
+        self.record_foreign_unsubscribe(index, &key, now);
+        ReasonCode::NoSubscriptionExisted
+    }
+
+    /// Who tries to end what only another team's could have gets the answer that it would get
+    /// anyhow, and a row.
+    fn record_foreign_unsubscribe(&mut self, index: u32, key: &str, now: Time) {
+        let Some(session) = self.sessions.at(index) else {
+            return;
+        };
+        let full = SharedFilter::parse(key, u16::MAX, u16::MAX);
+        if !full.is_ok_and(|full| session.grant.reaches_filter(full.filter)) {
+            let SubscribeError { why, .. } = SubscribeError::OUTSIDE;
+            let (filter, reason) = (Box::from(key), ReasonCode::NoSubscriptionExisted);
+            let kind = EventKind::UnsubscribeRefused {
+                filter,
+                reason,
+                why,
+            };
+            self.record(now, who(session), kind);
         }
     }
 
     /// Ends one subscription. Says whether there was one.
     fn remove_subscription(&mut self, index: u32, key: &str) -> bool {
-        let commons = Arc::clone(self.world.commons());
+        let world = Arc::clone(&self.world);
         let Some(session) = self.sessions.at_mut(index) else {
             return false;
         };
@@ -241,11 +259,7 @@ impl Shard {
         let Some(subscription) = session.subscriptions.remove(key) else {
             return false;
         };
-        let team = if subscription.in_commons {
-            &commons
-        } else {
-            &session.team
-        };
+        let team = world.standing(&session.team, subscription.in_commons);
         team.unsubscribe(
             subscription.filter(key),
             subscription.group.as_deref(),
@@ -256,19 +270,16 @@ impl Shard {
 
     /// A session goes on under another grant: what that one does not grant ends, on record, and
     /// what it grants is in force on its terms. Messages that came by what has ended, or that a
-    /// deny rule now keeps from it, are let go.
-    pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>, now: Time) {
+    /// deny rule now keeps from it, are let go. `change` is why.
+    pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>, change: Change, now: Time) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
-        if Arc::ptr_eq(&session.grant, grant) {
-            return;
-        }
         session.grant = Arc::clone(grant);
         let keys: Vec<Arc<str>> = session.subscriptions.keys().cloned().collect();
         let mut narrower = false;
         for key in keys {
-            narrower |= self.rejudge_subscription(index, &key, now);
+            narrower |= self.rejudge_subscription(index, &key, change, now);
         }
         if narrower {
             self.drop_unwanted(index);
@@ -285,7 +296,13 @@ impl Shard {
     }
 
     /// Says whether it lets less through than before.
-    fn rejudge_subscription(&mut self, index: u32, key: &Arc<str>, now: Time) -> bool {
+    fn rejudge_subscription(
+        &mut self,
+        index: u32,
+        key: &Arc<str>,
+        change: Change,
+        now: Time,
+    ) -> bool {
         let Some(session) = self.sessions.at(index) else {
             return false;
         };
@@ -305,7 +322,7 @@ impl Shard {
             // It holds until somebody says otherwise.
             Ok(Judged::Asks { checked }) => (checked, true),
             Err(refused) => {
-                self.end_subscription(index, key, &refused, now);
+                self.end_subscription(index, key, &refused, change, now);
                 return true;
             }
         };
@@ -319,7 +336,7 @@ impl Shard {
         else {
             return false;
         };
-        let hides = filter[mount.len()..].starts_with(['+', '#']);
+        let hides = Route::hides_some(&filter[mount.len()..]);
         let before = (subscription.checked, subscription.hides);
         // A share group has the grant that it asks; that one is another now.
         let asked = subscription.group.is_some() && (checked || hides);
@@ -344,15 +361,16 @@ impl Shard {
         index: u32,
         key: &str,
         refused: &SubscribeError,
+        change: Change,
         now: Time,
     ) {
         let Some(session) = self.sessions.at(index) else {
             return;
         };
-        let kind = EventKind::SubscribeRefused {
+        let kind = EventKind::SubscriptionEnded {
             filter: Box::from(key),
-            reason: refused.code,
             why: refused.why,
+            change,
         };
         self.record(now, who(session), kind);
         self.remove_subscription(index, key);

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::answer::{Answer, cell};
+use super::answer::{Answer, cell, name_cell};
 use super::store::{failed, with_store};
 use super::{AuditCommand, AuditList, Context, Failure};
 use crate::audit::{Filter, Record, list, parse_time, rfc3339};
@@ -74,8 +74,8 @@ fn row(record: &Record) -> Vec<String> {
         record.level.as_str().to_owned(),
         cell(record.team.as_deref()),
         cell(Some(&record.event)),
-        cell(record.actor.as_deref()),
-        cell(record.client_id.as_deref()),
+        name_cell(record.actor.as_deref()),
+        name_cell(record.client_id.as_deref()),
         cell(record.remote.as_deref()),
         cell(record.listener.as_deref()),
         cell(Some(&detail.join(" "))),

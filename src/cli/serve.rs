@@ -21,8 +21,8 @@ use super::{Context, Failure, print};
 use crate::admin::{self, Pages, Readiness};
 use crate::audit::{self, AuditWriter, Finished};
 use crate::config::{CertificateFiles, Config, Transport};
-use crate::database::Database;
-use crate::identity::{self, Authenticator, Secrets, TokenKey};
+use crate::database::{Database, Place};
+use crate::identity::{self, Authenticator, Follower, HandOver, Secrets, TokenKey};
 use crate::net::clock::Clock;
 use crate::net::server::{Bound, ListenerSpec, Parts, Request, SHARD_THREAD, Server, Verdicts};
 use crate::net::tls::{self, Development, Made};
@@ -153,9 +153,12 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     };
     let first_start = provisioner.first_start().await.map_err(failed)?;
 
+    // Read before anybody logs in: what is changed from here on counts for those who are in.
+    let place = Place::end(&database).await.map_err(failed)?;
+
     let signals = Signals::listen().map_err(failed)?;
     let (requests, waiting) = mpsc::channel(LOGINS_WAITING_MAX);
-    let world = hook::with_reports(World::new(config.limits.clone(), policy), config);
+    let world = hook::with_reports(World::new(config.limits.clone(), &policy), config);
     let listener_limits = config.listeners.iter();
     let world = Arc::new(listener_limits.fold(world, |world, listener| {
         world.with_listener(&listener.name, listener.limits.clone())
@@ -172,6 +175,10 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         record: Arc::new(move |event| sink.record(event)),
     })
     .map_err(failed)?;
+    let reviews = server.reviews();
+    let hand_over: HandOver = Arc::new(move |review| reviews.hand_over(review));
+    let follower = Arc::new(Follower::new(judge.clone(), place, hand_over));
+    tokio::spawn(async move { follower.follow().await });
     tokio::spawn(judge_logins(judge, waiting, server.verdicts(), clock));
     if let Some(opened) = hook {
         opened.serve(server.verdicts(), database.clone(), clock);
@@ -307,8 +314,6 @@ async fn judge_logins(
     verdicts: Verdicts,
     clock: Clock,
 ) {
-    let members = judge.clone();
-    tokio::spawn(async move { members.follow_changes().await });
     while let Some(Request { shard, login }) = waiting.recv().await {
         let (judge, verdicts) = (judge.clone(), verdicts.clone());
         tokio::spawn(async move {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::reactor::Arrival;
-use crate::broker::{Answer, Batch, ConnId, Fed, Verdict};
+use crate::broker::{Answer, Batch, ConnId, Fed, Review, Verdict};
 
 /// What reaches a shard from outside its own thread.
 pub(super) enum Inbound {
@@ -18,6 +18,8 @@ pub(super) enum Inbound {
     Batch(Batch),
     /// A connection whose session lives here.
     Arrival(Box<Arrival>),
+    /// Something has changed: those whom it concerns are to be judged anew.
+    Review(Arc<Review>),
     /// A shard that was behind has caught up.
     Resume,
     /// The broker is stopping.
@@ -80,6 +82,12 @@ impl Peers {
     pub(super) fn send(&self, to: u16, inbound: Inbound) {
         // A shard that has ended needs nothing any more.
         let _ = self.inboxes[usize::from(to)].send(inbound);
+    }
+
+    pub(super) fn send_to_all(&self, inbound: impl Fn() -> Inbound) {
+        for shard in 0..self.inboxes.len() as u16 {
+            self.send(shard, inbound());
+        }
     }
 
     /// This shard has delivered a batch. Whoever waited for it goes on.

@@ -19,7 +19,7 @@ use super::layers::{Ending, Layers};
 use super::link::{Link, State};
 use super::peers::Peers;
 use super::services::Services;
-use crate::broker::{Answer, Batch, ConnId, Effect, Fed, Migrant, Peer, Shard, Verdict};
+use crate::broker::{Answer, Batch, ConnId, Effect, Fed, Migrant, Peer, Review, Shard, Verdict};
 use crate::time::Time;
 
 /// Bytes read from a socket at a time, and the most that one connection gets in one turn.
@@ -151,6 +151,12 @@ impl Reactor {
             }
             self.wake(conn);
         }
+    }
+
+    /// Those whom a change concerns are judged anew, in this turn and the next ones.
+    pub(super) fn review(&mut self, review: Arc<Review>) {
+        self.core.review(review, self.clock.now());
+        self.end_turn();
     }
 
     pub(super) fn deliver(&mut self, batch: &Batch) {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::broker::{
-    Answer, Breach, Counters, Drop, Event, EventKind, Login, Question, Refusal, Verdict,
+    Answer, Breach, Counters, DisconnectCause, Drop, Event, EventKind, Login, Question, Refusal,
+    Verdict, Way,
 };
 use crate::telemetry::metric as m;
 use crate::telemetry::{Reporter, Snapshot};
@@ -130,6 +131,10 @@ impl Services {
             EventKind::Disconnected { cause, .. } => {
                 self.events
                     .add(&m::DISCONNECTS, &[listener, cause.as_str()], 1);
+                if let DisconnectCause::Review(change) = cause {
+                    self.events
+                        .add(&m::CONNECTIONS_ENDED, &[change.kind.as_str()], 1);
+                }
                 if let Some(online) = self.online.get_mut(&seat(&event)) {
                     *online = online.saturating_sub(1);
                 }
@@ -140,6 +145,13 @@ impl Services {
             EventKind::SubscribeRefused { why, .. } => {
                 self.events.add(&m::SUBSCRIBES_REFUSED, &[why], 1);
             }
+            EventKind::UnsubscribeRefused { why, .. } => {
+                self.events.add(&m::UNSUBSCRIBES_REFUSED, &[why], 1);
+            }
+            EventKind::SubscriptionEnded { change, .. } => {
+                self.events
+                    .add(&m::SUBSCRIPTIONS_ENDED, &[change.kind.as_str()], 1);
+            }
             EventKind::Reauthenticated => {
                 self.events.add(&m::REAUTHENTICATIONS, &[listener, "ok"], 1);
             }
@@ -147,7 +159,8 @@ impl Services {
                 self.events
                     .add(&m::REAUTHENTICATIONS, &[listener, reason.as_str()], 1);
             }
-            EventKind::TakenOver { .. } => {}
+            // Each is counted where it is, the events are of many.
+            EventKind::TakenOver { .. } | EventKind::Crossed { .. } => {}
         }
         (self.record)(event);
     }
@@ -192,6 +205,9 @@ impl Services {
         for (label, dropped) in Drop::LABELS.into_iter().zip(counters.dropped) {
             snapshot.add(&m::MESSAGES_DROPPED, &[label], dropped);
         }
+        for (way, crossed) in Way::LABELS.into_iter().zip(counters.crossings) {
+            snapshot.add(&m::CROSSINGS, &[way], crossed);
+        }
         for bytes in &counters.listeners {
             let labels: &[&str] = &[&bytes.listener];
             snapshot.add(&m::BYTES_RECEIVED, labels, bytes.received);
@@ -199,6 +215,7 @@ impl Services {
         }
         snapshot.add(&m::CONNECTIONS_TURNED_AWAY, &[], counters.turned_away);
         snapshot.add(&m::SESSIONS_EXPIRED, &[], counters.sessions_expired);
+        snapshot.add(&m::SESSIONS_REVIEWED, &[], counters.sessions_reviewed);
         for ((listener, team), count) in &self.online {
             snapshot.add(&m::CONNECTIONS, &[listener, team], *count);
         }

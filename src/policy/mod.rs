@@ -26,6 +26,7 @@ mod grant;
 mod members;
 mod namespace;
 mod principal;
+mod renew;
 mod role;
 mod template;
 mod text;
@@ -37,7 +38,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use ask::{Ask, Standing};
-pub use error::{Fault, GrantError, PolicyError};
+pub use error::{Fault, GrantError, PolicyError, ReplaceError};
 pub use expectation::{Difference, ExpectationError, Expectations};
 pub use explanation::{Considered, Explanation, RuleReference};
 pub use grant::{Decision, Grant, Ruling};
@@ -77,7 +78,7 @@ impl Policy {
     }
 
     /// The layout of the topic space.
-    pub fn namespace(&self) -> &Namespace {
+    pub fn namespace(&self) -> &Arc<Namespace> {
         &self.namespace
     }
 

@@ -178,6 +178,8 @@ impl Template {
         let common = filter.first.iter().take(filter.count);
         lengths
             && !hidden
+            // A variable that is not known stands for nothing, also where the filter leaves it open.
+            && self.levels.iter().all(|level| level.is_possible(bound))
             && (self.levels.iter().zip(common)).all(|(level, text)| match *text {
                 "+" => level.is_possible(bound),
                 text => level.is(text, bound),

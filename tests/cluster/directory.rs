@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cofferdam::broker::{Exchange, ExchangeState, Login, Refusal, Verdict};
 use cofferdam::policy::{
-    Ask, Directory as PolicyDirectory, Pattern, PatternAction, Policy, Principal, TeamId,
+    Ask, Directory as PolicyDirectory, Grant, Pattern, PatternAction, Policy, Principal, TeamId,
     TeamMembers,
 };
 
@@ -84,6 +84,18 @@ impl Directory {
             .or_default()
             .add_instance(id);
         self.password(&format!("project:{team}:{id}"), PASSWORD);
+    }
+
+    /// Takes an instance out of its team.
+    pub fn remove_instance(&mut self, team: &str, id: &str) {
+        if let Some(members) = self.members.get(team) {
+            members.remove_instance(id);
+        }
+    }
+
+    /// Takes a device from its owner.
+    pub fn disown(&mut self, id: &str) {
+        self.owners.remove(id);
     }
 
     /// Adds a device, or gives it another owner.
@@ -182,6 +194,18 @@ impl Directory {
             return Err(Refusal::ClientId);
         }
         Ok(Verdict::Admit(Arc::new(grant)))
+    }
+
+    /// The grant of a username.
+    pub fn grant(&self, policy: &Policy, username: &str) -> Grant {
+        let principal = policy.principal(username, self).expect("a role");
+        let grant = policy.grant(principal, self);
+        grant.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Takes somebody out: nobody logs in under this username.
+    pub fn revoke(&mut self, username: &str) {
+        self.passwords.remove(username);
     }
 
     fn anonymous(&self, listener: &str) -> Option<Principal> {

@@ -6,6 +6,8 @@ mod packets;
 mod running;
 
 mod breaches;
+mod changes;
+mod changes_at_scale;
 mod frames;
 mod hook_logins;
 mod hook_topics;
