@@ -25,7 +25,10 @@ fn refused(cluster: &Cluster) -> Vec<(String, &'static str, bool)> {
         EventKind::PublishRefused {
             topic, why, will, ..
         } => Some((topic.to_string(), why, will)),
-        EventKind::SubscribeRefused { filter, why, .. } => Some((filter.to_string(), why, false)),
+        EventKind::SubscribeRefused { filter, why, .. }
+        | EventKind::SubscriptionEnded { filter, why, .. } => {
+            Some((filter.to_string(), why, false))
+        }
         _ => None,
     });
     refusals.collect()
