@@ -237,11 +237,7 @@ impl Shard {
                 cleared
             }
             Place::Principal((id, username), after) => {
-                let team = match id {
-                    Some(id) => self.world.find(id),
-                    None => Some(Arc::clone(self.world.commons())),
-                };
-                let Some(team) = team else {
+                let Some(team) = self.world.find_home(id.as_ref()) else {
                     *steps -= 1;
                     return true;
                 };

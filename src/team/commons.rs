@@ -38,6 +38,15 @@ impl World {
         }
     }
 
+    /// Where the sessions of principals of this team live, or of those without one, where there are
+    /// any.
+    pub fn find_home(&self, team: Option<&TeamId>) -> Option<Arc<Team>> {
+        match team {
+            Some(id) => self.find(id),
+            None => Some(Arc::clone(self.commons())),
+        }
+    }
+
     /// The compartment that a full topic belongs to, whoever asks from `home`. `None`: it is in a
     /// team's place and could be no team's. Says nothing about who may publish there.
     pub fn owner(&self, home: &Arc<Team>, topic: TopicName<'_>) -> Option<Arc<Team>> {
