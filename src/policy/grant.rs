@@ -111,6 +111,11 @@ impl Grant {
         &self.principal
     }
 
+    /// The version of the policy that this was made from.
+    pub fn policy_version(&self) -> &str {
+        &self.role.policy_version
+    }
+
     /// The team, where there is one.
     pub fn team(&self) -> Option<&TeamId> {
         self.principal.team.as_ref()

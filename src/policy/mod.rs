@@ -30,7 +30,7 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use error::{Fault, GrantError, PolicyError};
+pub use error::{Fault, GrantError, PolicyError, PolicyErrors};
 pub use expectation::{Difference, ExpectationError, Expectations};
 pub use explanation::{Considered, Explanation, RuleReference};
 pub use grant::{Decision, Grant, Ruling};
@@ -40,9 +40,14 @@ pub use principal::{Action, Pattern, PatternAction, Principal, TeamId};
 
 use role::{Role, TEAM};
 
+/// Hexadecimal digits of a version.
+const VERSION: usize = 16;
+
 /// Roles and rules, checked and compiled.
 #[derive(Debug)]
 pub struct Policy {
+    file: Arc<str>,
+    version: Arc<str>,
     namespace: Arc<Namespace>,
     roles: Vec<Arc<Role>>,
 }
@@ -51,21 +56,38 @@ impl Policy {
     /// Compiles the text of a policy file; `file` is the name that errors and explanations give it.
     ///
     /// # Errors
-    /// [`PolicyError`], the first that is found.
-    pub fn parse(file: &str, text: &str) -> Result<Self, PolicyError> {
-        let (namespace, roles) = compile::compile(file, text)?;
-        Ok(Self { namespace, roles })
+    /// [`PolicyErrors`]: everything that is wrong with it.
+    pub fn parse(file: &str, text: &str) -> Result<Self, PolicyErrors> {
+        let version: Arc<str> = Arc::from(&blake3::hash(text.as_bytes()).to_hex()[..VERSION]);
+        let (namespace, roles) = compile::compile(file, &version, text)?;
+        Ok(Self {
+            file: Arc::from(file),
+            version,
+            namespace,
+            roles,
+        })
     }
 
     /// The built-in profile for a FlowFuse-style platform.
     ///
     /// # Errors
     /// None in a broker whose tests passed: the file is part of it.
-    pub fn flowfuse() -> Result<Self, PolicyError> {
+    pub fn flowfuse() -> Result<Self, PolicyErrors> {
         Self::parse(
             "config/policy/flowfuse.toml",
             include_str!("../../config/policy/flowfuse.toml"),
         )
+    }
+
+    /// The name of the file it was read from, as it was given.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Which text it was made of: the first digits of its BLAKE3 hash. Two policies with the same
+    /// version decide alike.
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// The layout of the topic space.
