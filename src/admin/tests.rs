@@ -27,6 +27,7 @@ fn with_pages<F: Future<Output = ()>>(scene: impl FnOnce(std::net::SocketAddr, P
         prometheus: recorder.handle(),
         board: Board::default(),
         readiness: Arc::new(Readiness::starting(&["database", "listeners"])),
+        api: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::observe::Act;
 use crate::policy::TeamId;
 use crate::session::Peer;
 use crate::time::{Span, Time};
@@ -96,6 +97,20 @@ pub enum EventKind {
         /// It was the will.
         will: bool,
     },
+    /// A policy that is observed would have decided otherwise; nothing came of that.
+    Observed {
+        /// What was done.
+        act: Act,
+        /// What the observed policy would have decided; the one in force decided the opposite.
+        would_allow: bool,
+        /// Full name, or full filter with its share group.
+        topic: Box<str>,
+    },
+    /// Somebody asked for the admin API and did not show the token. Made by the shell.
+    AdminRefused {
+        /// `no_token` or `wrong_token`.
+        why: &'static str,
+    },
     /// A filter of a SUBSCRIBE was not granted.
     SubscribeRefused {
         /// Full filter.
@@ -186,6 +201,8 @@ impl EventKind {
             Self::TakenOver { .. } => "takeover",
             Self::PublishRefused { .. } => "publish_refused",
             Self::SubscribeRefused { .. } => "subscribe_refused",
+            Self::Observed { .. } => "policy_observed",
+            Self::AdminRefused { .. } => "admin_refused",
         }
     }
 }

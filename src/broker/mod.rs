@@ -8,7 +8,8 @@
 //! between), `authenticate` (challenges, re-authentication), `publish` (a message in), `deliver` (a
 //! message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn` (how much
 //! of it one connection gets done at a time), `depart` (the end of connections and sessions, wills),
-//! `timers`; the tables, outboxes, aliases and counters that they work on.
+//! `timers`, `survey` (what stands here, for who asks from outside), `observe` (a
+//! policy that is tried beside the one in force); the tables, outboxes, aliases and counters that they work on.
 
 mod alias;
 mod authenticate;
@@ -21,6 +22,7 @@ mod depart;
 mod effect;
 mod event;
 mod form;
+mod observe;
 mod outbox;
 mod pending;
 mod publish;
@@ -29,6 +31,7 @@ mod replay;
 mod shard;
 mod share;
 mod subscribe;
+mod survey;
 mod table;
 mod timers;
 mod turn;
@@ -39,5 +42,7 @@ pub use connect::Migrant;
 pub use counters::{Counters, Drop, ListenerBytes};
 pub use effect::{Breach, ConnId, Effect, Exchange, ExchangeState, Login, Verdict};
 pub use event::{DisconnectCause, Event, EventKind, Refusal, Who};
+pub use observe::{Act, Observed};
 pub use outbox::Outbox;
 pub use shard::Shard;
+pub use survey::{Found, Page, Wanted};

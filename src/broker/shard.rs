@@ -8,6 +8,7 @@ use super::counters::Counters;
 use super::effect::{ConnId, Effect};
 use super::event::{DisconnectCause, Event, EventKind, Refusal, Who};
 use super::form::Form;
+use super::observe::Observation;
 use super::outbox::{BufferPool, Outbox};
 use super::recent::RouteMemory;
 use super::table::Table;
@@ -41,6 +42,7 @@ pub struct Shard {
     pub(super) form: Form,
     pub(super) routes: RouteMemory,
     pub(super) counters: Counters,
+    pub(super) observation: Observation,
     pub(super) seed: [u8; 32],
     pub(super) assigned_ids: u64,
 }
@@ -66,6 +68,7 @@ impl Shard {
             form: Form::default(),
             routes: RouteMemory::default(),
             counters: Counters::default(),
+            observation: Observation::default(),
             seed,
             assigned_ids: 0,
         }

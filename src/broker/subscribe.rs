@@ -41,7 +41,11 @@ impl Shard {
         let mut replayed = Vec::new();
         for asked in &subscribe.filters {
             let id = subscribe.subscription_id.unwrap_or(0);
-            codes.push(match self.grant_filter(session, asked, id) {
+            let granted = self.grant_filter(session, asked, id);
+            if self.observation.is_on() {
+                self.observe_filter(session, asked.filter, &granted, now);
+            }
+            codes.push(match granted {
                 Ok(granted) => {
                     let key = Arc::clone(&granted.key);
                     let (code, replays) = self.add_subscription(session, granted);
@@ -62,6 +66,29 @@ impl Shard {
         });
         self.pump(session, now);
         Ok(())
+    }
+
+    /// What the observed policy says of a filter that was decided on; what has no form, or no room,
+    /// was not decided by a policy.
+    fn observe_filter(
+        &mut self,
+        session: u32,
+        written: &str,
+        decided: &Result<Granted, SubscribeError>,
+        now: Time,
+    ) {
+        let key = match decided {
+            Ok(granted) => Some(Arc::clone(&granted.key)),
+            Err(refused) if refused.code == ReasonCode::NotAuthorized => self
+                .sessions
+                .at(session)
+                .zip(SharedFilter::parse(written, u16::MAX, u16::MAX).ok())
+                .map(|(session, written)| session_key(&session.grant, written)),
+            Err(_) => None,
+        };
+        if let Some(key) = key {
+            self.observe_subscribe(session, &key, decided.is_ok(), now);
+        }
     }
 
     /// Form, mount, team, policy, limit; in this order.

@@ -14,16 +14,19 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::data_dir::DataDir;
 use super::descriptors;
+use super::steering::{self, Steering};
 use super::store::policy;
 use super::welcome::Welcome;
 use super::{Context, Failure, print};
-use crate::admin::{self, Pages, Readiness};
+use crate::admin::{self, Pages, PutInForce, Readiness, Slot};
 use crate::audit::{self, AuditWriter, Finished};
 use crate::config::{CertificateFiles, Config, Transport};
 use crate::database::Database;
 use crate::identity::{self, Authenticator, Secrets, TokenKey};
 use crate::net::clock::Clock;
-use crate::net::server::{Bound, ListenerSpec, Parts, Request, SHARD_THREAD, Server, Verdicts};
+use crate::net::server::{
+    Bound, ListenerSpec, Parts, Record, Request, SHARD_THREAD, Server, Verdicts,
+};
 use crate::net::tls::{self, Development, Made};
 use crate::provision::Provisioner;
 use crate::team::World;
@@ -95,10 +98,12 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let prometheus = install().map_err(failed)?;
     let readiness = Arc::new(Readiness::starting(&[LISTENERS, DATABASE]));
     let board = Board::default();
+    let api = Slot::default();
     let pages = Pages {
         prometheus,
         board: board.clone(),
         readiness: Arc::clone(&readiness),
+        api: steering::gate(config, &api)?,
     };
     let (stop_admin, admin_address) = serve_admin(config, pages).await?;
 
@@ -135,6 +140,8 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     )
     .map_err(failed)?;
     let (sink, writer) = audit::start(database.clone(), Default::default()).map_err(failed)?;
+    let audited = sink.clone();
+    let record: Record = Arc::new(move |event| audited.record(event));
 
     // Makes passwords that are shown only once, so it comes after all that may keep the broker
     // from showing them.
@@ -149,7 +156,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
 
     let signals = Signals::listen().map_err(failed)?;
     let (requests, waiting) = mpsc::channel(LOGINS_WAITING_MAX);
-    let world = World::new(config.limits.clone(), policy);
+    let world = World::new(config.limits.clone(), Arc::clone(&policy));
     let listener_limits = config.listeners.iter();
     let world = Arc::new(listener_limits.fold(world, |world, listener| {
         world.with_listener(&listener.name, listener.limits.clone())
@@ -162,9 +169,22 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         listeners,
         clock,
         judge: requests,
-        record: Arc::new(move |event| sink.record(event)),
+        record: Arc::clone(&record),
     })
     .map_err(failed)?;
+    let steering = Steering::start(steering::Parts {
+        config,
+        policy,
+        put_in_force: put_in_force(judge.clone()),
+        shards: server.shards(),
+        sink,
+        record,
+        clock,
+        readiness: Arc::clone(&readiness),
+        board: &board,
+        slot: api,
+    })
+    .await?;
     tokio::spawn(judge_logins(judge, waiting, server.verdicts(), clock));
     readiness.ready(LISTENERS);
 
@@ -179,10 +199,19 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let signal = signals.wait().await;
     tracing::info!(signal, "stopping");
     readiness.not_ready(LISTENERS, "the broker is stopping");
+    steering.stop().await;
     stop(server, writer, database).await;
     let _ = stop_admin.send(());
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a new policy is handed to: logins are judged by it from now on.
+fn put_in_force(judge: Authenticator) -> PutInForce {
+    Box::new(move |policy| {
+        judge.replace_policy(policy);
+        Box::pin(std::future::ready(()))
+    })
 }
 
 /// Opens the admin pages first, so that progress can be watched.

@@ -115,7 +115,7 @@ impl From<ProvisionError> for Failure {
 }
 
 /// Who changes something, for the record: the login name, or at least that it was the command line.
-fn actor() -> String {
+pub(super) fn actor() -> String {
     let name = ["SUDO_USER", "USER", "LOGNAME"]
         .into_iter()
         .filter_map(|variable| std::env::var(variable).ok())

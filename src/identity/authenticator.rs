@@ -181,6 +181,11 @@ impl Authenticator {
             .await;
     }
 
+    /// Logins are judged by this policy from now on.
+    pub fn replace_policy(&self, policy: Arc<Policy>) {
+        self.inner.policy.store(policy);
+    }
+
     /// Judges a login, or one step of it, that came in at `now`. Always answers, by the deadline.
     pub async fn judge(&self, mut login: Login, now: Time) -> Verdict {
         let begun = Instant::now();

@@ -26,6 +26,7 @@ use crate::telemetry::Reporter;
 
 pub use super::listener::ListenerSpec;
 pub use super::services::{Record, Request};
+pub use super::visit::Shards;
 
 /// How long an ending connection may take to take our last words and say its own.
 const ENDING: Duration = Duration::from_secs(2);
@@ -195,6 +196,11 @@ impl Server {
         Verdicts(self.peers.clone())
     }
 
+    /// Who is asked what stands on the shards.
+    pub fn shards(&self) -> Shards {
+        Shards(self.peers.clone())
+    }
+
     /// Tells every client to go and waits for the shards to end. Blocks, for less than a second.
     pub fn stop(self) {
         for shard in 0..self.threads.len() as u16 {
@@ -286,6 +292,7 @@ async fn serve_inbox(
                 }
             }
             Inbound::Resume => reactor_now.resume(),
+            Inbound::Visit(visit) => reactor_now.visit(visit),
             Inbound::Stop => return,
         }
     }

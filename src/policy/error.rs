@@ -164,6 +164,9 @@ pub enum Fault {
 /// Why a principal gets no grant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
+    /// No role takes such a username.
+    #[error("no role of the policy takes the username {0}")]
+    Username(Arc<str>),
     /// The policy has no such role.
     #[error("the policy has no role {0}")]
     UnknownRole(Arc<str>),

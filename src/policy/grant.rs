@@ -40,7 +40,7 @@ pub struct Decision {
 }
 
 /// What was decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ruling {
     /// Yes.

@@ -15,6 +15,7 @@
 //! that principal; [`Grant::reaches`] is the structural check, which keeps teams apart whatever the
 //! rules say; [`Grant::publish`] and [`Grant::subscribe`] ask the rules; [`Grant::explain`] says why.
 
+mod again;
 mod compile;
 mod document;
 mod error;

@@ -1,47 +1,64 @@
-//! `policy`: explain one decision, or hold the policy to a file of expectations.
+//! `policy`: explain one decision, hold the policy to a file of expectations, and steer the policy
+//! of the running broker.
 //!
-//! Both decide as the broker would for whoever is on record in the database; a username that fits
-//! a role but is not on record is decided by its name alone, which the answer says.
+//! `explain` by username and `test` decide as the broker would for whoever is on record in the
+//! database; a username that fits a role but is not on record is decided by its name alone, which
+//! the answer says. What asks the running broker is in `live`.
+
+mod arguments;
+mod live;
 
 use std::process::ExitCode;
 
 use super::answer::Answer;
 use super::store::{Store, failed, read, with_store};
-use super::{Access, Context, Failure, PolicyCommand};
+use super::{Context, Failure};
 use crate::identity::World;
 use crate::policy::Action;
+use arguments::{Explain, Whose};
+
+pub use arguments::PolicyCommand;
 
 pub(super) fn run(context: &Context, command: &PolicyCommand) -> Result<ExitCode, Failure> {
+    match command {
+        PolicyCommand::Explain(asked) => explain(context, asked),
+        PolicyCommand::Test { file } => test(context, &read(file)?),
+        PolicyCommand::Show => live::show(context),
+        PolicyCommand::Reload => live::reload(context),
+        PolicyCommand::Observe { file, stop: _ } => live::observe(context, file.as_ref()),
+    }
+}
+
+fn explain(context: &Context, asked: &Explain) -> Result<ExitCode, Failure> {
+    match asked.read()? {
+        (Whose::ClientId(id), action, topic) => {
+            live::explain(context, id, asked.team.as_deref(), action, topic)
+        }
+        (Whose::Username(username), action, topic) => with_store(context, async |store, answer| {
+            let world = World::load(store.database()).await.map_err(failed)?;
+            explain_username(store, answer, &world, username, action, topic)
+        }),
+    }
+}
+
+fn test(context: &Context, expectations: &str) -> Result<ExitCode, Failure> {
     let mut met = true;
     let done = with_store(context, async |store, answer| {
         let world = World::load(store.database()).await.map_err(failed)?;
-        match command {
-            PolicyCommand::Explain {
-                username,
-                action,
-                topic,
-            } => explain(store, answer, &world, username, *action, topic),
-            PolicyCommand::Test { file } => {
-                met = test(store, answer, &world, &read(file)?)?;
-                Ok(())
-            }
-        }
+        met = meets(store, answer, &world, expectations)?;
+        Ok(())
     })?;
     Ok(if met { done } else { ExitCode::from(1) })
 }
 
-fn explain(
+fn explain_username(
     store: &Store,
     answer: &mut Answer<'_>,
     world: &World,
     username: &str,
-    access: Access,
+    action: Action,
     topic: &str,
 ) -> Result<(), Failure> {
-    let action = match access {
-        Access::Publish => Action::Publish,
-        Access::Subscribe => Action::Subscribe,
-    };
     let explanation = store.policy().explain(username, action, topic, world);
     let on_record = world.knows(username);
     if answer.json {
@@ -59,7 +76,7 @@ fn explain(
 }
 
 /// Says whether every line was decided as expected.
-fn test(
+fn meets(
     store: &Store,
     answer: &mut Answer<'_>,
     world: &World,
