@@ -7,10 +7,12 @@
 
 #![allow(dead_code, unused_imports)] // each test takes what it needs
 
+mod api;
 mod client;
 mod numbers;
 mod process;
 mod record;
+mod schema;
 mod stream;
 pub mod web;
 mod world;
@@ -26,10 +28,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use api::Answer;
 pub use client::{Bystander, Client, Link, lasting};
 pub use numbers::Numbers;
 pub use process::Process;
 pub use record::Record;
+pub use schema::Document;
 pub use stream::{Stream, Tls};
 pub use world::{Login, World};
 
@@ -164,6 +168,11 @@ impl Place {
     /// A file or folder of the broker's.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// Sets a variable for all that runs here from now on.
+    pub fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.variables.push((name, value.into()));
     }
 
     /// Writes a file.

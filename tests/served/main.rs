@@ -6,6 +6,7 @@ mod packets;
 mod running;
 
 mod breaches;
+mod control;
 mod frames;
 mod lifecycle;
 mod packets_over_tcp;
