@@ -173,15 +173,15 @@ impl Shard {
         allowed
     }
 
-    /// A filter, full and with its share group, was decided as `allowed`.
-    pub(super) fn observe_subscribe(&mut self, index: u32, key: &str, allowed: bool, now: Time) {
+    /// A filter, full and with its share group, was decided so.
+    pub(super) fn observe_subscribe(&mut self, index: u32, key: &str, ruled: Ruling, now: Time) {
         let Some(seat) = self.seat(index, now) else {
             return;
         };
         let would = seat.would_subscribe(key);
-        seat.checks |= would == Ruling::AllowChecked;
+        seat.checks |= [ruled, would].contains(&Ruling::AllowChecked);
         let would_allow = would != Ruling::Deny;
-        if would_allow == allowed {
+        if would_allow == (ruled != Ruling::Deny) {
             return;
         }
         match would_allow {

@@ -77,6 +77,11 @@ impl Shard {
         decided: &Result<Granted, SubscribeError>,
         now: Time,
     ) {
+        let ruled = match decided {
+            Ok(granted) if granted.subscription.checked => Ruling::AllowChecked,
+            Ok(_) => Ruling::Allow,
+            Err(_) => Ruling::Deny,
+        };
         let key = match decided {
             Ok(granted) => Some(Arc::clone(&granted.key)),
             Err(refused) if refused.code == ReasonCode::NotAuthorized => self
@@ -87,7 +92,7 @@ impl Shard {
             Err(_) => None,
         };
         if let Some(key) = key {
-            self.observe_subscribe(session, &key, decided.is_ok(), now);
+            self.observe_subscribe(session, &key, ruled, now);
         }
     }
 

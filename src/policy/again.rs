@@ -36,10 +36,12 @@ impl Policy {
     /// [`GrantError`], where this policy has no place for it.
     pub fn grant_again(&self, grant: &Grant) -> Result<Grant, GrantError> {
         let (known, directory) = (&grant.principal, Known(grant));
-        // Who has no username of a role's is somebody by what the broker says, as anonymous clients.
-        let principal = match grant.role.usernames.is_empty() {
-            true => Some(known.clone()),
-            false => self.principal(&known.username, &directory),
+        let mut templates = grant.role.usernames.iter();
+        let by_name = templates.any(|template| template.capture(&known.username).is_some());
+        // Others are somebody by what their token says, or the broker, as anonymous clients.
+        let principal = match by_name {
+            true => self.principal(&known.username, &directory),
+            false => Some(known.clone()),
         };
         let username = || GrantError::Username(Arc::clone(&known.username));
         self.grant(principal.ok_or_else(username)?, &directory)

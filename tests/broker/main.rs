@@ -11,6 +11,7 @@ mod isolation;
 mod limits;
 mod listener_limits;
 mod messages;
+mod observed;
 mod policy;
 mod properties;
 mod random;

@@ -274,6 +274,14 @@ impl Cluster {
         shards.map(|shard| shard.counters().connections).sum()
     }
 
+    /// Every shard observes a policy from now on, or none.
+    pub fn observe(&self, policy: Option<Policy>) {
+        let policy = policy.map(Arc::new);
+        for shard in &mut self.net.borrow_mut().shards {
+            shard.observe(policy.clone());
+        }
+    }
+
     /// The broker stops.
     pub fn stop(&self) {
         let mut net = self.net.borrow_mut();
