@@ -8,6 +8,7 @@
 mod answer;
 pub(crate) mod apply;
 pub(crate) mod audit;
+mod certificates;
 pub(crate) mod client;
 mod config;
 mod control;

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::certificates::Certificates;
 use super::data_dir::DataDir;
 use super::descriptors;
 use super::steering::{self, Steering};
@@ -20,7 +22,7 @@ use super::welcome::Welcome;
 use super::{Context, Failure, print};
 use crate::admin::{self, Pages, PutInForce, Readiness, Slot};
 use crate::audit::{self, AuditWriter, Finished};
-use crate::config::{CertificateFiles, Config, Transport};
+use crate::config::{Config, Listener};
 use crate::database::Database;
 use crate::identity::{self, Authenticator, Secrets, TokenKey};
 use crate::net::clock::Clock;
@@ -130,6 +132,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     }
 
     let (listeners, ca) = listeners(config)?;
+    let certificates = Certificates::of(config, &listeners);
     let listeners = Bound::bind(listeners, config.shards.get()).map_err(failed)?;
     let judge = Authenticator::new(
         database.clone(),
@@ -182,6 +185,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         clock,
         readiness: Arc::clone(&readiness),
         board: &board,
+        certificates,
         slot: api,
     })
     .await?;
@@ -274,12 +278,7 @@ fn listeners(config: &Config) -> Result<(Vec<ListenerSpec>, Option<PathBuf>), Fa
     let development = development(config)?;
     let mut specs = Vec::with_capacity(config.listeners.len());
     for listener in &config.listeners {
-        let files = listener.certificate.as_ref();
-        let files = files.or(development.as_ref().map(|development| &development.files));
-        let tls = match (listener.transport.is_tls(), files) {
-            (true, Some(files)) => Some(tls_config(files, listener.transport)?),
-            _ => None,
-        };
+        let tls = tls_of(listener, development.as_ref())?.map(|tls| Arc::new(ArcSwap::new(tls)));
         specs.push(ListenerSpec {
             name: Arc::clone(&listener.name),
             bind: listener.bind,
@@ -290,18 +289,36 @@ fn listeners(config: &Config) -> Result<(Vec<ListenerSpec>, Option<PathBuf>), Fa
     Ok((specs, development.map(|development| development.ca)))
 }
 
-fn tls_config(
-    files: &CertificateFiles,
-    transport: Transport,
-) -> Result<Arc<rustls::ServerConfig>, Failure> {
-    tls::server_config(files, transport).map_err(failed)
+/// What a listener shakes hands with, where it is encrypted.
+fn tls_of(
+    listener: &Listener,
+    development: Option<&Development>,
+) -> Result<Option<Arc<rustls::ServerConfig>>, Failure> {
+    let files = listener.certificate.as_ref();
+    let files = files.or(development.map(|development| &development.files));
+    match (listener.transport.is_tls(), files) {
+        (true, Some(files)) => {
+            let tls = tls::server_config(files, listener.transport);
+            Ok(Some(tls.map_err(failed)?))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The same for the listener of a name, read from its files now.
+pub(super) fn listener_tls(
+    config: &Config,
+    name: &str,
+) -> Result<Option<Arc<rustls::ServerConfig>>, Failure> {
+    let Some(listener) = config.listeners.iter().find(|it| *it.name == *name) else {
+        return Ok(None);
+    };
+    tls_of(listener, development(config)?.as_ref())
 }
 
 /// The development certificate, where a listener needs it.
 fn development(config: &Config) -> Result<Option<Development>, Failure> {
-    let needs = |listener: &crate::config::Listener| {
-        listener.transport.is_tls() && listener.certificate.is_none()
-    };
+    let needs = |listener: &Listener| listener.transport.is_tls() && listener.certificate.is_none();
     if !config.listeners.iter().any(needs) {
         return Ok(None);
     }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::Failure;
+use super::certificates::Certificates;
 use super::store::{failed, unreadable};
 use crate::admin::{Api, ControlSocket, Gate, PutInForce, Readiness, Rulebook, Slot, Token, Tools};
 use crate::audit::AuditSink;
@@ -36,6 +37,7 @@ pub(super) struct Parts<'a> {
     pub(super) clock: Clock,
     pub(super) readiness: Arc<Readiness>,
     pub(super) board: &'a Board,
+    pub(super) certificates: Certificates,
     /// Where the admin pages look for the API.
     pub(super) slot: Slot,
 }
@@ -78,6 +80,7 @@ impl Steering {
             clock,
             readiness,
             board,
+            certificates,
             slot,
         } = parts;
         let hangups = signal(SignalKind::hangup()).map_err(failed)?;
@@ -87,7 +90,7 @@ impl Steering {
                 file: config.policy.file.clone(),
                 put_in_force,
                 shards: shards.clone(),
-                sink,
+                sink: sink.clone(),
                 clock,
             },
         ));
@@ -97,7 +100,16 @@ impl Steering {
             let observed = rulebook.observe(&file, &text, BY_CONFIGURATION).await;
             observed.map_err(|refused| Failure::Usage(refused.to_string()))?;
         }
-        tokio::spawn(follow_signals(hangups, Arc::clone(&rulebook)));
+        let certificates = Arc::new(certificates);
+        let read_certificates = move || {
+            let (certificates, sink) = (Arc::clone(&certificates), sink.clone());
+            tokio::task::spawn_blocking(move || certificates.reload(BY_SIGNAL, &sink, clock))
+        };
+        tokio::spawn(follow_signals(
+            hangups,
+            Arc::clone(&rulebook),
+            read_certificates,
+        ));
         let api = Api {
             shards,
             rulebook,
@@ -143,10 +155,15 @@ fn open(data_dir: &Path, slot: Slot, stopped: oneshot::Receiver<()>) -> Option<J
 }
 
 /// SIGHUP: what was read from files is read again.
-async fn follow_signals(mut hangups: Signal, rulebook: Arc<Rulebook>) {
+async fn follow_signals(
+    mut hangups: Signal,
+    rulebook: Arc<Rulebook>,
+    read_certificates: impl Fn() -> JoinHandle<()>,
+) {
     while hangups.recv().await.is_some() {
-        tracing::info!("SIGHUP: reading the policy again");
+        tracing::info!("SIGHUP: reading policy and certificates again");
         // Refused or not, it is in the log and on record.
         let _ = rulebook.reload(BY_SIGNAL).await;
+        let _ = read_certificates().await;
     }
 }

@@ -18,7 +18,8 @@ use crate::time::Time;
 pub(super) struct Store {
     database: Database,
     secrets: Secrets,
-    policy: Arc<Policy>,
+    /// Or why there is none: what needs none works all the same.
+    policy: Result<Arc<Policy>, String>,
     actor: String,
     now: Time,
 }
@@ -32,7 +33,9 @@ impl Store {
             secrets: TokenKey::load(&config.data_dir, variable.as_deref())
                 .map_err(failed)
                 .and_then(|key| Secrets::new(key).map_err(failed))?,
-            policy: Arc::new(policy(config)?),
+            policy: policy(config)
+                .map(Arc::new)
+                .map_err(|failure| failure.to_string()),
             actor: actor(),
             now: now(),
         })
@@ -42,18 +45,25 @@ impl Store {
         &self.database
     }
 
-    pub(super) fn policy(&self) -> &Policy {
-        &self.policy
+    pub(super) fn now(&self) -> Time {
+        self.now
     }
 
-    pub(super) fn provisioner(&self) -> Provisioner<'_> {
-        Provisioner {
+    pub(super) fn policy(&self) -> Result<&Policy, Failure> {
+        let policy = self.policy.as_ref();
+        policy
+            .map(|policy| &**policy)
+            .map_err(|why| Failure::Usage(why.clone()))
+    }
+
+    pub(super) fn provisioner(&self) -> Result<Provisioner<'_>, Failure> {
+        Ok(Provisioner {
             database: &self.database,
             secrets: &self.secrets,
-            policy: &self.policy,
+            policy: self.policy()?,
             actor: &self.actor,
             now: self.now,
-        }
+        })
     }
 }
 

@@ -24,7 +24,7 @@ use crate::broker::{ConnId, Shard, Verdict};
 use crate::team::World;
 use crate::telemetry::Reporter;
 
-pub use super::listener::ListenerSpec;
+pub use super::listener::{ListenerSpec, TlsInForce};
 pub use super::services::{Record, Request};
 pub use super::visit::Shards;
 

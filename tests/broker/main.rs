@@ -20,5 +20,6 @@ mod retained;
 mod sessions;
 mod shares;
 mod subscriptions;
+mod surveyed;
 mod turns;
 mod wills;

@@ -35,7 +35,7 @@ pub use hello::{Hello, anonymous, client, device, instance, platform};
 pub use net::{Between, HeldLogin};
 pub use random::Random;
 
-use cofferdam::broker::{Counters, Drop, Event, EventKind, Verdict};
+use cofferdam::broker::{Counters, Drop, Event, EventKind, Page, Verdict, Wanted};
 use cofferdam::limits::Limits;
 use cofferdam::policy::{Policy, TeamId};
 use cofferdam::team::{Team, World};
@@ -272,6 +272,11 @@ impl Cluster {
         let net = self.net.borrow();
         let shards = net.shards.iter();
         shards.map(|shard| shard.counters().connections).sum()
+    }
+
+    /// A page of what stands on a shard.
+    pub fn survey(&self, shard: u16, from: u32, wanted: &Wanted) -> Page {
+        self.net.borrow().shards[usize::from(shard)].survey(from, wanted)
     }
 
     /// Every shard observes a policy from now on, or none.

@@ -271,6 +271,11 @@ impl Broker {
         stream::client_config(&self.place.path("data/tls/ca.pem"), versions)
     }
 
+    /// What a TLS client offers that trusts the certificate in a file of the broker's place.
+    pub fn trusting(&self, file: &str, versions: Tls) -> std::sync::Arc<rustls::ClientConfig> {
+        stream::client_config(&self.place.path(file), versions)
+    }
+
     /// GET from the admin address: status and body.
     pub fn get(&self, path: &str) -> (u16, String) {
         let mut stream = Stream::tcp(self.address("admin"));

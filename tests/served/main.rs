@@ -6,10 +6,12 @@ mod packets;
 mod running;
 
 mod breaches;
+mod certificates;
 mod control;
 mod frames;
 mod lifecycle;
 mod packets_over_tcp;
+mod policy_reload;
 mod proofs;
 mod refusals;
 mod refused_messages;

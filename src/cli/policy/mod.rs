@@ -59,7 +59,7 @@ fn explain_username(
     action: Action,
     topic: &str,
 ) -> Result<(), Failure> {
-    let explanation = store.policy().explain(username, action, topic, world);
+    let explanation = store.policy()?.explain(username, action, topic, world);
     let on_record = world.knows(username);
     if answer.json {
         let mut json = serde_json::json!(explanation);
@@ -83,7 +83,7 @@ fn meets(
     expectations: &str,
 ) -> Result<bool, Failure> {
     let found = store
-        .policy()
+        .policy()?
         .meets(expectations, world)
         .map_err(|error| Failure::Usage(error.to_string()))?;
     for difference in &found.differences {

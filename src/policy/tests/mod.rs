@@ -1,5 +1,6 @@
 //! The policy as its callers meet it: from a file's text and a username to decisions.
 
+mod again;
 mod brute_force;
 mod decisions;
 mod explanations;
