@@ -95,14 +95,19 @@ where
 
 /// The policy that the configuration names, or the built-in one.
 pub(super) fn policy(config: &Config) -> Result<Policy, Failure> {
-    let policy = match &config.policy.file {
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
-            Policy::parse(&path.display().to_string(), &text)
-        }
-        None => Policy::flowfuse(),
+    let (file, text) = policy_text(config)?;
+    let policy = Policy::parse(&file, &text);
+    policy.map_err(|errors| Failure::Usage(errors.to_string()))
+}
+
+/// Its name and its text.
+pub(super) fn policy_text(config: &Config) -> Result<(String, String), Failure> {
+    let Some(path) = &config.policy.file else {
+        let (file, text) = Policy::FLOWFUSE;
+        return Ok((file.to_owned(), text.to_owned()));
     };
-    policy.map_err(|error| Failure::Usage(error.to_string()))
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    Ok((path.display().to_string(), text))
 }
 
 pub(super) fn unreadable(path: &std::path::Path, error: &std::io::Error) -> Failure {

@@ -95,11 +95,7 @@ impl Explanation {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ruling = match self.ruling {
-            Ruling::Allow => "allow",
-            Ruling::AllowChecked => "allow, each delivery checked",
-            Ruling::Deny => "deny",
-        };
+        let ruling = self.ruling.words();
         writeln!(
             f,
             "{ruling}: {} {} {}",

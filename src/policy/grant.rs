@@ -51,6 +51,17 @@ pub enum Ruling {
     Deny,
 }
 
+impl Ruling {
+    /// For people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::AllowChecked => "allow, each delivery checked",
+            Self::Deny => "deny",
+        }
+    }
+}
+
 impl Grant {
     pub(super) fn new(
         role: Arc<Role>,

@@ -16,6 +16,7 @@
 //! rules say; [`Grant::publish`] and [`Grant::subscribe`] ask the rules; [`Grant::explain`] says why.
 
 mod again;
+mod compare;
 mod compile;
 mod document;
 mod error;
@@ -36,8 +37,9 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use compare::{Changed, Pair, Side};
 pub use error::{Fault, GrantError, PolicyError, PolicyErrors};
-pub use expectation::{Difference, ExpectationError, Expectations};
+pub use expectation::{Difference, Expectation, ExpectationError, Expectations, expectations};
 pub use explanation::{Considered, Explanation, RuleReference};
 pub use grant::{Decision, Grant, Ruling};
 pub use members::{Directory, TeamMembers};
@@ -60,6 +62,12 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Name and text of the built-in profile for a FlowFuse-style platform.
+    pub const FLOWFUSE: (&str, &str) = (
+        "config/policy/flowfuse.toml",
+        include_str!("../../config/policy/flowfuse.toml"),
+    );
+
     /// Compiles the text of a policy file; `file` is the name that errors and explanations give it.
     ///
     /// # Errors
@@ -80,10 +88,8 @@ impl Policy {
     /// # Errors
     /// None in a broker whose tests passed: the file is part of it.
     pub fn flowfuse() -> Result<Self, PolicyErrors> {
-        Self::parse(
-            "config/policy/flowfuse.toml",
-            include_str!("../../config/policy/flowfuse.toml"),
-        )
+        let (file, text) = Self::FLOWFUSE;
+        Self::parse(file, text)
     }
 
     /// The name of the file it was read from, as it was given.

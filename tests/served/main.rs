@@ -11,6 +11,7 @@ mod control;
 mod frames;
 mod lifecycle;
 mod packets_over_tcp;
+mod policy_diff;
 mod policy_reload;
 mod proofs;
 mod refusals;

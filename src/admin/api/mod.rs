@@ -9,6 +9,7 @@
 //! starting. Runs on the ordinary runtime, never on a shard.
 
 mod broker;
+mod diff;
 mod explain;
 mod gate;
 mod input;
@@ -71,6 +72,7 @@ const OPERATIONS: &[Operation] = &[
         delete(policy::stop_observing)
     }),
     ("post", "/policy/explain", || post(explain::explain)),
+    ("post", "/policy/diff", || post(diff::diff)),
 ];
 
 /// For the control socket: whoever may open it may ask.

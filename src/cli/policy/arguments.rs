@@ -21,6 +21,11 @@ pub enum PolicyCommand {
         /// The file.
         file: PathBuf,
     },
+    /// List live subscriptions and recent publishes that two policies answer differently.
+    #[command(
+        after_help = "Example:\n  cofferdam policy diff new-policy.toml\n  cofferdam policy diff old-policy.toml new-policy.toml --expectations expectations.tsv"
+    )]
+    Diff(Diff),
     /// Show which policy is in force in the running broker, and which is observed.
     #[command(after_help = "Example:\n  cofferdam policy show")]
     Show,
@@ -60,6 +65,18 @@ pub struct Explain {
     /// Of this team alone.
     #[arg(long, requires = "client_id")]
     pub team: Option<String>,
+}
+
+/// `policy diff`
+#[derive(Debug, Args)]
+#[command(override_usage = "cofferdam policy diff [OLD] NEW [--expectations FILE]")]
+pub struct Diff {
+    /// The old policy (left out: the one in force) and the new one.
+    #[arg(required = true, num_args = 1..=2, value_names = ["OLD", "NEW"])]
+    pub files: Vec<PathBuf>,
+    /// Compare for the lines of a file as `policy test` takes it, and not for what is live.
+    #[arg(long, value_name = "FILE")]
+    pub expectations: Option<PathBuf>,
 }
 
 /// Whose decision is to be explained.

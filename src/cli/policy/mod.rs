@@ -6,6 +6,7 @@
 //! the answer says. What asks the running broker is in `live`.
 
 mod arguments;
+mod diff;
 mod live;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ pub(super) fn run(context: &Context, command: &PolicyCommand) -> Result<ExitCode
     match command {
         PolicyCommand::Explain(asked) => explain(context, asked),
         PolicyCommand::Test { file } => test(context, &read(file)?),
+        PolicyCommand::Diff(asked) => diff::run(context, asked),
         PolicyCommand::Show => live::show(context),
         PolicyCommand::Reload => live::reload(context),
         PolicyCommand::Observe { file, stop: _ } => live::observe(context, file.as_ref()),
