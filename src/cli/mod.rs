@@ -15,6 +15,7 @@ mod control;
 mod data_dir;
 mod descriptors;
 mod output;
+mod panics;
 mod policy;
 mod serve;
 mod steering;

@@ -19,16 +19,14 @@ use super::descriptors;
 use super::steering::{self, Steering};
 use super::store::policy;
 use super::welcome::Welcome;
-use super::{Context, Failure, print};
+use super::{Context, Failure, panics, print};
 use crate::admin::{self, Pages, PutInForce, Readiness, Slot};
 use crate::audit::{self, AuditWriter, Finished};
 use crate::config::{Config, Listener};
 use crate::database::Database;
 use crate::identity::{self, Authenticator, Secrets, TokenKey};
 use crate::net::clock::Clock;
-use crate::net::server::{
-    Bound, ListenerSpec, Parts, Record, Request, SHARD_THREAD, Server, Verdicts,
-};
+use crate::net::server::{Bound, ListenerSpec, Parts, Record, Request, Server, Verdicts};
 use crate::net::tls::{self, Development, Made};
 use crate::provision::Provisioner;
 use crate::team::World;
@@ -56,7 +54,7 @@ const DATABASE: &str = "database";
 /// # Errors
 /// What could not be opened, read or bound, with what to do about it.
 pub fn run(context: &Context) -> Result<ExitCode, Failure> {
-    end_with_a_panicking_shard();
+    panics::end_with_a_panicking_shard();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVICE_THREADS)
         .thread_name("services")
@@ -67,24 +65,6 @@ pub fn run(context: &Context) -> Result<ExitCode, Failure> {
     // A password that is just being hashed is not waited for.
     runtime.shutdown_background();
     code
-}
-
-/// A shard that panicked would leave its connections open and unserved, and the other shards
-/// waiting for it. No input is known to do that; should one, the process ends and says why, and
-/// whoever supervises it starts it anew.
-fn end_with_a_panicking_shard() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
-        let thread = std::thread::current();
-        if thread
-            .name()
-            .is_some_and(|name| name.starts_with(SHARD_THREAD))
-        {
-            tracing::error!("a shard panicked: the broker ends");
-            std::process::abort();
-        }
-    }));
 }
 
 async fn serve(config: &Config) -> Result<ExitCode, Failure> {
