@@ -106,11 +106,13 @@ pub enum PolicyRefused {
 }
 
 impl Rulebook {
-    /// `policy` is in force; `observed` is to be, beside it, once [`start_observing`] is called.
-    ///
-    /// [`start_observing`]: Self::observe
+    /// `policy` is in force, and none is observed.
     pub fn new(policy: Arc<Policy>, tools: Tools) -> Self {
         let since = tools.clock.now();
+        // On the page from the start, so that the first of each is seen to have come.
+        for result in ["loaded", "unchanged", "refused"] {
+            m::POLICY_RELOADS.count(&[result], 0);
+        }
         Self {
             in_force: ArcSwap::from_pointee(Since { policy, since }),
             observed: ArcSwapOption::empty(),

@@ -24,6 +24,9 @@ impl Certificates {
     pub(super) fn of(config: &Config, listeners: &[ListenerSpec]) -> Self {
         let tls = listeners.iter().filter_map(|listener| {
             let tls = Arc::clone(listener.tls.as_ref()?);
+            for result in ["loaded", "refused"] {
+                m::CERTIFICATE_RELOADS.count(&[&listener.name, result], 0);
+            }
             Some((Arc::clone(&listener.name), tls))
         });
         Self {

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::net::clock::Clock;
 use crate::net::server::{Record, Shards};
 use crate::policy::Policy;
-use crate::telemetry::Board;
+use crate::telemetry::{Board, metric as m};
 
 /// Who asked, in records of what a signal brought about.
 const BY_SIGNAL: &str = "SIGHUP";
@@ -54,6 +54,9 @@ pub(super) fn gate(config: &Config, slot: &Slot) -> Result<Option<Gate>, Failure
         return Ok(None);
     };
     let token = Token::read(path).map_err(|error| Failure::Usage(error.to_string()))?;
+    for why in ["no_token", "wrong_token"] {
+        m::ADMIN_REFUSED.count(&[why], 0);
+    }
     let slot = Arc::clone(slot);
     Ok(Some(Gate { token, slot }))
 }
