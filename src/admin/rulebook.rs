@@ -24,7 +24,7 @@ use crate::telemetry::metric as m;
 use crate::time::Time;
 
 /// Largest policy file, in bytes.
-pub(crate) const FILE_MAX: u64 = 1 << 20;
+const FILE_MAX: u64 = 1 << 20;
 /// Most mistakes of one file that a record names; the answer and the log have all.
 const RECORDED_MAX: usize = 10;
 
@@ -90,6 +90,12 @@ pub enum PolicyRefused {
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// More text than a policy has.
+    #[error("{file}: a policy has at most {FILE_MAX} bytes")]
+    TooLarge {
+        /// The file, as it was named.
+        file: String,
     },
     /// Mistakes in it.
     #[error(transparent)]
@@ -178,8 +184,7 @@ impl Rulebook {
         actor: &str,
     ) -> Result<Arc<Since>, PolicyRefused> {
         let _alone = self.changing.lock().await;
-        let parsed = Policy::parse(file, text).map_err(PolicyRefused::from);
-        let policy = match parsed.and_then(|policy| self.check(policy)) {
+        let policy = match parse(file, text).and_then(|policy| self.check(policy)) {
             Ok(policy) => policy,
             Err(refused) => {
                 self.refuse("observe", file, &refused, actor);
@@ -274,19 +279,24 @@ async fn read(path: &Path) -> Result<Policy, PolicyRefused> {
     let text = tokio::task::spawn_blocking(move || read_text(&reading)).await;
     let text = text.map_err(io::Error::other).and_then(|text| text);
     match text {
-        Ok(text) => Ok(Policy::parse(&path.display().to_string(), &text)?),
+        Ok(text) => parse(&path.display().to_string(), &text),
         Err(source) => Err(PolicyRefused::Unreadable { path, source }),
     }
 }
 
+/// Compiles a policy's text, which is no longer than [`FILE_MAX`].
+pub(super) fn parse(file: &str, text: &str) -> Result<Policy, PolicyRefused> {
+    if text.len() as u64 > FILE_MAX {
+        let file = file.to_owned();
+        return Err(PolicyRefused::TooLarge { file });
+    }
+    Ok(Policy::parse(file, text)?)
+}
+
+/// A file's text, and of one that is too large no more than shows that.
 fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?
-        .take(FILE_MAX + 1)
-        .read_to_string(&mut text)?;
-    if text.len() as u64 > FILE_MAX {
-        let what = format!("a policy has at most {FILE_MAX} bytes");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
-    }
+    let limited = File::open(path)?.take(FILE_MAX + 1);
+    io::BufReader::new(limited).read_to_string(&mut text)?;
     Ok(text)
 }

@@ -100,7 +100,14 @@ pub(super) fn policy(config: &Config) -> Result<Policy, Failure> {
     policy.map_err(|errors| Failure::Usage(errors.to_string()))
 }
 
-/// Its name and its text.
+/// The policy in this file.
+pub(super) fn policy_at(path: &std::path::Path) -> Result<Policy, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    let policy = Policy::parse(&path.display().to_string(), &text);
+    policy.map_err(|errors| Failure::Usage(errors.to_string()))
+}
+
+/// The name and the text of the policy that the configuration names, or of the built-in one.
 pub(super) fn policy_text(config: &Config) -> Result<(String, String), Failure> {
     let Some(path) = &config.policy.file else {
         let (file, text) = Policy::FLOWFUSE;

@@ -253,3 +253,18 @@ fn expectations_are_compared_line_by_line() {
     let wrong = place.run(&arguments);
     assert_eq!(wrong.status.code(), Some(2));
 }
+
+#[test]
+fn a_policy_is_tested_before_it_is_the_configured_one() {
+    let place = Setup::new().place();
+    place.write("new.toml", &denying("own/#"));
+    place.write("expected.tsv", "lena@red\tpublish\town/1\tallow\n");
+    let test = ["policy", "test", "expected.tsv"];
+    assert_eq!(place.run(&test).status.code(), Some(0));
+    let (code, found) = run(&place, &[&test[..], &["--policy", "new.toml"]].concat());
+    assert_eq!(code, Some(1));
+    let rule = &found[0]["explanation"]["rule"];
+    assert_eq!(rule["file"], json!("new.toml"));
+    assert_eq!(rule["line"], json!(line_of(&denying("own/#"), "/c/own/#")));
+    assert_eq!(found[1], json!({ "checked": 1, "differ": 1 }));
+}

@@ -12,7 +12,7 @@ use super::Api;
 use super::input::Input;
 use super::policy::{Document, refused};
 use super::problem::Problem;
-use crate::admin::rulebook::PolicyRefused;
+use crate::admin::rulebook;
 use crate::broker::{Found, Wanted};
 use crate::policy::{Action, Changed, Pair, Policy};
 
@@ -72,9 +72,8 @@ pub(super) async fn diff(api: Api, Input(asked): Input<Question>) -> Result<Json
 }
 
 fn parse(document: Document) -> Result<Arc<Policy>, Problem> {
-    let policy = Policy::parse(&document.file, &document.text);
-    let policy = policy.map_err(|errors| refused(PolicyRefused::from(errors)));
-    policy.map(Arc::new)
+    let policy = rulebook::parse(&document.file, &document.text);
+    policy.map(Arc::new).map_err(refused)
 }
 
 fn judge(old: &Policy, new: &Policy, sessions: &[Found]) -> (Vec<Value>, LookedAt) {

@@ -87,7 +87,9 @@ pub(super) fn refused(why: PolicyRefused) -> Problem {
     let status = StatusCode::UNPROCESSABLE_ENTITY;
     let problem = Problem::new(status, "policy-refused", title, why.to_string());
     match why {
-        PolicyRefused::Unreadable { .. } | PolicyRefused::Namespace { .. } => problem,
+        PolicyRefused::Unreadable { .. }
+        | PolicyRefused::TooLarge { .. }
+        | PolicyRefused::Namespace { .. } => problem,
         PolicyRefused::Invalid(errors) => {
             let errors = errors.0.iter().map(|error| {
                 json!({

@@ -16,10 +16,15 @@ pub enum PolicyCommand {
     )]
     Explain(Explain),
     /// Compare decisions with a file: username, action, topic, allow or deny, parted by tabs.
-    #[command(after_help = "Example:\n  cofferdam policy test expectations.tsv")]
+    #[command(
+        after_help = "Example:\n  cofferdam policy test expectations.tsv --policy new-policy.toml"
+    )]
     Test {
         /// The file.
         file: PathBuf,
+        /// The policy to test [default: the one of the configuration].
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
     },
     /// List live subscriptions and recent publishes that two policies answer differently.
     #[command(

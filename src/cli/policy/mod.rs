@@ -9,13 +9,14 @@ mod arguments;
 mod diff;
 mod live;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::answer::Answer;
-use super::store::{Store, failed, read, with_store};
+use super::store::{Store, failed, policy_at, read, with_store};
 use super::{Context, Failure};
 use crate::identity::World;
-use crate::policy::Action;
+use crate::policy::{Action, Policy};
 use arguments::{Explain, Whose};
 
 pub use arguments::PolicyCommand;
@@ -23,7 +24,7 @@ pub use arguments::PolicyCommand;
 pub(super) fn run(context: &Context, command: &PolicyCommand) -> Result<ExitCode, Failure> {
     match command {
         PolicyCommand::Explain(asked) => explain(context, asked),
-        PolicyCommand::Test { file } => test(context, &read(file)?),
+        PolicyCommand::Test { file, policy } => test(context, &read(file)?, policy.as_deref()),
         PolicyCommand::Diff(asked) => diff::run(context, asked),
         PolicyCommand::Show => live::show(context),
         PolicyCommand::Reload => live::reload(context),
@@ -43,11 +44,19 @@ fn explain(context: &Context, asked: &Explain) -> Result<ExitCode, Failure> {
     }
 }
 
-fn test(context: &Context, expectations: &str) -> Result<ExitCode, Failure> {
+fn test(context: &Context, expectations: &str, policy: Option<&Path>) -> Result<ExitCode, Failure> {
+    let given = match policy {
+        Some(path) => Some(policy_at(path)?),
+        None => None,
+    };
     let mut met = true;
     let done = with_store(context, async |store, answer| {
         let world = World::load(store.database()).await.map_err(failed)?;
-        met = meets(store, answer, &world, expectations)?;
+        let policy = match &given {
+            Some(policy) => policy,
+            None => store.policy()?,
+        };
+        met = meets(policy, answer, &world, expectations)?;
         Ok(())
     })?;
     Ok(if met { done } else { ExitCode::from(1) })
@@ -79,13 +88,12 @@ fn explain_username(
 
 /// Says whether every line was decided as expected.
 fn meets(
-    store: &Store,
+    policy: &Policy,
     answer: &mut Answer<'_>,
     world: &World,
     expectations: &str,
 ) -> Result<bool, Failure> {
-    let found = store
-        .policy()?
+    let found = policy
         .meets(expectations, world)
         .map_err(|error| Failure::Usage(error.to_string()))?;
     for difference in &found.differences {
