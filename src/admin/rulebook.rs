@@ -5,10 +5,8 @@
 //! SIGHUP, by `cli::serve`.
 
 use std::fs::File;
-use std::future::Future;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -18,7 +16,7 @@ use tokio::sync::Mutex;
 use crate::audit::{AuditSink, Record};
 use crate::net::clock::Clock;
 use crate::net::server::Shards;
-use crate::policy::{Policy, PolicyErrors};
+use crate::policy::{Policy, PolicyErrors, ReplaceError};
 use crate::telemetry::Snapshot;
 use crate::telemetry::metric as m;
 use crate::time::Time;
@@ -29,8 +27,7 @@ const FILE_MAX: u64 = 1 << 20;
 const RECORDED_MAX: usize = 10;
 
 /// Puts a policy in force for new logins and for those who are in.
-pub type PutInForce =
-    Box<dyn Fn(Arc<Policy>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+pub type PutInForce = Box<dyn Fn(Arc<Policy>) -> Result<(), ReplaceError> + Send + Sync>;
 
 /// What a rulebook works with.
 pub struct Tools {
@@ -100,14 +97,13 @@ pub enum PolicyRefused {
     /// Mistakes in it.
     #[error(transparent)]
     Invalid(#[from] PolicyErrors),
-    /// Teams would lie elsewhere.
-    #[error(
-        "{file}: the [namespace] is another: where teams lie is settled when the broker starts, so \
-         start it anew for that"
-    )]
-    Namespace {
+    /// It can come in force only with a restart.
+    #[error("{file}: {why}")]
+    NeedsRestart {
         /// The file, as it was named.
         file: String,
+        /// Why.
+        why: ReplaceError,
     },
 }
 
@@ -149,7 +145,10 @@ impl Rulebook {
         let Some(path) = &self.tools.file else {
             return Ok(Reloaded::Unchanged { version });
         };
-        let policy = match read(path).await.and_then(|policy| self.check(policy)) {
+        let policy = match read(path)
+            .await
+            .and_then(|policy| self.put_in_force(policy))
+        {
             Ok(policy) => policy,
             Err(refused) => {
                 self.refuse("reload", &path.display().to_string(), &refused, actor);
@@ -161,7 +160,6 @@ impl Rulebook {
             tracing::info!(file = %path.display(), version, "the policy is unchanged");
             return Ok(Reloaded::Unchanged { version });
         }
-        (self.tools.put_in_force)(Arc::clone(&policy)).await;
         let since = self.tools.clock.now();
         let to = policy.version().to_owned();
         self.in_force.store(Arc::new(Since { policy, since }));
@@ -240,13 +238,23 @@ impl Rulebook {
         }
     }
 
+    /// Carries a policy out, unless it is the one in force.
+    fn put_in_force(&self, policy: Policy) -> Result<Arc<Policy>, PolicyRefused> {
+        let policy = self.check(policy)?;
+        if policy.version() != self.in_force().policy.version() {
+            let put = (self.tools.put_in_force)(Arc::clone(&policy));
+            put.map_err(|why| PolicyRefused::needs_restart(&policy, why))?;
+        }
+        Ok(policy)
+    }
+
     /// What no policy that comes later may change.
     fn check(&self, policy: Policy) -> Result<Arc<Policy>, PolicyRefused> {
-        if policy.namespace() == self.in_force().policy.namespace() {
-            return Ok(Arc::new(policy));
+        let replaced = policy.may_replace(&self.in_force().policy);
+        match replaced {
+            Ok(()) => Ok(Arc::new(policy)),
+            Err(why) => Err(PolicyRefused::needs_restart(&policy, why)),
         }
-        let file = policy.file().to_owned();
-        Err(PolicyRefused::Namespace { file })
     }
 
     fn refuse(&self, what: &str, file: &str, refused: &PolicyRefused, actor: &str) {
@@ -269,6 +277,13 @@ impl Rulebook {
         let at = self.tools.clock.now();
         let record = Record::administration(at, event, None, actor, detail);
         self.tools.sink.note(record);
+    }
+}
+
+impl PolicyRefused {
+    fn needs_restart(policy: &Policy, why: ReplaceError) -> Self {
+        let file = policy.file().to_owned();
+        Self::NeedsRestart { file, why }
     }
 }
 

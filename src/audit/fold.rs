@@ -264,6 +264,7 @@ impl Key {
             EventKind::Connected { .. }
             | EventKind::Disconnected { .. }
             | EventKind::TakenOver { .. }
+            | EventKind::SubscriptionEnded { .. }
             | EventKind::Reauthenticated => return None,
         };
         Some(Self::Client {

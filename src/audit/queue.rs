@@ -198,6 +198,7 @@ pub(super) fn is_refusal(kind: &EventKind) -> bool {
         EventKind::Connected { .. }
         | EventKind::Disconnected { .. }
         | EventKind::TakenOver { .. }
+        | EventKind::SubscriptionEnded { .. }
         | EventKind::Reauthenticated => false,
     }
 }
@@ -211,7 +212,8 @@ fn weight(event: &Event) -> usize {
     } = &event.who;
     let text = match &event.kind {
         EventKind::PublishRefused { topic, .. } | EventKind::Observed { topic, .. } => topic.len(),
-        EventKind::SubscribeRefused { filter, .. } => filter.len(),
+        EventKind::SubscribeRefused { filter, .. }
+        | EventKind::SubscriptionEnded { filter, .. } => filter.len(),
         _ => 0,
     };
     username.as_ref().map_or(0, |it| it.len()) + client_id.as_ref().map_or(0, |it| it.len()) + text

@@ -50,6 +50,8 @@ pub struct Counters {
     pub connections: u64,
     /// Sessions that ended because their time was over.
     pub sessions_expired: u64,
+    /// Sessions that were judged anew because something was changed.
+    pub sessions_reviewed: u64,
 }
 
 /// Bytes of MQTT over one listener.

@@ -7,9 +7,10 @@
 //! One file a concern: `connect` (from CONNECT to CONNACK, takeover) and `pending` (what waits in
 //! between), `authenticate` (challenges, re-authentication), `publish` (a message in), `deliver` (a
 //! message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn` (how much
-//! of it one connection gets done at a time), `depart` (the end of connections and sessions, wills),
-//! `timers`, `survey` (what stands here, for who asks from outside), `observe` (a
-//! policy that is tried beside the one in force); the tables, outboxes, aliases and counters that they work on.
+//! of it one connection gets done at a time), `review` (what has changed outside) and `walk` (those
+//! whom it concerns are judged anew), `observe` (a policy that is tried beside the one in force),
+//! `survey` (what stands here, for who asks from outside), `depart` (the end of connections and
+//! sessions, wills), `timers`; the tables, outboxes, aliases and counters that they work on.
 
 mod alias;
 mod authenticate;
@@ -28,6 +29,7 @@ mod pending;
 mod publish;
 mod recent;
 mod replay;
+mod review;
 mod shard;
 mod share;
 mod subscribe;
@@ -35,6 +37,7 @@ mod survey;
 mod table;
 mod timers;
 mod turn;
+mod walk;
 
 pub use crate::session::Peer;
 pub use batch::{Batch, Fed};
@@ -44,5 +47,6 @@ pub use effect::{Breach, ConnId, Effect, Exchange, ExchangeState, Login, Verdict
 pub use event::{DisconnectCause, Event, EventKind, Refusal, Who};
 pub use observe::{Act, Observed};
 pub use outbox::Outbox;
+pub use review::{Change, ChangeKind, Judge, Review, Standing, TeamStanding};
 pub use shard::Shard;
 pub use survey::{Found, Page, Wanted};

@@ -243,7 +243,7 @@ impl Shard {
 impl Seat {
     /// With the filters of the session that the observed policy would not grant.
     fn new(policy: &Policy, session: &Session) -> (Self, Vec<Box<str>>) {
-        let grant = policy.grant_again(&session.grant).ok().map(Arc::new);
+        let grant = policy.renew(&session.grant).ok().map(Arc::new);
         let mut seat = Self {
             beside: Arc::clone(&session.grant),
             grant,

@@ -182,7 +182,7 @@ mod tests {
 
     fn world() -> World {
         let policy = Policy::flowfuse().expect("the built-in policy");
-        World::new(Limits::default(), Arc::new(policy))
+        World::new(Limits::default(), &policy)
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::outbox::{BufferPool, Outbox};
 use super::recent::RouteMemory;
 use super::table::Table;
 use super::timers::{Timer, Timers};
+use super::walk::Reviews;
 use crate::session::{Peer, Session};
 use crate::team::World;
 use crate::time::Time;
@@ -41,6 +42,7 @@ pub struct Shard {
     pub(super) pool: BufferPool,
     pub(super) form: Form,
     pub(super) routes: RouteMemory,
+    pub(super) reviews: Reviews,
     pub(super) counters: Counters,
     pub(super) observation: Observation,
     pub(super) seed: [u8; 32],
@@ -67,6 +69,7 @@ impl Shard {
             pool: BufferPool::default(),
             form: Form::default(),
             routes: RouteMemory::default(),
+            reviews: Reviews::default(),
             counters: Counters::default(),
             observation: Observation::default(),
             seed,
@@ -365,6 +368,7 @@ impl Shard {
         !self.touched.is_empty()
             || !self.waiting.is_empty()
             || !self.effects.is_empty()
+            || self.is_reviewing()
             || self.batches.iter().any(|batch| !batch.is_empty())
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::counters::Drop;
 use super::event::EventKind;
+use super::review::Change;
 use super::shard::{Shard, who};
 use crate::policy::{Grant, Ruling};
 use crate::session::{Queued, Session, Subscription};
@@ -269,19 +270,16 @@ impl Shard {
 
     /// A session goes on under another grant: what that one does not grant ends, on record, and
     /// what it grants is in force on its terms. Messages that came by what has ended, or that a
-    /// deny rule now keeps from it, are let go.
-    pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>, now: Time) {
+    /// deny rule now keeps from it, are let go. `change` is why.
+    pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>, change: Change, now: Time) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
-        if Arc::ptr_eq(&session.grant, grant) {
-            return;
-        }
         session.grant = Arc::clone(grant);
         let keys: Vec<Arc<str>> = session.subscriptions.keys().cloned().collect();
         let mut narrower = false;
         for key in keys {
-            narrower |= self.rejudge_subscription(index, &key, now);
+            narrower |= self.rejudge_subscription(index, &key, change, now);
         }
         if narrower && let Some(session) = self.sessions.at_mut(index) {
             let gone = let_go_of_unwanted(session);
@@ -291,7 +289,13 @@ impl Shard {
     }
 
     /// Says whether it lets less through than before.
-    fn rejudge_subscription(&mut self, index: u32, key: &Arc<str>, now: Time) -> bool {
+    fn rejudge_subscription(
+        &mut self,
+        index: u32,
+        key: &Arc<str>,
+        change: Change,
+        now: Time,
+    ) -> bool {
         let Some(session) = self.sessions.at(index) else {
             return false;
         };
@@ -309,11 +313,11 @@ impl Shard {
         let checked = match verdict {
             Ok(checked) => checked,
             Err(refused) => {
-                let (filter, reason, why) = (Box::from(&**key), refused.code, refused.why);
-                let kind = EventKind::SubscribeRefused {
+                let (filter, why) = (Box::from(&**key), refused.why);
+                let kind = EventKind::SubscriptionEnded {
                     filter,
-                    reason,
                     why,
+                    change,
                 };
                 self.record(now, who(session), kind);
                 self.remove_subscription(index, key);

@@ -20,11 +20,11 @@ use super::steering::{self, Steering};
 use super::store::policy;
 use super::welcome::Welcome;
 use super::{Context, Failure, panics, print};
-use crate::admin::{self, Pages, PutInForce, Readiness, Slot};
+use crate::admin::{self, Pages, Readiness, Slot};
 use crate::audit::{self, AuditWriter, Finished};
 use crate::config::{Config, Listener};
-use crate::database::Database;
-use crate::identity::{self, Authenticator, Secrets, TokenKey};
+use crate::database::{Database, Place};
+use crate::identity::{self, Authenticator, Follower, HandOver, Secrets, TokenKey};
 use crate::net::clock::Clock;
 use crate::net::server::{Bound, ListenerSpec, Parts, Record, Request, Server, Verdicts};
 use crate::net::tls::{self, Development, Made};
@@ -137,9 +137,12 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     };
     let first_start = provisioner.first_start().await.map_err(failed)?;
 
+    // Read before anybody logs in: what is changed from here on counts for those who are in.
+    let place = Place::end(&database).await.map_err(failed)?;
+
     let signals = Signals::listen().map_err(failed)?;
     let (requests, waiting) = mpsc::channel(LOGINS_WAITING_MAX);
-    let world = World::new(config.limits.clone(), Arc::clone(&policy));
+    let world = World::new(config.limits.clone(), &policy);
     let listener_limits = config.listeners.iter();
     let world = Arc::new(listener_limits.fold(world, |world, listener| {
         world.with_listener(&listener.name, listener.limits.clone())
@@ -155,10 +158,15 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         record: Arc::clone(&record),
     })
     .map_err(failed)?;
+    let reviews = server.reviews();
+    let hand_over: HandOver = Arc::new(move |review| reviews.hand_over(review));
+    let follower = Arc::new(Follower::new(judge.clone(), place, hand_over));
+    let reloads = Arc::clone(&follower);
+    tokio::spawn(async move { follower.follow().await });
     let steering = Steering::start(steering::Parts {
         config,
         policy,
-        put_in_force: put_in_force(judge.clone()),
+        put_in_force: Box::new(move |policy| reloads.reload(policy)),
         shards: server.shards(),
         sink,
         record,
@@ -188,14 +196,6 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let _ = stop_admin.send(());
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
-}
-
-/// What a new policy is handed to: logins are judged by it from now on.
-fn put_in_force(judge: Authenticator) -> PutInForce {
-    Box::new(move |policy| {
-        judge.replace_policy(policy);
-        Box::pin(std::future::ready(()))
-    })
 }
 
 /// Opens the admin pages first, so that progress can be watched.
@@ -323,8 +323,6 @@ async fn judge_logins(
     verdicts: Verdicts,
     clock: Clock,
 ) {
-    let members = judge.clone();
-    tokio::spawn(async move { members.follow_changes().await });
     while let Some(Request { shard, login }) = waiting.recv().await {
         let (judge, verdicts) = (judge.clone(), verdicts.clone());
         tokio::spawn(async move {

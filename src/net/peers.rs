@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::reactor::Arrival;
 use super::visit::Visit;
-use crate::broker::{Batch, ConnId, Fed, Verdict};
+use crate::broker::{Batch, ConnId, Fed, Review, Verdict};
 
 /// What reaches a shard from outside its own thread.
 pub(super) enum Inbound {
@@ -17,6 +17,8 @@ pub(super) enum Inbound {
     Batch(Batch),
     /// A connection whose session lives here.
     Arrival(Box<Arrival>),
+    /// Something has changed: those whom it concerns are to be judged anew.
+    Review(Arc<Review>),
     /// A shard that was behind has caught up.
     Resume,
     /// Somebody asks from outside.
@@ -86,6 +88,12 @@ impl Peers {
     pub(super) fn send(&self, to: u16, inbound: Inbound) {
         // A shard that has ended needs nothing any more.
         let _ = self.inboxes[usize::from(to)].send(inbound);
+    }
+
+    pub(super) fn send_to_all(&self, inbound: impl Fn() -> Inbound) {
+        for shard in 0..self.inboxes.len() as u16 {
+            self.send(shard, inbound());
+        }
     }
 
     /// This shard has delivered a batch. Whoever waited for it goes on.

@@ -20,7 +20,7 @@ use super::link::{Link, State};
 use super::peers::Peers;
 use super::services::Services;
 use super::visit::Visit;
-use crate::broker::{Batch, ConnId, Effect, Fed, Migrant, Peer, Shard, Verdict};
+use crate::broker::{Batch, ConnId, Effect, Fed, Migrant, Peer, Review, Shard, Verdict};
 use crate::time::Time;
 
 /// Bytes read from a socket at a time, and the most that one connection gets in one turn.
@@ -132,6 +132,12 @@ impl Reactor {
     pub(super) fn judged(&mut self, conn: ConnId, verdict: Verdict) {
         self.core.judged(conn, verdict, self.clock.now());
         self.wake(conn);
+        self.end_turn();
+    }
+
+    /// Those whom a change concerns are judged anew, in this turn and the next ones.
+    pub(super) fn review(&mut self, review: Arc<Review>) {
+        self.core.review(review, self.clock.now());
         self.end_turn();
     }
 

@@ -53,8 +53,8 @@ impl Pair {
         Self {
             username: grant.principal().username.to_string(),
             team: grant.team().map(|team| team.as_str().to_owned()),
-            old: old.grant_again(grant),
-            new: new.grant_again(grant),
+            old: old.renew(grant),
+            new: new.renew(grant),
         }
     }
 

@@ -161,15 +161,26 @@ pub enum Fault {
     Commons,
 }
 
+/// Why a policy cannot take the place of another while the broker runs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplaceError {
+    /// Topics would belong to other teams.
+    #[error("the namespace is another one, which needs a restart")]
+    Namespace,
+    /// The topics of connected clients would have other names.
+    #[error("the mount of role {0} is another one, which needs a restart")]
+    Mount(Arc<str>),
+}
+
 /// Why a principal gets no grant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
-    /// No role takes such a username.
-    #[error("no role of the policy takes the username {0}")]
-    Username(Arc<str>),
     /// The policy has no such role.
     #[error("the policy has no role {0}")]
     UnknownRole(Arc<str>),
+    /// No role's username template fits.
+    #[error("no role of the policy takes the username {0}")]
+    Username(Arc<str>),
     /// A principal of a team's role without a team, or the reverse.
     #[error("the role {0} and the team do not go together")]
     Team(Arc<str>),

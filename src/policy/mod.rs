@@ -15,7 +15,6 @@
 //! that principal; [`Grant::reaches`] is the structural check, which keeps teams apart whatever the
 //! rules say; [`Grant::publish`] and [`Grant::subscribe`] ask the rules; [`Grant::explain`] says why.
 
-mod again;
 mod compare;
 mod compile;
 mod document;
@@ -27,6 +26,7 @@ mod grant;
 mod members;
 mod namespace;
 mod principal;
+mod renew;
 mod role;
 mod template;
 mod text;
@@ -38,7 +38,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use compare::{Changed, Pair, Side};
-pub use error::{Fault, GrantError, PolicyError, PolicyErrors};
+pub use error::{Fault, GrantError, PolicyError, PolicyErrors, ReplaceError};
 pub use expectation::{Difference, Expectation, ExpectationError, Expectations, expectations};
 pub use explanation::{Considered, Explanation, RuleReference};
 pub use grant::{Decision, Grant, Ruling};
@@ -104,7 +104,7 @@ impl Policy {
     }
 
     /// The layout of the topic space.
-    pub fn namespace(&self) -> &Namespace {
+    pub fn namespace(&self) -> &Arc<Namespace> {
         &self.namespace
     }
 

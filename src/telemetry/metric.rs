@@ -106,6 +106,14 @@ metrics! {
         "Sessions, connected or stored."
     SESSIONS_EXPIRED Counter "cofferdam_sessions_expired_total" []
         "Sessions that ended because their expiry interval was over."
+    CHANGES Counter "cofferdam_changes_total" ["change"]
+        "Changes of teams and members in the database that this broker has acted on while it ran."
+    SESSIONS_REVIEWED Counter "cofferdam_sessions_reviewed_total" []
+        "Sessions that were judged anew because a credential, a team or the policy was changed."
+    CONNECTIONS_ENDED Counter "cofferdam_connections_ended_by_change_total" ["change"]
+        "Logged-in connections that ended because something was changed; disconnects have them too."
+    SUBSCRIPTIONS_ENDED Counter "cofferdam_subscriptions_ended_by_change_total" ["change"]
+        "Granted subscriptions that ended because something was changed."
     SUBSCRIPTIONS Gauge "cofferdam_subscriptions" ["team"]
         "Subscriptions of all sessions."
     ROUTING_DURATION Histogram "cofferdam_routing_duration_seconds" []

@@ -35,9 +35,10 @@ pub use hello::{Hello, anonymous, client, device, instance, platform};
 pub use net::{Between, HeldLogin};
 pub use random::Random;
 
-use cofferdam::broker::{Counters, Drop, Event, EventKind, Page, Verdict, Wanted};
+use cofferdam::broker::{Counters, Drop, Event, EventKind, Page, Review, Shard, Verdict, Wanted};
 use cofferdam::limits::Limits;
-use cofferdam::policy::{Policy, TeamId};
+use cofferdam::policy::{Grant, Policy, TeamId};
+use cofferdam::session::Session;
 use cofferdam::team::{Team, World};
 use cofferdam::time::{Span, Time};
 use cofferdam::wire::QoS;
@@ -226,7 +227,31 @@ impl Cluster {
         self.events().into_iter().map(|event| event.kind).collect()
     }
 
-    /// Changes who there is and what they may do; counts for logins from now on.
+    /// Something has changed: every shard goes through those whom it concerns.
+    pub fn review(&self, review: Review) {
+        let review = Arc::new(review);
+        let count = self.net.borrow().shards.len() as u16;
+        for shard in 0..count {
+            self.hand_review(shard, &review);
+        }
+        self.run();
+    }
+
+    /// Hands a review to one shard, which begins with it in its next turn.
+    pub fn hand_review(&self, shard: u16, review: &Arc<Review>) {
+        let mut net = self.net.borrow_mut();
+        let now = net.now;
+        net.shards[usize::from(shard)].review(Arc::clone(review), now);
+    }
+
+    /// The grant that a login of this username would get now.
+    pub fn grant(&self, username: &str) -> Arc<Grant> {
+        let net = self.net.borrow();
+        Arc::new(net.directory.grant(&net.policy, username))
+    }
+
+    /// Changes who there is and what they may do; counts for logins from now on, and for those who
+    /// are in with a [`review`](Self::review).
     pub fn directory(&self) -> RefMut<'_, Directory> {
         RefMut::map(self.net.borrow_mut(), |net| &mut net.directory)
     }
@@ -256,6 +281,12 @@ impl Cluster {
         shards
             .map(|shard| shard.counters().dropped[why as usize])
             .sum()
+    }
+
+    /// Looks at every session.
+    pub fn each_session(&self, look: impl FnMut(&Session)) {
+        let net = self.net.borrow();
+        net.shards.iter().flat_map(Shard::sessions).for_each(look);
     }
 
     /// Sessions on all shards.

@@ -7,6 +7,8 @@ mod running;
 
 mod breaches;
 mod certificates;
+mod changes;
+mod changes_at_scale;
 mod control;
 mod frames;
 mod lifecycle;

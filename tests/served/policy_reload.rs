@@ -130,6 +130,60 @@ fn a_policy_is_read_again_by_command_by_api_and_by_signal() {
 }
 
 #[test]
+fn who_is_in_is_judged_anew_and_goes_on_under_the_new_policy() {
+    let broker = place().start();
+    let mut alice = login(&broker, &World::alice());
+    alice.subscribe("one", QoS::AtMostOnce);
+    alice.subscribe("two", QoS::AtMostOnce);
+    let mut anna = login(&broker, &World::anna());
+    assert!(!publish(&mut anna, "one").is_error());
+    assert_eq!(alice.receive().topic, "one");
+    broker.place().write("policy.toml", &denying("one"));
+    broker.place().run_well(&["policy", "reload"]);
+    let ended = broker.audited(|row| row["event"] == "subscription_ended");
+    assert_eq!(ended["actor"], json!("alice@red"));
+    let detail = json!({ "filter": "ff/v1/red/c/one", "why": "policy", "change": "policy" });
+    assert_eq!(ended["detail"], detail);
+    // What was remembered as allowed is asked about again.
+    assert_eq!(publish(&mut anna, "one"), ReasonCode::NotAuthorized);
+    assert_eq!(publish(&mut anna, "two"), ReasonCode::Success);
+    assert_eq!(alice.receive().topic, "two");
+    let explain = [
+        "policy",
+        "explain",
+        "--json",
+        "--client-id",
+        "alice@red",
+        "publish",
+        "one",
+    ];
+    let said: Value = serde_json::from_str(&broker.place().run_well(&explain)).expect("JSON");
+    let explanation = &said["explanation"];
+    assert_eq!(explanation["ruling"], json!("deny"));
+    assert_eq!(explanation["policy_version"], json!(version(&broker)));
+    assert_eq!(explanation["rule"]["file"], json!("policy.toml"));
+}
+
+#[test]
+fn who_could_not_log_in_under_the_new_policy_is_disconnected() {
+    let broker = place().start();
+    let mut alice = login(&broker, &World::alice());
+    let mut instance = login(&broker, &World::instance());
+    let other = "username = [\"c:{client}@{team}\"]";
+    let policy = PROFILE.replacen("username = [\"{client}@{team}\"]", other, 1);
+    broker.place().write("policy.toml", &policy);
+    broker.place().run_well(&["policy", "reload"]);
+    let told = ServerPacket::Disconnect {
+        reason: ReasonCode::NotAuthorized,
+        properties: vec![],
+    };
+    assert_eq!(alice.rest(), [told]);
+    instance.assert_quiet();
+    let row = broker.audited(|row| row["event"] == "disconnect" && row["actor"] == "alice@red");
+    assert_eq!(row["detail"]["change"], json!("policy"));
+}
+
+#[test]
 fn a_bad_policy_is_refused_as_a_whole_with_all_that_is_wrong_and_the_old_one_stays() {
     let broker = place().start();
     let before = version(&broker);
@@ -186,7 +240,7 @@ fn a_bad_policy_is_refused_as_a_whole_with_all_that_is_wrong_and_the_old_one_sta
     assert!(
         answer.body["detail"]
             .as_str()
-            .is_some_and(|it| it.contains("[namespace] is another"))
+            .is_some_and(|it| it.contains("the namespace is another one"))
     );
 
     std::fs::remove_file(broker.place().path("policy.toml")).expect("removed");

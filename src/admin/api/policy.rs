@@ -89,7 +89,7 @@ pub(super) fn refused(why: PolicyRefused) -> Problem {
     match why {
         PolicyRefused::Unreadable { .. }
         | PolicyRefused::TooLarge { .. }
-        | PolicyRefused::Namespace { .. } => problem,
+        | PolicyRefused::NeedsRestart { .. } => problem,
         PolicyRefused::Invalid(errors) => {
             let errors = errors.0.iter().map(|error| {
                 json!({

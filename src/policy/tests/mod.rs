@@ -1,10 +1,10 @@
 //! The policy as its callers meet it: from a file's text and a username to decisions.
 
-mod again;
 mod brute_force;
 mod decisions;
 mod explanations;
 mod loading;
+mod renew;
 mod roles;
 mod usernames;
 

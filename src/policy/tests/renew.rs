@@ -40,7 +40,7 @@ fn what_is_on_record_about_a_principal_counts_under_the_other_policy_too() {
     let world = world();
     let device = world.grant(&before(), "d:a:d1");
     assert!(may_publish(&device, "n/a/o1/d1"));
-    let again = after.grant_again(&device).expect("a grant");
+    let again = after.renew(&device).expect("a grant");
     assert_eq!(again.policy_version(), after.version());
     assert!(!may_publish(&again, "n/a/o1/d1"));
     assert!(may_publish(&again, "n/a/of/o1"));
@@ -51,7 +51,7 @@ fn what_is_on_record_about_a_principal_counts_under_the_other_policy_too() {
         "its team's members are those of now"
     );
     let client = world.grant(&before(), "c@a");
-    let again = after.grant_again(&client).expect("a grant");
+    let again = after.renew(&client).expect("a grant");
     assert!(may_publish(&again, "mine/yes"));
     assert!(!may_publish(&again, "mine/not"));
 }
@@ -62,11 +62,11 @@ fn a_username_is_read_by_the_other_policy() {
         "[role.other]\nusername = [\"d:{team}:{thing}\"]\n\
          [[role.other.rules]]\nallow = \"publish\"\ntopics = [\"n/{team}/{thing}\"]\n",
     );
-    let again = other.grant_again(&world().grant(&before(), "d:a:d1"));
+    let again = other.renew(&world().grant(&before(), "d:a:d1"));
     let again = again.expect("a grant");
     assert_eq!(&*again.principal().role, "other");
     assert!(may_publish(&again, "n/a/d1"));
-    let nobody = other.grant_again(&world().grant(&before(), "c@a"));
+    let nobody = other.renew(&world().grant(&before(), "c@a"));
     let error = nobody.map(|_| ()).expect_err("no role");
     assert_eq!(error, GrantError::Username(Arc::from("c@a")));
 }
@@ -86,10 +86,10 @@ fn who_is_somebody_without_a_username_of_the_role_stays_that() {
         "[role.device]\nusername = [\"d:{team}:{device}\"]\n\
          [role.free]\n[[role.free.rules]]\nallow = \"both\"\ntopics = [\"n/{team}/x\"]\n",
     );
-    let again = narrower.grant_again(&free).expect("a grant");
+    let again = narrower.renew(&free).expect("a grant");
     assert_eq!(&*again.principal().role, "free");
     assert!(may_publish(&again, "n/a/x") && !may_publish(&again, "n/a/y"));
     let without = policy("[role.device]\nusername = [\"d:{team}:{device}\"]\n");
-    let error = without.grant_again(&free).map(|_| ()).expect_err("no role");
+    let error = without.renew(&free).map(|_| ()).expect_err("no role");
     assert_eq!(error, GrantError::UnknownRole(Arc::from("free")));
 }
