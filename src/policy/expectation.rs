@@ -106,14 +106,13 @@ impl Policy {
 /// The expectations of a file, line by line.
 pub fn expectations(text: &str) -> impl Iterator<Item = Result<Expectation<'_>, ExpectationError>> {
     let lines = text.lines().enumerate().filter(|(index, text)| {
-        !text.trim().is_empty() && !text.starts_with('#') && !(*index == 0 && is_header(text))
+        !(text.trim().is_empty() || text.starts_with('#') || *index == 0 && is_header(text))
     });
     lines.map(|(index, text)| {
         let line = index + 1;
-        let found = || text.to_owned();
         read(text, line).ok_or_else(|| ExpectationError {
             line,
-            found: found(),
+            found: text.to_owned(),
         })
     })
 }
