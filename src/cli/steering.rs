@@ -3,10 +3,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::Failure;
 use super::certificates::Certificates;
@@ -18,6 +20,9 @@ use crate::net::clock::Clock;
 use crate::net::server::{Record, Shards};
 use crate::policy::Policy;
 use crate::telemetry::{Board, metric as m};
+
+/// How long a stop waits for requests that are under way.
+const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
 /// Who asked, in records of what a signal brought about.
 const BY_SIGNAL: &str = "SIGHUP";
@@ -127,10 +132,12 @@ impl Steering {
         Ok(Self { stop, socket })
     }
 
-    /// Answers what is under way, and takes the control socket away.
+    /// Answers what is under way, for a moment, and takes the control socket away.
     pub(super) async fn stop(self) {
         drop(self.stop);
-        if let Some(socket) = self.socket {
+        if let Some(mut socket) = self.socket
+            && timeout(LAST_ANSWERS, &mut socket).await.is_err()
+        {
             socket.abort();
             let _ = socket.await;
         }

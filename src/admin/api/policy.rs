@@ -32,7 +32,8 @@ pub(super) async fn reload(
     api: Api,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>, Problem> {
-    let reloaded = api.rulebook.reload(&caller.0).await;
+    let rulebook = Arc::clone(&api.rulebook);
+    let reloaded = to_the_end(async move { rulebook.reload(&caller.0).await }).await?;
     let changed = matches!(reloaded.map_err(refused)?, Reloaded::Changed { .. });
     let mut answer = in_force(&api.rulebook);
     answer["changed"] = changed.into();
@@ -45,8 +46,9 @@ pub(super) async fn observe(
     Input(document): Input<Document>,
 ) -> Result<Json<Value>, Problem> {
     let Document { file, text } = document;
-    let observed = api.rulebook.observe(&file, &text, &caller.0).await;
-    observed.map_err(refused)?;
+    let rulebook = Arc::clone(&api.rulebook);
+    let observed = async move { rulebook.observe(&file, &text, &caller.0).await };
+    to_the_end(observed).await?.map_err(refused)?;
     Ok(Json(in_force(&api.rulebook)))
 }
 
@@ -54,7 +56,9 @@ pub(super) async fn stop_observing(
     api: Api,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>, Problem> {
-    if api.rulebook.stop_observing(&caller.0).await.is_none() {
+    let rulebook = Arc::clone(&api.rulebook);
+    let stopped = async move { rulebook.stop_observing(&caller.0).await };
+    if to_the_end(stopped).await?.is_none() {
         let (title, detail) = ("No policy is observed", "there is nothing to stop");
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
@@ -64,6 +68,14 @@ pub(super) async fn stop_observing(
         ));
     }
     Ok(Json(in_force(&api.rulebook)))
+}
+
+/// A change that was begun is carried out on all shards, also when whoever asked for it goes away.
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Problem> {
+    let carried_out = tokio::spawn(change).await;
+    carried_out.map_err(|_| Problem::not_running())
 }
 
 /// The policy in force, and the one that is observed.
