@@ -255,6 +255,14 @@ impl Key {
                     why: reason.as_str(),
                 });
             }
+            EventKind::Observed { act, .. } => act.as_str(),
+            EventKind::AdminRefused { why } => {
+                return Some(Self::Address {
+                    team: None,
+                    from: network(event.who.peer.address.ip()),
+                    why,
+                });
+            }
             EventKind::Connected { .. }
             | EventKind::Disconnected { .. }
             | EventKind::TakenOver { .. }
@@ -304,6 +312,7 @@ fn shorten(kind: &mut EventKind) {
         EventKind::PublishRefused { topic, .. } => topic,
         EventKind::SubscribeRefused { filter, .. }
         | EventKind::UnsubscribeRefused { filter, .. } => filter,
+        EventKind::Observed { topic, .. } => topic,
         _ => return,
     };
     if text.len() > MAX_TEXT_BYTES + 8 {

@@ -225,6 +225,16 @@ fn detail(kind: &EventKind) -> Map<String, Value> {
             put("told", code_name(*told));
             put("told_code", (*told as u8).into());
         }
+        EventKind::Observed {
+            act,
+            would_allow,
+            topic,
+        } => {
+            put("action", act.as_str().into());
+            put("would", if *would_allow { "allow" } else { "deny" }.into());
+            put("topic", text(topic).into());
+        }
+        EventKind::AdminRefused { why } => put("reason", (*why).into()),
         EventKind::TakenOver { by } => put("by", by.to_string().into()),
         EventKind::PublishRefused {
             topic,

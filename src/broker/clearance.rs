@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::ask::{Said, Wanted};
 use super::publish::PublishError;
+use super::recent::Conditions;
 use super::shard::Shard;
 use crate::policy::{Action, Ask, Standing};
 use crate::session::Session;
@@ -13,6 +14,14 @@ use crate::time::Time;
 use crate::topic::TopicName;
 
 impl Shard {
+    /// What a decision depends on besides the grant.
+    pub(super) fn conditions(&self, session: &Session) -> Conditions {
+        Conditions {
+            members: session.grant.generation(),
+            round: self.observation.round(),
+        }
+    }
+
     /// Whether somebody else must be asked before this can be published; then they are, and the
     /// packet waits.
     pub(super) fn asks_first(
@@ -30,8 +39,8 @@ impl Shard {
         if grant.ask() == Ask::Never {
             return false;
         }
-        let recent = conn.recent.get(written, grant.generation(), now);
-        if recent.is_some_and(|routed| self.is_current(&routed)) {
+        let recent = conn.recent.get(written, self.conditions(session), now);
+        if recent.is_some_and(|(routed, _)| self.is_current(&routed)) {
             return false;
         }
         let topic = format!("{}{written}", grant.mount());

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::observe::Act;
 use crate::policy::TeamId;
 use crate::session::Peer;
 use crate::time::{Span, Time};
@@ -120,6 +121,20 @@ pub enum EventKind {
         count: u64,
         /// When the first of them crossed.
         since: Time,
+    },
+    /// A policy that is observed would have decided otherwise; nothing came of that.
+    Observed {
+        /// What was done.
+        act: Act,
+        /// What the observed policy would have decided; the one in force decided the opposite.
+        would_allow: bool,
+        /// Full name, or full filter with its share group.
+        topic: Box<str>,
+    },
+    /// Somebody asked for the admin API and did not show the token. Made by the shell.
+    AdminRefused {
+        /// `no_token` or `wrong_token`.
+        why: &'static str,
     },
     /// A filter of a SUBSCRIBE was not granted.
     SubscribeRefused {
@@ -241,6 +256,8 @@ impl EventKind {
             Self::SubscribeRefused { .. } => "subscribe_refused",
             Self::UnsubscribeRefused { .. } => "unsubscribe_refused",
             Self::Crossed { .. } => "crossing",
+            Self::Observed { .. } => "policy_observed",
+            Self::AdminRefused { .. } => "admin_refused",
             Self::SubscriptionEnded { .. } => "subscription_ended",
         }
     }

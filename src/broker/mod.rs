@@ -10,9 +10,10 @@
 //! of it one connection gets done at a time), `ask` (what somebody else decides), `clearance` and
 //! `entitlement` (whether a publish, a subscription may be), `park` (wills that wait for that),
 //! `report` (topics that the platform is to hear of), `review` (what has changed outside) and `walk`
-//! (those whom it concerns are judged anew), `depart` (the end of connections and sessions), `timers`;
-//! `crossing` (what crosses a team's border by a rule); the tables, outboxes, aliases and counters that
-//! they work on.
+//! (those whom it concerns are judged anew), `observe` (a policy that is tried beside the one in
+//! force), `survey` (what stands here, for who asks from outside), `crossing` (what crosses a team's
+//! border by a rule), `depart` (the end of connections and sessions), `timers`; the tables, outboxes,
+//! aliases and counters that they work on.
 
 mod alias;
 mod ask;
@@ -29,6 +30,7 @@ mod effect;
 mod entitlement;
 mod event;
 mod form;
+mod observe;
 mod outbox;
 mod park;
 mod pending;
@@ -40,6 +42,7 @@ mod review;
 mod shard;
 mod share;
 mod subscribe;
+mod survey;
 mod table;
 mod timers;
 mod turn;
@@ -52,6 +55,8 @@ pub use connect::Migrant;
 pub use counters::{Counters, Drop, ListenerBytes};
 pub use effect::{Breach, ConnId, Effect, Exchange, ExchangeState, Login, Verdict};
 pub use event::{DisconnectCause, Event, EventKind, Refusal, Way, Who};
+pub use observe::{Act, Observed};
 pub use outbox::Outbox;
 pub use review::{Change, ChangeKind, Judge, Review, Standing, TeamStanding};
 pub use shard::Shard;
+pub use survey::{Found, Page, Wanted};

@@ -72,6 +72,12 @@ impl Shard {
             Ok(name) if !parked.grant.reaches(name) => Err(PublishError::OUTSIDE),
             Ok(name) => Ok(parked.grant.publish_or_ask(name)),
         };
+        if let Ok(Standing::Decided(decision)) = &standing
+            && self.observation.is_on()
+            && self.observe_publish(index, parked.topic(), decision.is_allow(), now)
+        {
+            self.counters.observed.publish_denied += 1;
+        }
         match standing {
             Ok(Standing::Decided(decision)) if decision.is_allow() => self.send_will(&parked, now),
             Ok(Standing::Decided(_)) => self.refuse_will(&parked, PublishError::POLICY, now),

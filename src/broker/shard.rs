@@ -12,6 +12,7 @@ use super::crossing::Crossings;
 use super::effect::{ConnId, Effect};
 use super::event::{DisconnectCause, Event, EventKind, Refusal, Who};
 use super::form::Form;
+use super::observe::Observation;
 use super::outbox::{BufferPool, Outbox};
 use super::park::Parking;
 use super::recent::RouteMemory;
@@ -56,6 +57,7 @@ pub struct Shard {
     pub(super) reviews: Reviews,
     pub(super) counters: Counters,
     pub(super) crossings: Crossings,
+    pub(super) observation: Observation,
     pub(super) seed: [u8; 32],
     pub(super) assigned_ids: u64,
 }
@@ -87,6 +89,7 @@ impl Shard {
             reviews: Reviews::default(),
             counters: Counters::default(),
             crossings: Crossings::default(),
+            observation: Observation::default(),
             seed,
             assigned_ids: 0,
         }

@@ -8,7 +8,7 @@ use super::entitlement::{Judged, judge, own};
 use super::event::EventKind;
 use super::review::Change;
 use super::shard::{Shard, who};
-use crate::policy::{Action, Grant};
+use crate::policy::{Action, Grant, Ruling};
 use crate::session::{Queued, Session, Subscription};
 use crate::team::{Member, Route, World};
 use crate::time::Time;
@@ -47,7 +47,11 @@ impl Shard {
         let mut replayed = Vec::new();
         for asked in &subscribe.filters {
             let id = subscribe.subscription_id.unwrap_or(0);
-            codes.push(match self.grant_filter(index, session, asked, id, now) {
+            let granted = self.grant_filter(index, session, asked, id, now);
+            if self.observation.is_on() {
+                self.observe_filter(session, asked.filter, &granted, now);
+            }
+            codes.push(match granted {
                 Ok(granted) => {
                     let key = Arc::clone(&granted.key);
                     let (code, replays) = self.add_subscription(session, granted);
@@ -68,6 +72,34 @@ impl Shard {
         });
         self.pump(session, now);
         Ok(())
+    }
+
+    /// What the observed policy says of a filter that was decided on; what has no form, or no room,
+    /// was not decided by a policy.
+    fn observe_filter(
+        &mut self,
+        session: u32,
+        written: &str,
+        decided: &Result<Granted, SubscribeError>,
+        now: Time,
+    ) {
+        let ruled = match decided {
+            Ok(granted) if granted.subscription.checked => Ruling::AllowChecked,
+            Ok(_) => Ruling::Allow,
+            Err(_) => Ruling::Deny,
+        };
+        let key = match decided {
+            Ok(granted) => Some(Arc::clone(&granted.key)),
+            Err(refused) if refused.code == ReasonCode::NotAuthorized => self
+                .sessions
+                .at(session)
+                .zip(SharedFilter::parse(written, u16::MAX, u16::MAX).ok())
+                .map(|(session, written)| session_key(&session.grant, written)),
+            Err(_) => None,
+        };
+        if let Some(key) = key {
+            self.observe_subscribe(session, &key, ruled, now);
+        }
     }
 
     /// Form, mount, team, policy, limit; in this order.

@@ -159,6 +159,13 @@ impl World {
         Ok(world)
     }
 
+    /// Every username on record, in order.
+    pub fn usernames(&self) -> Vec<&str> {
+        let mut usernames: Vec<_> = self.records.keys().map(String::as_str).collect();
+        usernames.sort_unstable();
+        usernames
+    }
+
     /// Whether this username is on record.
     pub fn knows(&self, username: &str) -> bool {
         self.records.contains_key(username)

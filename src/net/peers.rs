@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::reactor::Arrival;
+use super::visit::Visit;
 use crate::broker::{Answer, Batch, ConnId, Fed, Review, Verdict};
 
 /// What reaches a shard from outside its own thread.
@@ -22,6 +23,8 @@ pub(super) enum Inbound {
     Review(Arc<Review>),
     /// A shard that was behind has caught up.
     Resume,
+    /// Somebody asks from outside.
+    Visit(Visit),
     /// The broker is stopping.
     Stop,
 }
@@ -52,6 +55,11 @@ impl Peers {
                 backlog: Arc::clone(&backlog),
             })
             .collect()
+    }
+
+    /// How many shards there are.
+    pub(super) fn count(&self) -> u16 {
+        self.inboxes.len() as u16
     }
 
     /// Whether one of these shards has too much waiting for it.

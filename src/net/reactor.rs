@@ -19,6 +19,7 @@ use super::layers::{Ending, Layers};
 use super::link::{Link, State};
 use super::peers::Peers;
 use super::services::Services;
+use super::visit::Visit;
 use crate::broker::{Answer, Batch, ConnId, Effect, Fed, Migrant, Peer, Review, Shard, Verdict};
 use crate::time::Time;
 
@@ -162,6 +163,12 @@ impl Reactor {
     pub(super) fn deliver(&mut self, batch: &Batch) {
         self.turn_began.get_or_insert_with(Instant::now);
         self.core.deliver_batch(batch, self.clock.now());
+        self.end_turn();
+    }
+
+    /// Somebody asks from outside.
+    pub(super) fn visit(&mut self, visit: Visit) {
+        visit(&mut self.core, self.clock.now());
         self.end_turn();
     }
 

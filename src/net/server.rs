@@ -25,8 +25,9 @@ use crate::broker::{Answer, ConnId, Review, Shard, Verdict};
 use crate::team::World;
 use crate::telemetry::Reporter;
 
-pub use super::listener::ListenerSpec;
+pub use super::listener::{ListenerSpec, TlsInForce};
 pub use super::services::{Asked, Desk, Record, Request};
+pub use super::visit::Shards;
 
 /// How long an ending connection may take to take our last words and say its own.
 const ENDING: Duration = Duration::from_secs(2);
@@ -203,6 +204,11 @@ impl Server {
         Verdicts(self.peers.clone())
     }
 
+    /// Who is asked what stands on the shards.
+    pub fn shards(&self) -> Shards {
+        Shards(self.peers.clone())
+    }
+
     /// Where reviews go.
     pub fn reviews(&self) -> Reviews {
         Reviews(Arc::new(Mutex::new(self.peers.clone())))
@@ -313,6 +319,7 @@ async fn serve_inbox(
             }
             Inbound::Review(review) => reactor_now.review(review),
             Inbound::Resume => reactor_now.resume(),
+            Inbound::Visit(visit) => reactor_now.visit(visit),
             Inbound::Stop => return,
         }
     }

@@ -160,7 +160,10 @@ impl Services {
                     .add(&m::REAUTHENTICATIONS, &[listener, reason.as_str()], 1);
             }
             // Each is counted where it is, the events are of many.
-            EventKind::TakenOver { .. } | EventKind::Crossed { .. } => {}
+            EventKind::TakenOver { .. }
+            | EventKind::Crossed { .. }
+            | EventKind::Observed { .. }
+            | EventKind::AdminRefused { .. } => {}
         }
         (self.record)(event);
     }
@@ -212,6 +215,9 @@ impl Services {
             let labels: &[&str] = &[&bytes.listener];
             snapshot.add(&m::BYTES_RECEIVED, labels, bytes.received);
             snapshot.add(&m::BYTES_SENT, labels, bytes.sent);
+        }
+        for (act, would, count) in counters.observed.labelled() {
+            snapshot.add(&m::POLICY_OBSERVED, &[act, would], count);
         }
         snapshot.add(&m::CONNECTIONS_TURNED_AWAY, &[], counters.turned_away);
         snapshot.add(&m::SESSIONS_EXPIRED, &[], counters.sessions_expired);

@@ -3,7 +3,7 @@
 
 use crate::cluster::*;
 use cofferdam::broker::{Answer, EventKind, Question};
-use cofferdam::policy::Ask;
+use cofferdam::policy::{Ask, Policy};
 use cofferdam::team::Reports;
 use cofferdam::time::Span;
 use cofferdam::wire::client::{self as packets, Publish, ServerPacket};
@@ -625,4 +625,23 @@ fn what_is_refused_or_was_asked_about_is_not_reported() {
     asked.publish("own", "1");
     assert_eq!(cluster.asked(), ["bob@alpha publish own"]);
     assert_eq!(cluster.reported(), NONE);
+}
+
+#[test]
+fn a_policy_that_is_observed_has_no_word_where_somebody_else_decides() {
+    let cluster = always(|question| match &*question.topic {
+        "no" => NO,
+        _ => YES,
+    });
+    cluster.know_names_only();
+    let policy = Policy::flowfuse().expect("the built-in policy");
+    cluster.observe(Some(policy));
+    let client = cluster.connect(0, client("alice@alpha").v5());
+    client.subscribe("yes/#", QOS_0);
+    client.try_subscribe(&[("no", options(QOS_0))], &[]);
+    client.publish("yes/x", "1");
+    client.publish("no", "1");
+    assert_eq!(client.heard(), ["yes/x 1"]);
+    let observed = |event: &EventKind| matches!(event, EventKind::Observed { .. });
+    assert!(!cluster.record().iter().any(observed));
 }

@@ -37,7 +37,7 @@ pub use net::{Between, HeldLogin};
 pub use oracle::{HeldQuestion, MISSING, NO, OWN, YES, as_text, is_publish};
 pub use random::Random;
 
-use cofferdam::broker::{Counters, Drop, Event, EventKind, Review, Shard, Verdict};
+use cofferdam::broker::{Counters, Drop, Event, EventKind, Page, Review, Shard, Verdict, Wanted};
 use cofferdam::limits::Limits;
 use cofferdam::policy::{Grant, Policy, TeamId};
 use cofferdam::session::Session;
@@ -320,6 +320,19 @@ impl Cluster {
         let net = self.net.borrow();
         let shards = net.shards.iter();
         shards.map(|shard| shard.counters().connections).sum()
+    }
+
+    /// A page of what stands on a shard.
+    pub fn survey(&self, shard: u16, from: u32, wanted: &Wanted) -> Page {
+        self.net.borrow().shards[usize::from(shard)].survey(from, wanted)
+    }
+
+    /// Every shard observes a policy from now on, or none.
+    pub fn observe(&self, policy: Option<Policy>) {
+        let policy = policy.map(Arc::new);
+        for shard in &mut self.net.borrow_mut().shards {
+            shard.observe(policy.clone());
+        }
     }
 
     /// The broker stops.
