@@ -205,6 +205,7 @@ fn detail(kind: &EventKind) -> Map<String, Value> {
                 DisconnectCause::WebSocket(code) => put("websocket_code", (*code).into()),
                 DisconnectCause::Lost
                 | DisconnectCause::KeepAlive
+                | DisconnectCause::Expired
                 | DisconnectCause::TakenOver
                 | DisconnectCause::Tls => {}
             }

@@ -234,6 +234,9 @@ impl Shard {
         };
         (enhanced.turn, enhanced.ends) = (Turn::Nobody, Time::NEVER);
         let method = Arc::clone(&enhanced.method);
+        conn.expires = grant.expires();
+        let due = conn.silence_ends().min(conn.expires);
+        self.set_conn_timer(index, due);
         self.write(index, |out, _| {
             encode::auth(out, ReasonCode::Success, &method, data);
         });

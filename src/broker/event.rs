@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::credential::{CertificateFault, TokenFault};
 use crate::policy::TeamId;
 use crate::session::Peer;
 use crate::time::{Span, Time};
@@ -124,6 +125,10 @@ pub enum Refusal {
     Exchange,
     /// The client did not answer its authentication method's challenge in time.
     ExchangeTimeout,
+    /// The token that it sent.
+    Token(TokenFault),
+    /// The certificate that it showed, or should have.
+    Certificate(CertificateFault),
     /// Proved to be somebody, but not who the connection was logged in as.
     OtherPrincipal,
     /// The team is suspended.
@@ -172,6 +177,8 @@ pub enum DisconnectCause {
     Protocol(ReasonCode),
     /// The broker ended it; it was told this.
     Server(ReasonCode),
+    /// The token or certificate that it logged in with is over; it was told 0xA0.
+    Expired,
     /// The client broke TLS.
     Tls,
     /// The client broke RFC 6455, or sent what is not MQTT; it was told this close code.
@@ -214,6 +221,8 @@ impl Refusal {
             Self::Method => "method",
             Self::Exchange => "exchange",
             Self::ExchangeTimeout => "exchange_timeout",
+            Self::Token(fault) => fault.as_str(),
+            Self::Certificate(fault) => fault.as_str(),
             Self::OtherPrincipal => "other_principal",
             Self::TeamSuspended => "team_suspended",
             Self::ClientId => "client_id",
@@ -243,6 +252,7 @@ impl DisconnectCause {
             Self::TakenOver => "taken_over",
             Self::Protocol(_) => "protocol",
             Self::Server(_) => "server",
+            Self::Expired => "expired",
             Self::Tls => "tls",
             Self::WebSocket(_) => "websocket",
         }

@@ -8,7 +8,7 @@
 //! between), `authenticate` (challenges, re-authentication), `publish` (a message in), `deliver` (a
 //! message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn` (how much
 //! of it one connection gets done at a time), `depart` (the end of connections and sessions, wills),
-//! `timers`; the tables, outboxes, aliases and counters that they work on.
+//! `timers`, `credential` (what is wrong with a token or certificate); the tables, outboxes, aliases and counters that they work on.
 
 mod alias;
 mod authenticate;
@@ -16,6 +16,7 @@ mod batch;
 mod connect;
 mod connection;
 mod counters;
+mod credential;
 mod deliver;
 mod depart;
 mod effect;
@@ -37,6 +38,7 @@ pub use crate::session::Peer;
 pub use batch::{Batch, Fed};
 pub use connect::Migrant;
 pub use counters::{Counters, Drop, ListenerBytes};
+pub use credential::{CertificateFault, TokenFault};
 pub use effect::{Breach, ConnId, Effect, Exchange, ExchangeState, Login, Verdict};
 pub use event::{DisconnectCause, Event, EventKind, Refusal, Who};
 pub use outbox::Outbox;

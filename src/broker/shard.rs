@@ -483,7 +483,10 @@ impl Shard {
             Phase::Judging(pending) | Phase::Challenged(pending) => {
                 pending.since + limits.login_timeout
             }
-            Phase::Active(_) => conn.silence_ends().min(conn.renewal_ends()),
+            Phase::Active(_) => conn
+                .silence_ends()
+                .min(conn.renewal_ends())
+                .min(conn.expires),
             Phase::Closing => return,
         };
         if due == Time::NEVER {
@@ -496,6 +499,11 @@ impl Shard {
             Phase::Opening => self.refuse(index, None, Refusal::ConnectTimeout, None, now),
             Phase::Judging(_) => self.give_up_judging(index, Refusal::Unavailable, now),
             Phase::Challenged(_) => self.give_up_judging(index, Refusal::ExchangeTimeout, now),
+            Phase::Active(session) if conn.expires <= now => {
+                self.say_goodbye(index, ReasonCode::MaximumConnectTime);
+                self.detach(session, DisconnectCause::Expired, now);
+                self.close(index);
+            }
             Phase::Active(session) if conn.renewal_ends() <= now => {
                 self.give_up_renewal(index, session, now);
             }

@@ -17,7 +17,8 @@ mod policy;
 mod serve;
 mod store;
 pub(crate) mod team;
-pub mod welcome;
+pub mod vouchers;
+mod welcome;
 
 #[cfg(test)]
 pub(crate) use answer::Answer;

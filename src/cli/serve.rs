@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::data_dir::DataDir;
 use super::descriptors;
 use super::store::policy;
+use super::vouchers;
 use super::welcome::Welcome;
 use super::{Context, Failure, print};
 use crate::admin::{self, Pages, Readiness};
@@ -134,6 +135,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         identity::Settings::default(),
     )
     .map_err(failed)?;
+    let judge = vouchers::attach(judge, config)?;
     let (sink, writer) = audit::start(database.clone(), Default::default()).map_err(failed)?;
 
     // Makes passwords that are shown only once, so it comes after all that may keep the broker
@@ -373,6 +375,6 @@ async fn stop(server: Server, writer: AuditWriter, database: Database) {
     let _ = tokio::time::timeout(LAST_WORDS, database.close()).await;
 }
 
-fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+pub(super) fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
     Failure::Failed(error.into())
 }

@@ -12,6 +12,8 @@
 //! Called by `cli`; everything below it takes the finished [`Config`].
 
 mod check;
+mod followed;
+mod identity;
 mod limits;
 mod problem;
 mod proxies;
@@ -19,6 +21,7 @@ mod quantity;
 mod read;
 mod section;
 mod show;
+mod template;
 mod tree;
 
 use std::ffi::OsString;
@@ -31,8 +34,11 @@ use std::sync::Arc;
 use crate::limits::Limits;
 use crate::policy::TeamId;
 
+pub use followed::{FollowError, Followed};
+pub use identity::{Identity, Jwt, Mapping};
 pub use problem::{ConfigErrors, Problem};
 pub use proxies::Proxies;
+pub use template::{ExpandError, Template};
 // Other files of the operator's are read in the same way, with the same messages.
 pub(crate) use problem::{Origin, Report};
 pub(crate) use section::Section;
@@ -68,6 +74,8 @@ pub struct Config {
     pub limits: Limits,
     /// Roles and rules.
     pub policy: Policy,
+    /// Who else vouches for clients.
+    pub identity: Identity,
     /// What is logged.
     pub log: Log,
 }

@@ -10,7 +10,7 @@ use super::section::Section;
 use super::tree::Table;
 use super::{
     Admin, CertificateFiles, Config, Database, DatabaseUrl, Durability, Journal, Listener, Log,
-    Policy, Proxies, Transport, WebSocket, check, limits,
+    Policy, Proxies, Transport, WebSocket, check, identity, limits,
 };
 use crate::limits::Limits;
 use crate::policy::TeamId;
@@ -42,6 +42,7 @@ pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
         journal: journal(top.section("journal")),
         limits,
         policy: policy(top.section("policy")),
+        identity: identity::read(top.section("identity")),
         log: log(top.section("log")),
         data_dir,
     };

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::limits::{Slot, rows};
 use super::quantity::{format_size, format_span};
-use super::{Config, Listener};
+use super::{Config, Listener, identity};
 use crate::limits::Limits;
 use crate::time::Span;
 
@@ -21,6 +21,9 @@ pub(super) fn json(config: &Config) -> Value {
     });
     if let Some(file) = &config.policy.file {
         value["policy"] = json!({ "file": file });
+    }
+    if let Some(identity) = identity::json(&config.identity) {
+        value["identity"] = identity;
     }
     value
 }
@@ -67,6 +70,12 @@ pub(super) fn toml(config: &Config) -> String {
             for (key, value) in entries {
                 line(&mut out, key, value);
             }
+        }
+    }
+    for (section, keys) in identity::show(&config.identity) {
+        out.push_str(&format!("\n[identity.{section}]\n"));
+        for (key, value) in keys {
+            line(&mut out, key, &value);
         }
     }
     out

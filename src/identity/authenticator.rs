@@ -13,9 +13,10 @@ use super::account::{self, Account, OnRecord};
 use super::anonymous::{ANONYMOUS, is_suspended};
 use super::memo::Memo;
 use super::secret::{Scheme, SecretError, Secrets};
+use super::token::{Tokens, is_token};
 use super::waiting_room::WaitingRoom;
 use super::world::{AtLogin, Members};
-use crate::broker::{ExchangeState, Login, Refusal, Verdict};
+use crate::broker::{ExchangeState, Login, Refusal, TokenFault, Verdict};
 use crate::database::{Database, DatabaseError};
 use crate::policy::{Grant, Policy, Principal, TeamId};
 use crate::telemetry::metric as m;
@@ -66,8 +67,8 @@ pub struct Authenticator {
 }
 
 pub(super) struct Inner {
-    database: Database,
-    policy: ArcSwap<Policy>,
+    pub(super) database: Database,
+    pub(super) policy: ArcSwap<Policy>,
     pub(super) secrets: Arc<Secrets>,
     anonymous: HashMap<Arc<str>, TeamId>,
     settings: Settings,
@@ -78,7 +79,9 @@ pub(super) struct Inner {
     /// the login's deadline only, so that a crowd is not taken for a database that is away; and a
     /// connection is left for the audit.
     turns: Semaphore,
-    members: Members,
+    pub(super) members: Members,
+    /// Whose tokens are passwords.
+    pub(super) tokens: Option<Arc<Tokens>>,
 }
 
 /// A login, or a step of one, that may go on.
@@ -161,6 +164,7 @@ impl Authenticator {
                 judging: AtomicUsize::new(0),
                 turns: Semaphore::new(database.max_connections().saturating_sub(1).max(1)),
                 members: Members::new(),
+                tokens: None,
                 database,
                 policy: ArcSwap::new(policy),
                 secrets,
@@ -168,6 +172,14 @@ impl Authenticator {
                 settings,
             }),
         })
+    }
+
+    /// The same judge, which takes an issuer's tokens as passwords. To be called before it is shared.
+    pub fn with_tokens(mut self, tokens: Arc<Tokens>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.tokens = Some(tokens);
+        }
+        self
     }
 
     /// Keeps what live grants know of their teams' members up to date, for ever: to be spawned
@@ -224,10 +236,13 @@ impl Inner {
             return Err(Declined::Undecided(Refusal::Busy));
         }
         if let Some(exchange) = login.exchange.take() {
-            return self.by_exchange(login, exchange).await;
+            return self.by_exchange(login, exchange, now).await;
         }
         let grant = match (&login.username, &login.password) {
             (None, None) => self.anonymous(login, now).await?,
+            (username, Some(password)) if self.tokens.is_some() && is_token(password) => {
+                self.with_token(username.as_deref(), password, now).await?
+            }
             (username, password) => {
                 let username = username.as_deref().unwrap_or_default();
                 let password = password.as_deref().unwrap_or_default();
@@ -246,6 +261,25 @@ impl Inner {
         match grant.accepts_client_id(&login.client_id) {
             true => Ok(()),
             false => Err(Declined::Refused(Refusal::ClientId)),
+        }
+    }
+
+    /// A token is judged as one, whoever has the same text for a password.
+    pub(super) async fn with_token(
+        &self,
+        username: Option<&str>,
+        token: &[u8],
+        now: Time,
+    ) -> Result<Grant, Declined> {
+        let Some(tokens) = &self.tokens else {
+            return Err(Declined::Refused(Refusal::Method));
+        };
+        match tokens.judge(token, username, now) {
+            Ok(vouched) => {
+                let unfit = Refusal::Token(TokenFault::Claims);
+                self.by_voucher(vouched, unfit).await
+            }
+            Err(fault) => Err(Declined::Refused(Refusal::Token(fault))),
         }
     }
 
@@ -276,7 +310,7 @@ impl Inner {
         Ok(account::find(&self.database, username).await?)
     }
 
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, Declined> {
+    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, Declined> {
         let turn = self.turns.acquire().await;
         turn.map_err(|_| Declined::Undecided(Refusal::Unavailable))
     }

@@ -15,6 +15,9 @@
 //! **A password can be proved instead of sent**, by SCRAM-SHA-256 in two steps; whoever cannot is
 //! told as late and as little as with a wrong password.
 //!
+//! **Others can vouch for a client**: the issuer of a signed token, which then is its password. What
+//! they vouch for is a username; the policy alone says which role and team that is.
+//!
 //! **A crowd that comes back costs little.** Machine tokens cost a microsecond. A password that was
 //! found right is remembered under a key of this process, bound to the stored hash that it matched:
 //! the next time it costs no argon2id, and after a rotation it does. Only the right password is
@@ -28,7 +31,9 @@ mod enhanced;
 mod memo;
 mod scram;
 mod secret;
+mod token;
 mod token_key;
+mod vouched;
 mod waiting_room;
 mod world;
 
@@ -38,6 +43,7 @@ pub use anonymous::ANONYMOUS;
 pub use authenticator::{Authenticator, Settings};
 pub use credential::Credential;
 pub use secret::{MAX_PASSWORD_BYTES, Scheme, SecretError, Secrets, Work, random_token};
+pub use token::{KeyFault, KeysError, Tokens};
 pub use token_key::{TokenKey, TokenKeyError};
 pub use world::World;
 

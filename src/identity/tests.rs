@@ -7,6 +7,7 @@ use std::time::Duration;
 use argon2::Params;
 
 mod proofs;
+mod vouchers;
 
 use super::*;
 use crate::audit;

@@ -7,6 +7,7 @@ use cofferdam::broker::{Exchange, ExchangeState, Login, Refusal, Verdict};
 use cofferdam::policy::{
     Directory as PolicyDirectory, Pattern, PatternAction, Policy, Principal, TeamId, TeamMembers,
 };
+use cofferdam::time::Time;
 
 /// Teams, instances, devices, clients and their passwords.
 #[derive(Default)]
@@ -17,6 +18,7 @@ pub struct Directory {
     patterns: HashMap<String, Vec<Pattern>>,
     owners: HashMap<String, (&'static str, String)>,
     anonymous: HashMap<String, String>,
+    expires: HashMap<String, Time>,
 }
 
 /// The one method of enhanced authentication that this directory knows: the client says who it is,
@@ -92,6 +94,11 @@ impl Directory {
     pub fn password(&mut self, username: &str, password: &str) {
         self.passwords
             .insert(username.to_owned(), password.as_bytes().to_owned());
+    }
+
+    /// Whoever logs in under this username from now on is in until then.
+    pub fn until(&mut self, username: &str, expires: Time) {
+        self.expires.insert(username.to_owned(), expires);
     }
 
     /// Suspends a team: nobody of it logs in.
@@ -171,6 +178,8 @@ impl Directory {
         if !grant.accepts_client_id(&login.client_id) {
             return Err(Refusal::ClientId);
         }
+        let expires = self.expires.get(&*grant.principal().username).copied();
+        let grant = grant.until(expires.unwrap_or(Time::NEVER));
         Ok(Verdict::Admit(Arc::new(grant)))
     }
 

@@ -8,6 +8,7 @@
 #![allow(dead_code, unused_imports)] // each test takes what it needs
 
 mod client;
+pub mod issuer;
 mod numbers;
 mod process;
 mod record;
@@ -84,6 +85,7 @@ pub struct Setup {
     config: String,
     variables: Vec<(&'static str, String)>,
     provisions: Option<String>,
+    files: Vec<(&'static str, String)>,
 }
 
 /// A running broker.
@@ -106,6 +108,7 @@ impl Setup {
         Self {
             config: LISTENERS.to_owned(),
             variables: Vec::new(),
+            files: Vec::new(),
             provisions: Some(World::provisions()),
         }
     }
@@ -121,6 +124,12 @@ impl Setup {
     /// With more of a configuration, such as listeners.
     pub fn and_config(mut self, more: &str) -> Self {
         self.config.push_str(more);
+        self
+    }
+
+    /// With a file beside the configuration, which may name it.
+    pub fn file(mut self, name: &'static str, text: &str) -> Self {
+        self.files.push((name, text.to_owned()));
         self
     }
 
@@ -151,6 +160,9 @@ impl Setup {
             directory,
             variables: self.variables,
         };
+        for (name, text) in &self.files {
+            place.write(name, text);
+        }
         place.write("cofferdam.toml", &self.config);
         if let Some(provisions) = &self.provisions {
             place.write("world.toml", provisions);
