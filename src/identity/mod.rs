@@ -48,4 +48,7 @@ pub use token_key::{TokenKey, TokenKeyError};
 pub use world::World;
 
 #[cfg(test)]
+#[path = "../../tests/running/issuer.rs"]
+mod issuer;
+#[cfg(test)]
 mod tests;

@@ -8,10 +8,7 @@ use crate::config::Config;
 use crate::policy::Grant;
 use crate::time::Span;
 
-#[path = "../../../tests/running/issuer.rs"]
-mod issuer;
-
-use issuer::{AUDIENCE, ISSUER, Issuer};
+use crate::identity::issuer::{AUDIENCE, ISSUER, Issuer};
 
 const NOW_S: u64 = 1_900_000_000;
 

@@ -7,10 +7,7 @@ use super::*;
 use crate::config::Config;
 use crate::time::Span;
 
-#[path = "../../../tests/running/issuer.rs"]
-mod issuer;
-
-use issuer::{AUDIENCE, ISSUER, Issuer, base64};
+use crate::identity::issuer::{AUDIENCE, ISSUER, Issuer, base64};
 
 const NOW_S: u64 = 1_900_000_000;
 const ALGORITHMS: [&str; 3] = ["RS256", "ES256", "EdDSA"];
