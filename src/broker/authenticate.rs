@@ -112,6 +112,7 @@ impl Shard {
             username: pending.username.as_deref().map(Into::into),
             password: None,
             exchange: pending.exchange(auth.data, state),
+            certificate: None,
         };
         if let Phase::Challenged(pending) = mem::replace(&mut conn.phase, Phase::Opening) {
             conn.phase = Phase::Judging(pending);
@@ -166,6 +167,7 @@ impl Shard {
                 data: auth.data.map(Into::into),
                 state,
             }),
+            certificate: None,
         };
         let ends = enhanced.ends;
         self.effects.push(Effect::Judge(Box::new(login)));

@@ -49,6 +49,7 @@ impl Shard {
             username: connect.username.map(Into::into),
             password: connect.password.map(Into::into),
             exchange: pending.exchange(connect.properties.authentication_data, None),
+            certificate: None,
         };
         conn.phase = Phase::Judging(pending);
         self.effects.push(Effect::Judge(Box::new(login)));

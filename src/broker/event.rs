@@ -179,6 +179,9 @@ pub enum DisconnectCause {
     Server(ReasonCode),
     /// The token or certificate that it logged in with is over; it was told 0xA0.
     Expired,
+    /// The certificate that it logged in with is no longer good: revoked, most often. It was told
+    /// 0x98.
+    Certificate(CertificateFault),
     /// The client broke TLS.
     Tls,
     /// The client broke RFC 6455, or sent what is not MQTT; it was told this close code.
@@ -253,6 +256,7 @@ impl DisconnectCause {
             Self::Protocol(_) => "protocol",
             Self::Server(_) => "server",
             Self::Expired => "expired",
+            Self::Certificate(fault) => fault.as_str(),
             Self::Tls => "tls",
             Self::WebSocket(_) => "websocket",
         }

@@ -15,12 +15,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::data_dir::DataDir;
 use super::descriptors;
 use super::store::policy;
-use super::vouchers;
+use super::vouchers::{self, ClientVerifiers};
 use super::welcome::Welcome;
 use super::{Context, Failure, print};
 use crate::admin::{self, Pages, Readiness};
 use crate::audit::{self, AuditWriter, Finished};
-use crate::config::{CertificateFiles, Config, Transport};
+use crate::config::Config;
 use crate::database::Database;
 use crate::identity::{self, Authenticator, Secrets, TokenKey};
 use crate::net::clock::Clock;
@@ -125,7 +125,8 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         );
     }
 
-    let (listeners, ca) = listeners(config)?;
+    let clients = vouchers::client_verifiers(config)?;
+    let (listeners, ca) = listeners(config, &clients)?;
     let listeners = Bound::bind(listeners, config.shards.get()).map_err(failed)?;
     let judge = Authenticator::new(
         database.clone(),
@@ -168,6 +169,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     })
     .map_err(failed)?;
     tokio::spawn(judge_logins(judge, waiting, server.verdicts(), clock));
+    clients.follow(&server.verdicts());
     readiness.ready(LISTENERS);
 
     let bound = as_bound(config, &server, admin_address);
@@ -243,14 +245,20 @@ fn anonymous_teams(config: &Config) -> HashMap<Arc<str>, crate::policy::TeamId> 
 }
 
 /// The listeners as the server wants them, and the development CA where one of them uses it.
-fn listeners(config: &Config) -> Result<(Vec<ListenerSpec>, Option<PathBuf>), Failure> {
+fn listeners(
+    config: &Config,
+    clients: &ClientVerifiers,
+) -> Result<(Vec<ListenerSpec>, Option<PathBuf>), Failure> {
     let development = development(config)?;
     let mut specs = Vec::with_capacity(config.listeners.len());
     for listener in &config.listeners {
         let files = listener.certificate.as_ref();
         let files = files.or(development.as_ref().map(|development| &development.files));
         let tls = match (listener.transport.is_tls(), files) {
-            (true, Some(files)) => Some(tls_config(files, listener.transport)?),
+            (true, Some(files)) => {
+                let clients = clients.of(&listener.name);
+                Some(tls::server_config(files, listener.transport, clients).map_err(failed)?)
+            }
             _ => None,
         };
         specs.push(ListenerSpec {
@@ -265,13 +273,6 @@ fn listeners(config: &Config) -> Result<(Vec<ListenerSpec>, Option<PathBuf>), Fa
         });
     }
     Ok((specs, development.map(|development| development.ca)))
-}
-
-fn tls_config(
-    files: &CertificateFiles,
-    transport: Transport,
-) -> Result<Arc<rustls::ServerConfig>, Failure> {
-    tls::server_config(files, transport).map_err(failed)
 }
 
 /// The development certificate, where a listener needs it.

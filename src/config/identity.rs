@@ -22,7 +22,12 @@ const KEY_FILES_MAX: usize = 16;
 pub struct Identity {
     /// Tokens as passwords; `None`: there are none.
     pub jwt: Option<Jwt>,
+    /// Whom client certificates name; `None`: nobody, they only open the listener.
+    pub certificate: Option<Mapping>,
 }
+
+/// What a certificate's template may ask for: attributes of the subject, and alternative names.
+const CERTIFICATE_NAMES: [&str; 6] = ["cn", "o", "ou", "dns", "uri", "email"];
 
 /// `[identity.jwt]`: an issuer of signed tokens (RFC 7519).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +66,33 @@ pub(super) fn read(mut section: Section<'_>) -> Identity {
         .has("jwt")
         .then(|| jwt(section.section("jwt")))
         .flatten();
+    let certificate = section
+        .has("certificate")
+        .then(|| certificate(section.section("certificate")))
+        .flatten();
     section.finish();
-    Identity { jwt }
+    Identity { jwt, certificate }
+}
+
+fn certificate(mut section: Section<'_>) -> Option<Mapping> {
+    let mapping = mapping(&mut section, true);
+    if let Some(mapping) = &mapping {
+        let bound = mapping
+            .bindings
+            .iter()
+            .map(|(_, template)| ("bindings", template));
+        for (key, template) in [("username", &mapping.username)].into_iter().chain(bound) {
+            for name in template
+                .names()
+                .filter(|name| !CERTIFICATE_NAMES.contains(name))
+            {
+                let known = CERTIFICATE_NAMES.join(", ");
+                section.problem(key, format!("a certificate has no `{name}`, but {known}"));
+            }
+        }
+    }
+    section.finish();
+    mapping
 }
 
 fn jwt(mut section: Section<'_>) -> Option<Jwt> {
@@ -159,6 +189,9 @@ pub(super) fn show(identity: &Identity) -> Vec<(&'static str, Vec<(&'static str,
         keys.extend(jwt.patterns.iter().map(|claim| ("patterns", json!(claim))));
         keys.extend(show_mapping(&jwt.mapping));
         sections.push(("jwt", keys));
+    }
+    if let Some(mapping) = &identity.certificate {
+        sections.push(("certificate", show_mapping(mapping)));
     }
     sections
 }

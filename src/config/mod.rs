@@ -95,6 +95,8 @@ pub struct Listener {
     pub anonymous_team: Option<TeamId>,
     /// `anonymous_team` is accepted on an address that is not loopback.
     pub allow_anonymous_remote: bool,
+    /// TLS only: clients show certificates.
+    pub client_certificates: Option<ClientCertificates>,
     /// Who may say for whom it speaks.
     pub proxies: Proxies,
     /// Every connection comes from one of `proxies` and begins with its PROXY header.
@@ -125,6 +127,18 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// Its private key.
     pub private_key: PathBuf,
+}
+
+/// How a listener checks the certificates of its clients; the files were readable when they were
+/// checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// PEM certificates of those who vouch for clients.
+    pub ca: PathBuf,
+    /// PEM lists of what they have revoked; `None`: nothing is looked up.
+    pub crl: Option<PathBuf>,
+    /// A client without a certificate is not let in.
+    pub required: bool,
 }
 
 /// What a WebSocket listener accepts.

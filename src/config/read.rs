@@ -9,8 +9,8 @@ use super::problem::Report;
 use super::section::Section;
 use super::tree::Table;
 use super::{
-    Admin, CertificateFiles, Config, Database, DatabaseUrl, Durability, Journal, Listener, Log,
-    Policy, Proxies, Transport, WebSocket, check, identity, limits,
+    Admin, CertificateFiles, ClientCertificates, Config, Database, DatabaseUrl, Durability,
+    Journal, Listener, Log, Policy, Proxies, Transport, WebSocket, check, identity, limits,
 };
 use crate::limits::Limits;
 use crate::policy::TeamId;
@@ -136,6 +136,12 @@ fn listener(section: &mut Section<'_>, base: &Limits) -> Option<Listener> {
     let bind = required(section, "bind", Section::address);
     let certificate = readable(section, "certificate");
     let private_key = readable(section, "private_key");
+    let client_ca = readable(section, "client_ca");
+    let client_crl = readable(section, "client_crl");
+    let client_certificate = section.choice(
+        "client_certificate",
+        &[("required", true), ("optional", false)],
+    );
     let anonymous_team = section.text("anonymous_team");
     let anonymous_team = anonymous_team.and_then(|id| {
         let team = TeamId::new(&id).ok_or_else(|| {
@@ -152,6 +158,7 @@ fn listener(section: &mut Section<'_>, base: &Limits) -> Option<Listener> {
     websocket.listed_origins_only = anonymous_team.is_some();
     let (transport, bind) = (transport?, bind?);
     check::certificate(section, transport);
+    check::client_certificates(section, transport);
     check::websocket(section, transport);
     let listener = Listener {
         name: Arc::from(name?),
@@ -163,6 +170,11 @@ fn listener(section: &mut Section<'_>, base: &Limits) -> Option<Listener> {
                 certificate,
                 private_key,
             }),
+        client_certificates: client_ca.map(|ca| ClientCertificates {
+            ca,
+            crl: client_crl,
+            required: client_certificate.unwrap_or(true),
+        }),
         anonymous_team,
         allow_anonymous_remote,
         proxies: proxies.unwrap_or_default(),

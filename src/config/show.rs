@@ -44,6 +44,9 @@ pub(super) fn toml(config: &Config) -> String {
             "bind",
             "certificate",
             "private_key",
+            "client_ca",
+            "client_crl",
+            "client_certificate",
             "anonymous_team",
             "allow_anonymous_remote",
             "proxies",
@@ -125,6 +128,16 @@ fn listener(listener: &Listener, base: &Limits) -> Value {
     if let Some(files) = &listener.certificate {
         value["certificate"] = json!(files.certificate);
         value["private_key"] = json!(files.private_key);
+    }
+    if let Some(clients) = &listener.client_certificates {
+        value["client_ca"] = json!(clients.ca);
+        value["client_certificate"] = json!(match clients.required {
+            true => "required",
+            false => "optional",
+        });
+        if let Some(crl) = &clients.crl {
+            value["client_crl"] = json!(crl);
+        }
     }
     if let Some(team) = &listener.anonymous_team {
         value["anonymous_team"] = json!(team.as_str());

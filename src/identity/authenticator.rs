@@ -11,12 +11,14 @@ use tokio::time::Instant;
 
 use super::account::{self, Account, OnRecord};
 use super::anonymous::{ANONYMOUS, is_suspended};
+use super::certificate::Certificates;
 use super::memo::Memo;
 use super::secret::{Scheme, SecretError, Secrets};
 use super::token::{Tokens, is_token};
+use super::vouched::Vouched;
 use super::waiting_room::WaitingRoom;
 use super::world::{AtLogin, Members};
-use crate::broker::{ExchangeState, Login, Refusal, TokenFault, Verdict};
+use crate::broker::{CertificateFault, ExchangeState, Login, Refusal, TokenFault, Verdict};
 use crate::database::{Database, DatabaseError};
 use crate::policy::{Grant, Policy, Principal, TeamId};
 use crate::telemetry::metric as m;
@@ -82,6 +84,8 @@ pub(super) struct Inner {
     pub(super) members: Members,
     /// Whose tokens are passwords.
     pub(super) tokens: Option<Arc<Tokens>>,
+    /// Whom certificates name.
+    certificates: Option<Arc<Certificates>>,
 }
 
 /// A login, or a step of one, that may go on.
@@ -165,6 +169,7 @@ impl Authenticator {
                 turns: Semaphore::new(database.max_connections().saturating_sub(1).max(1)),
                 members: Members::new(),
                 tokens: None,
+                certificates: None,
                 database,
                 policy: ArcSwap::new(policy),
                 secrets,
@@ -178,6 +183,14 @@ impl Authenticator {
     pub fn with_tokens(mut self, tokens: Arc<Tokens>) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
             inner.tokens = Some(tokens);
+        }
+        self
+    }
+
+    /// The same judge, for which certificates name principals. To be called before it is shared.
+    pub fn with_certificates(mut self, certificates: Arc<Certificates>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.certificates = Some(certificates);
         }
         self
     }
@@ -235,8 +248,24 @@ impl Inner {
         if before >= self.settings.judging_max {
             return Err(Declined::Undecided(Refusal::Busy));
         }
+        let named = self.named_by_certificate(login)?;
         if let Some(exchange) = login.exchange.take() {
-            return self.by_exchange(login, exchange, now).await;
+            let judged = self.by_exchange(login, exchange, now).await?;
+            return match (judged, named) {
+                (Judged::In { grant, last_word }, Some(named)) => {
+                    let grant = named.confirm(grant)?;
+                    Ok(Judged::In { grant, last_word })
+                }
+                (judged, _) => Ok(judged),
+            };
+        }
+        if let Some(named) = named {
+            let grant = self.by_certificate(named, now).await?;
+            self.fits(&grant, login)?;
+            return Ok(Judged::In {
+                grant,
+                last_word: None,
+            });
         }
         let grant = match (&login.username, &login.password) {
             (None, None) => self.anonymous(login, now).await?,
@@ -262,6 +291,28 @@ impl Inner {
             true => Ok(()),
             false => Err(Declined::Refused(Refusal::ClientId)),
         }
+    }
+
+    /// Whom the certificate names that the client showed, where certificates name anybody.
+    fn named_by_certificate(&self, login: &mut Login) -> Result<Option<Vouched<'_>>, Declined> {
+        let shown = login.certificate.take();
+        let (Some(certificates), Some(shown)) = (&self.certificates, shown) else {
+            return Ok(None);
+        };
+        let named = certificates.judge(&shown, login.username.as_deref());
+        named
+            .map(Some)
+            .map_err(|fault| Declined::Refused(Refusal::Certificate(fault)))
+    }
+
+    async fn by_certificate(&self, named: Vouched<'_>, now: Time) -> Result<Grant, Declined> {
+        // TLS let it in, a moment ago or, where more is asked of a connection, some time.
+        if named.expires <= now {
+            let fault = CertificateFault::Expired;
+            return Err(Declined::Refused(Refusal::Certificate(fault)));
+        }
+        let unfit = Refusal::Certificate(CertificateFault::Names);
+        self.by_voucher(named, unfit).await
     }
 
     /// A token is judged as one, whoever has the same text for a password.

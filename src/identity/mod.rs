@@ -15,8 +15,8 @@
 //! **A password can be proved instead of sent**, by SCRAM-SHA-256 in two steps; whoever cannot is
 //! told as late and as little as with a wrong password.
 //!
-//! **Others can vouch for a client**: the issuer of a signed token, which then is its password. What
-//! they vouch for is a username; the policy alone says which role and team that is.
+//! **Others can vouch for a client**: the issuer of a signed token, which then is its password, and
+//! the authority of the certificate that it showed. What they vouch for is a username; the policy alone says which role and team that is.
 //!
 //! **A crowd that comes back costs little.** Machine tokens cost a microsecond. A password that was
 //! found right is remembered under a key of this process, bound to the stored hash that it matched:
@@ -26,6 +26,7 @@
 mod account;
 mod anonymous;
 mod authenticator;
+mod certificate;
 mod credential;
 mod enhanced;
 mod memo;
@@ -41,12 +42,16 @@ pub use account::{Kind, tokens_under_another_key};
 pub(crate) use account::{read_patterns, write_patterns};
 pub use anonymous::ANONYMOUS;
 pub use authenticator::{Authenticator, Settings};
+pub use certificate::Certificates;
 pub use credential::Credential;
 pub use secret::{MAX_PASSWORD_BYTES, Scheme, SecretError, Secrets, Work, random_token};
 pub use token::{KeyFault, KeysError, Tokens};
 pub use token_key::{TokenKey, TokenKeyError};
 pub use world::World;
 
+#[cfg(test)]
+#[path = "../../tests/running/authority.rs"]
+pub(crate) mod authority;
 #[cfg(test)]
 #[path = "../../tests/running/issuer.rs"]
 mod issuer;

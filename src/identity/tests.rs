@@ -154,6 +154,7 @@ fn login(username: &str, password: &str) -> Login {
         username: Some(Box::from(username)),
         password: Some(Box::from(password.as_bytes())),
         exchange: None,
+        certificate: None,
     }
 }
 

@@ -11,7 +11,7 @@ use super::account::{self, OnRecord};
 use super::anonymous::ANONYMOUS;
 use super::authenticator::{Declined, Inner};
 use super::world::AtLogin;
-use crate::broker::Refusal;
+use crate::broker::{CertificateFault, Refusal};
 use crate::config::Mapping;
 use crate::policy::{Grant, Pattern, Policy, Principal};
 use crate::time::Time;
@@ -83,6 +83,17 @@ impl Inner {
 }
 
 impl Vouched<'_> {
+    /// A grant that was had otherwise on a connection with a certificate: it must be of whom the
+    /// certificate names, and ends no later.
+    pub(super) fn confirm(&self, grant: Grant) -> Result<Grant, Declined> {
+        if *grant.principal().username != *self.username {
+            let fault = CertificateFault::Username;
+            return Err(Declined::Refused(Refusal::Certificate(fault)));
+        }
+        let expires = grant.expires().min(self.expires);
+        Ok(grant.until(expires))
+    }
+
     /// Who it is, by what was proved alone.
     fn principal(&self, policy: &Policy) -> Result<Principal, String> {
         let nothing = AtLogin {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::reactor::Arrival;
+use super::tls::ClientVerifier;
 use crate::broker::{Batch, ConnId, Fed, Verdict};
 
 /// What reaches a shard from outside its own thread.
@@ -16,10 +17,19 @@ pub(super) enum Inbound {
     Batch(Batch),
     /// A connection whose session lives here.
     Arrival(Box<Arrival>),
+    /// A listener's client certificates are checked by other files from now on.
+    Recheck(Recheck),
     /// A shard that was behind has caught up.
     Resume,
     /// The broker is stopping.
     Stop,
+}
+
+/// Whose certificates are to be asked about again, and who knows the answer.
+#[derive(Clone)]
+pub(super) struct Recheck {
+    pub(super) listener: Arc<str>,
+    pub(super) verifier: Arc<ClientVerifier>,
 }
 
 /// Deliveries that may wait for a shard before the others stop reading publishers, and below which
@@ -73,6 +83,13 @@ impl Peers {
 
     pub(super) fn send_arrival(&self, to: u16, arrival: Arrival) {
         self.send(to, Inbound::Arrival(Box::new(arrival)));
+    }
+
+    /// All shards ask again about the certificates of a listener's clients.
+    pub(super) fn recheck(&self, recheck: &Recheck) {
+        for shard in 0..self.inboxes.len() as u16 {
+            self.send(shard, Inbound::Recheck(recheck.clone()));
+        }
     }
 
     pub(super) fn send(&self, to: u16, inbound: Inbound) {

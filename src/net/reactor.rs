@@ -17,13 +17,16 @@ use tokio::net::TcpStream;
 use super::clock::Clock;
 use super::layers::{Ending, Heard, Layers};
 use super::link::{Link, State};
-use super::peers::Peers;
+use super::peers::{Peers, Recheck};
 use super::services::Services;
 use crate::broker::{Batch, ConnId, Effect, Fed, Migrant, Peer, Refusal, Shard, Verdict};
 use crate::time::Time;
 
 /// Bytes read from a socket at a time, and the most that one connection gets in one turn.
 const SCRATCH: usize = 64 << 10;
+
+/// Certificates that are asked about again in one turn: each costs as much as in its handshake.
+const RECHECKS: usize = 16;
 
 /// A shard with its sockets, shared by the tasks of its thread.
 pub(super) type SharedReactor = Rc<RefCell<Reactor>>;
@@ -51,6 +54,8 @@ pub(super) struct Reactor {
     /// What the timekeeper waits for.
     alarm: Option<Time>,
     new_links: Vec<ConnId>,
+    /// Listeners whose clients' certificates have been asked about again.
+    rechecks: Vec<Recheck>,
     stopping: bool,
     /// Who waits for the last connection to go.
     emptied: Waker,
@@ -92,6 +97,7 @@ impl Reactor {
             timekeeper: Waker::noop().clone(),
             alarm: None,
             new_links: Vec::new(),
+            rechecks: Vec::new(),
             stopping: false,
             emptied: Waker::noop().clone(),
         }
@@ -125,6 +131,7 @@ impl Reactor {
         // The core may have sent it on already; then its effect finds the link and takes it along.
         self.put(Link::new(conn, tcp, arrival.layers, arrival.listener));
         self.new_links.push(conn);
+        self.recheck_one(conn);
         self.end_turn();
         Ok(())
     }
@@ -317,8 +324,9 @@ impl Reactor {
             for effect in effects {
                 match effect {
                     Effect::Record(event) => self.services.record(event),
-                    Effect::Judge(login) => {
+                    Effect::Judge(mut login) => {
                         let conn = login.conn;
+                        login.certificate = self.certificate(conn);
                         if let Err(verdict) = self.services.judge(login) {
                             self.core.judged(conn, verdict, self.clock.now());
                         }
@@ -469,6 +477,63 @@ impl Reactor {
         if self.link(conn).is_some() {
             self.drop_link(conn);
         }
+    }
+
+    /// The certificate that the client showed.
+    fn certificate(&mut self, conn: ConnId) -> Option<Box<[u8]>> {
+        let shown = self.link(conn)?.layers.certificates().first();
+        shown.map(|certificate| certificate.as_ref().into())
+    }
+
+    /// A connection may have come past a recheck on its way between shards.
+    fn recheck_one(&mut self, conn: ConnId) {
+        let Some(link) = self.links.get(conn.index as usize).and_then(Option::as_ref) else {
+            return;
+        };
+        let recheck = self.rechecks.iter().find(|it| it.listener == link.listener);
+        let stands = recheck.map(|it| it.verifier.stands(link.layers.certificates()));
+        if let Some(Err(fault)) = stands {
+            self.core.distrust(conn, fault, self.clock.now());
+        }
+    }
+
+    /// From now on certificates of a listener's clients are asked about by other files.
+    pub(super) fn note_recheck(&mut self, recheck: &Recheck) {
+        let is_known = |it: &Recheck| it.listener == recheck.listener;
+        if !self.rechecks.iter().any(is_known) {
+            self.rechecks.push(recheck.clone());
+        }
+    }
+
+    /// Asks again about the certificates of a listener's clients, of as many places from this one on
+    /// as one turn has time for. Says where to go on.
+    pub(super) fn recheck(&mut self, recheck: &Recheck, from: usize) -> Option<usize> {
+        let places = self.links.get(from..).unwrap_or_default().iter();
+        let mut checked = 0;
+        let mut end = self.links.len();
+        let mut distrusted = Vec::new();
+        for (place, link) in places.enumerate() {
+            let Some(link) = link
+                .as_ref()
+                .filter(|link| link.listener == recheck.listener)
+            else {
+                continue;
+            };
+            if checked == RECHECKS {
+                end = from + place;
+                break;
+            }
+            checked += 1;
+            if let Err(fault) = recheck.verifier.stands(link.layers.certificates()) {
+                distrusted.push((link.conn, fault));
+            }
+        }
+        let now = self.clock.now();
+        for (conn, fault) in distrusted {
+            self.core.distrust(conn, fault, now);
+        }
+        self.end_turn();
+        (end < self.links.len()).then_some(end)
     }
 
     fn move_link(&mut self, conn: ConnId, to: u16, migrant: Box<Migrant>) {

@@ -17,9 +17,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::clock::Clock;
 use super::listener::{self, accept};
-use super::peers::{Inbound, Peers};
+use super::peers::{Inbound, Peers, Recheck};
 use super::reactor::{Outcome, Reactor, SharedReactor};
 use super::services::Services;
+use super::tls::ClientVerifier;
 use crate::broker::{ConnId, Shard, Verdict};
 use crate::team::World;
 use crate::telemetry::Reporter;
@@ -209,6 +210,12 @@ impl Server {
 }
 
 impl Verdicts {
+    /// The client certificates of a listener are checked by other files from now on: connections
+    /// whose certificate is no longer good end.
+    pub fn recheck(&self, listener: Arc<str>, verifier: Arc<ClientVerifier>) {
+        self.0.recheck(&Recheck { listener, verifier });
+    }
+
     /// Gives a verdict to the shard that waits for it.
     pub fn give(&self, shard: u16, conn: ConnId, verdict: Verdict) {
         self.0.send(shard, Inbound::Judged(conn, verdict));
@@ -285,6 +292,10 @@ async fn serve_inbox(
                     spawn_local(drive(Rc::clone(reactor), conn));
                 }
             }
+            Inbound::Recheck(recheck) => {
+                reactor_now.note_recheck(&recheck);
+                spawn_local(recheck_all(Rc::clone(reactor), recheck));
+            }
             Inbound::Resume => reactor_now.resume(),
             Inbound::Stop => return,
         }
@@ -299,6 +310,15 @@ pub(super) async fn drive(reactor: SharedReactor, conn: ConnId) {
         if timeout(ENDING, rest).await.is_err() {
             reactor.borrow_mut().give_up(conn);
         }
+    }
+}
+
+/// Asks again about the certificates of a listener's clients, a few in each turn.
+async fn recheck_all(reactor: SharedReactor, recheck: Recheck) {
+    let mut from = Some(0);
+    while let Some(place) = from {
+        from = reactor.borrow_mut().recheck(&recheck, place);
+        yield_now().await;
     }
 }
 

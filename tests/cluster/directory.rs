@@ -142,6 +142,7 @@ impl Directory {
             username: Some(username.as_str().into()),
             password: Some(said.into()),
             exchange: None,
+            certificate: None,
         };
         Ok(match self.admit(policy, &whole)? {
             Verdict::Admit(grant) => Verdict::AdmitWith {

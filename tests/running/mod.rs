@@ -7,6 +7,7 @@
 
 #![allow(dead_code, unused_imports)] // each test takes what it needs
 
+pub mod authority;
 mod client;
 pub mod issuer;
 mod numbers;

@@ -6,6 +6,7 @@ mod packets;
 mod running;
 
 mod breaches;
+mod certificates;
 mod frames;
 mod jwt;
 mod lifecycle;

@@ -1,4 +1,4 @@
-//! Logins that a token vouches for, judged against a database and the policy.
+//! Logins that a token or a certificate vouches for, judged against a database and the policy.
 
 use serde_json::{Value, json};
 
@@ -8,9 +8,11 @@ use crate::config::Config;
 use crate::policy::Grant;
 use crate::time::Span;
 
+use crate::identity::authority::{Authority, Wanted};
 use crate::identity::issuer::{AUDIENCE, ISSUER, Issuer};
 
 const NOW_S: u64 = 1_900_000_000;
+const CERTIFICATE: &str = "[identity.certificate]\nusername = \"{cn}\"\n";
 
 fn now() -> Time {
     Time::EPOCH + Span::from_secs(NOW_S)
@@ -45,8 +47,12 @@ impl Office {
             HashMap::new(),
             quick(),
         );
+        let mut judge = judge.unwrap().with_tokens(tokens);
+        if let Some(mapping) = config.identity.certificate {
+            judge = judge.with_certificates(Certificates::new(mapping));
+        }
         Self {
-            judge: judge.unwrap().with_tokens(tokens),
+            judge,
             issuer,
             court,
         }
@@ -60,6 +66,18 @@ impl Office {
         let mut login = login("", &self.token(claims.clone()));
         login.client_id = claims["sub"].as_str().unwrap_or("x").into();
         self.judge.judge(login, now()).await
+    }
+
+    /// A login with a certificate of this common name.
+    fn shown(&self, name: &str, username: Option<&str>, password: Option<&str>) -> Login {
+        let mut login = login(name, "");
+        login.username = username.map(Into::into);
+        login.password = password.map(|it| it.as_bytes().into());
+        // Good until after `now`.
+        let mut wanted = Wanted::cn(1, name);
+        wanted.good.1 = 1 << 31;
+        login.certificate = Some(Authority::new("CA").badge(&wanted).der.into());
+        login
     }
 
     async fn says(&self, claims: Value) -> String {
@@ -196,5 +214,61 @@ each_database! {
         assert_eq!(said(ask(None, "JWT", token()).await), "refuse method");
         let zoe = Some(office.token(json!({ "sub": "zoe@a" })));
         assert_eq!(said(ask(None, method, zoe).await), "refuse client_id");
+    }
+
+    async fn a_certificate_is_its_principals_login_and_nobody_elses(database) {
+        let office = Office::open(&database, CERTIFICATE).await;
+        office.court.provision().team_suspend("b", true).await.unwrap();
+        for (name, username, password, verdict) in [
+            ("alice@a", None, None, "admit alice@a"),
+            ("alice@a", Some("alice@a"), None, "admit alice@a"),
+            ("alice@a", Some("alice@a"), Some("not her password"), "admit alice@a"),
+            ("alice@a", Some("bob@b"), Some("battery staple"), "refuse certificate_username"),
+            ("mute@a", None, None, "admit mute@a"),
+            ("zoe@a", None, None, "refuse unknown_user"),
+            ("bob@b", None, None, "refuse team_suspended"),
+            ("forge_platform", None, None, "refuse certificate_names"),
+            ("anonymous@a", None, None, "refuse unknown_user"),
+            ("a@b@c", None, None, "refuse unknown_user"),
+        ] {
+            let login = office.shown(name, username, password);
+            let verdict_on = office.judge.judge(login, Time::from_micros(2)).await;
+            assert_eq!(said(verdict_on), verdict, "{name} {username:?}");
+        }
+        let mut other_id = office.shown("alice@a", None, None);
+        other_id.client_id = "else".into();
+        let judged = office.judge.judge(other_id, Time::from_micros(2)).await;
+        assert_eq!(said(judged), "refuse client_id");
+        // Over, whatever TLS found when the connection began.
+        let late = Time::EPOCH + Span::from_secs(1 << 40);
+        let judged = office.judge.judge(office.shown("alice@a", None, None), late).await;
+        assert_eq!(said(judged), "refuse certificate_expired");
+    }
+
+    async fn a_certificate_beside_another_proof_must_be_of_the_same_principal(database) {
+        let office = Office::open(&database, CERTIFICATE).await;
+        for (name, verdict) in [
+            ("alice@a", "admit alice@a"),
+            ("mute@a", "refuse certificate_username"),
+        ] {
+            let mut login = office.shown(name, None, None);
+            login.client_id = "alice@a".into();
+            login.exchange = Some(Exchange {
+                method: "OAUTH2-JWT".into(),
+                data: Some(office.token(json!({ "sub": "alice@a" })).into_bytes().into()),
+                state: None,
+            });
+            assert_eq!(said(office.judge.judge(login, now()).await), verdict, "{name}");
+        }
+    }
+
+    async fn a_certificate_that_names_nobody_by_configuration_leaves_the_login_as_it_is(database) {
+        let office = Office::open(&database, "").await;
+        let login = office.shown("alice@a", Some("alice@a"), Some("correct horse"));
+        assert_eq!(said(office.judge.judge(login, now()).await), "admit alice@a");
+        let login = office.shown("alice@a", Some("alice@a"), Some("wrong"));
+        assert_eq!(said(office.judge.judge(login, now()).await), "refuse wrong_password");
+        let login = office.shown("alice@a", None, None);
+        assert_eq!(said(office.judge.judge(login, now()).await), "refuse anonymous");
     }
 }
