@@ -15,10 +15,9 @@ use super::certificate::Certificates;
 use super::memo::Memo;
 use super::secret::{Scheme, SecretError, Secrets};
 use super::token::{Tokens, is_token};
-use super::vouched::Vouched;
 use super::waiting_room::WaitingRoom;
 use super::world::{AtLogin, Members};
-use crate::broker::{CertificateFault, ExchangeState, Login, Refusal, TokenFault, Verdict};
+use crate::broker::{ExchangeState, Login, Refusal, Verdict};
 use crate::database::{Database, DatabaseError};
 use crate::policy::{Grant, Policy, Principal, TeamId};
 use crate::telemetry::metric as m;
@@ -85,7 +84,7 @@ pub(super) struct Inner {
     /// Whose tokens are passwords.
     pub(super) tokens: Option<Arc<Tokens>>,
     /// Whom certificates name.
-    certificates: Option<Arc<Certificates>>,
+    pub(super) certificates: Option<Arc<Certificates>>,
 }
 
 /// A login, or a step of one, that may go on.
@@ -290,47 +289,6 @@ impl Inner {
         match grant.accepts_client_id(&login.client_id) {
             true => Ok(()),
             false => Err(Declined::Refused(Refusal::ClientId)),
-        }
-    }
-
-    /// Whom the certificate names that the client showed, where certificates name anybody.
-    fn named_by_certificate(&self, login: &mut Login) -> Result<Option<Vouched<'_>>, Declined> {
-        let shown = login.certificate.take();
-        let (Some(certificates), Some(shown)) = (&self.certificates, shown) else {
-            return Ok(None);
-        };
-        let named = certificates.judge(&shown, login.username.as_deref());
-        named
-            .map(Some)
-            .map_err(|fault| Declined::Refused(Refusal::Certificate(fault)))
-    }
-
-    async fn by_certificate(&self, named: Vouched<'_>, now: Time) -> Result<Grant, Declined> {
-        // TLS let it in, a moment ago or, where more is asked of a connection, some time.
-        if named.expires <= now {
-            let fault = CertificateFault::Expired;
-            return Err(Declined::Refused(Refusal::Certificate(fault)));
-        }
-        let unfit = Refusal::Certificate(CertificateFault::Names);
-        self.by_voucher(named, unfit).await
-    }
-
-    /// A token is judged as one, whoever has the same text for a password.
-    pub(super) async fn with_token(
-        &self,
-        username: Option<&str>,
-        token: &[u8],
-        now: Time,
-    ) -> Result<Grant, Declined> {
-        let Some(tokens) = &self.tokens else {
-            return Err(Declined::Refused(Refusal::Method));
-        };
-        match tokens.judge(token, username, now) {
-            Ok(vouched) => {
-                let unfit = Refusal::Token(TokenFault::Claims);
-                self.by_voucher(vouched, unfit).await
-            }
-            Err(fault) => Err(Declined::Refused(Refusal::Token(fault))),
         }
     }
 

@@ -11,7 +11,7 @@ use super::account::{self, OnRecord};
 use super::anonymous::ANONYMOUS;
 use super::authenticator::{Declined, Inner};
 use super::world::AtLogin;
-use crate::broker::{CertificateFault, Refusal};
+use crate::broker::{CertificateFault, Login, Refusal, TokenFault};
 use crate::config::Mapping;
 use crate::policy::{Grant, Pattern, Policy, Principal};
 use crate::time::Time;
@@ -31,13 +31,57 @@ pub(super) struct Vouched<'a> {
 }
 
 impl Inner {
+    /// Whom the certificate names that the client showed, where certificates name anybody.
+    pub(super) fn named_by_certificate(
+        &self,
+        login: &mut Login,
+    ) -> Result<Option<Vouched<'_>>, Declined> {
+        let shown = login.certificate.take();
+        let (Some(certificates), Some(shown)) = (&self.certificates, shown) else {
+            return Ok(None);
+        };
+        let named = certificates.judge(&shown, login.username.as_deref());
+        named
+            .map(Some)
+            .map_err(|fault| Declined::Refused(Refusal::Certificate(fault)))
+    }
+
+    pub(super) async fn by_certificate(
+        &self,
+        named: Vouched<'_>,
+        now: Time,
+    ) -> Result<Grant, Declined> {
+        // TLS let it in, a moment ago or, where more is asked of a connection, some time.
+        if named.expires <= now {
+            let fault = CertificateFault::Expired;
+            return Err(Declined::Refused(Refusal::Certificate(fault)));
+        }
+        let unfit = Refusal::Certificate(CertificateFault::Names);
+        self.by_voucher(named, unfit).await
+    }
+
+    /// A token is judged as one, whoever has the same text for a password.
+    pub(super) async fn with_token(
+        &self,
+        username: Option<&str>,
+        token: &[u8],
+        now: Time,
+    ) -> Result<Grant, Declined> {
+        let Some(tokens) = &self.tokens else {
+            return Err(Declined::Refused(Refusal::Method));
+        };
+        match tokens.judge(token, username, now) {
+            Ok(vouched) => {
+                let unfit = Refusal::Token(TokenFault::Claims);
+                self.by_voucher(vouched, unfit).await
+            }
+            Err(fault) => Err(Declined::Refused(Refusal::Token(fault))),
+        }
+    }
+
     /// The grant of somebody who is vouched for. `unfit`: the reason where what was proved makes
     /// nobody.
-    pub(super) async fn by_voucher(
-        &self,
-        vouched: Vouched<'_>,
-        unfit: Refusal,
-    ) -> Result<Grant, Declined> {
+    async fn by_voucher(&self, vouched: Vouched<'_>, unfit: Refusal) -> Result<Grant, Declined> {
         let (account, revision) = self.find(&vouched.username).await?;
         if account.is_none() && vouched.mapping.on_record {
             return Err(Declined::Refused(Refusal::UnknownUser));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::reactor::Arrival;
-use super::tls::ClientVerifier;
+use super::recheck::Recheck;
 use crate::broker::{Batch, ConnId, Fed, Verdict};
 
 /// What reaches a shard from outside its own thread.
@@ -23,13 +23,6 @@ pub(super) enum Inbound {
     Resume,
     /// The broker is stopping.
     Stop,
-}
-
-/// Whose certificates are to be asked about again, and who knows the answer.
-#[derive(Clone)]
-pub(super) struct Recheck {
-    pub(super) listener: Arc<str>,
-    pub(super) verifier: Arc<ClientVerifier>,
 }
 
 /// Deliveries that may wait for a shard before the others stop reading publishers, and below which

@@ -17,7 +17,8 @@ use tokio::net::TcpStream;
 use super::clock::Clock;
 use super::layers::{Ending, Heard, Layers};
 use super::link::{Link, State};
-use super::peers::{Peers, Recheck};
+use super::peers::Peers;
+use super::recheck::Recheck;
 use super::services::Services;
 use crate::broker::{Batch, ConnId, Effect, Fed, Migrant, Peer, Refusal, Shard, Verdict};
 use crate::time::Time;
@@ -25,20 +26,17 @@ use crate::time::Time;
 /// Bytes read from a socket at a time, and the most that one connection gets in one turn.
 const SCRATCH: usize = 64 << 10;
 
-/// Certificates that are asked about again in one turn: each costs as much as in its handshake.
-const RECHECKS: usize = 16;
-
 /// A shard with its sockets, shared by the tasks of its thread.
 pub(super) type SharedReactor = Rc<RefCell<Reactor>>;
 
 /// A shard with its sockets.
 pub(super) struct Reactor {
-    core: Shard,
+    pub(super) core: Shard,
     /// By the core's connection index; the table is as dense as the core's.
-    links: Vec<Option<Box<Link>>>,
+    pub(super) links: Vec<Option<Box<Link>>>,
     raw: Vec<u8>,
     plain: Vec<u8>,
-    clock: Clock,
+    pub(super) clock: Clock,
     services: Services,
     peers: Peers,
     touched: Vec<ConnId>,
@@ -55,7 +53,7 @@ pub(super) struct Reactor {
     alarm: Option<Time>,
     new_links: Vec<ConnId>,
     /// Listeners whose clients' certificates have been asked about again.
-    rechecks: Vec<Recheck>,
+    pub(super) rechecks: Vec<Recheck>,
     stopping: bool,
     /// Who waits for the last connection to go.
     emptied: Waker,
@@ -315,7 +313,7 @@ impl Reactor {
     }
 
     /// Carries out what the core asked for, and sees to it that outboxes are written soon.
-    fn end_turn(&mut self) {
+    pub(super) fn end_turn(&mut self) {
         loop {
             let effects = self.core.take_effects();
             if effects.is_empty() {
@@ -483,57 +481,6 @@ impl Reactor {
     fn certificate(&mut self, conn: ConnId) -> Option<Box<[u8]>> {
         let shown = self.link(conn)?.layers.certificates().first();
         shown.map(|certificate| certificate.as_ref().into())
-    }
-
-    /// A connection may have come past a recheck on its way between shards.
-    fn recheck_one(&mut self, conn: ConnId) {
-        let Some(link) = self.links.get(conn.index as usize).and_then(Option::as_ref) else {
-            return;
-        };
-        let recheck = self.rechecks.iter().find(|it| it.listener == link.listener);
-        let stands = recheck.map(|it| it.verifier.stands(link.layers.certificates()));
-        if let Some(Err(fault)) = stands {
-            self.core.distrust(conn, fault, self.clock.now());
-        }
-    }
-
-    /// From now on certificates of a listener's clients are asked about by other files.
-    pub(super) fn note_recheck(&mut self, recheck: &Recheck) {
-        let is_known = |it: &Recheck| it.listener == recheck.listener;
-        if !self.rechecks.iter().any(is_known) {
-            self.rechecks.push(recheck.clone());
-        }
-    }
-
-    /// Asks again about the certificates of a listener's clients, of as many places from this one on
-    /// as one turn has time for. Says where to go on.
-    pub(super) fn recheck(&mut self, recheck: &Recheck, from: usize) -> Option<usize> {
-        let places = self.links.get(from..).unwrap_or_default().iter();
-        let mut checked = 0;
-        let mut end = self.links.len();
-        let mut distrusted = Vec::new();
-        for (place, link) in places.enumerate() {
-            let Some(link) = link
-                .as_ref()
-                .filter(|link| link.listener == recheck.listener)
-            else {
-                continue;
-            };
-            if checked == RECHECKS {
-                end = from + place;
-                break;
-            }
-            checked += 1;
-            if let Err(fault) = recheck.verifier.stands(link.layers.certificates()) {
-                distrusted.push((link.conn, fault));
-            }
-        }
-        let now = self.clock.now();
-        for (conn, fault) in distrusted {
-            self.core.distrust(conn, fault, now);
-        }
-        self.end_turn();
-        (end < self.links.len()).then_some(end)
     }
 
     fn move_link(&mut self, conn: ConnId, to: u16, migrant: Box<Migrant>) {

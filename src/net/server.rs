@@ -17,8 +17,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::clock::Clock;
 use super::listener::{self, accept};
-use super::peers::{Inbound, Peers, Recheck};
+use super::peers::{Inbound, Peers};
 use super::reactor::{Outcome, Reactor, SharedReactor};
+use super::recheck::{Recheck, recheck_all};
 use super::services::Services;
 use super::tls::ClientVerifier;
 use crate::broker::{ConnId, Shard, Verdict};
@@ -310,15 +311,6 @@ pub(super) async fn drive(reactor: SharedReactor, conn: ConnId) {
         if timeout(ENDING, rest).await.is_err() {
             reactor.borrow_mut().give_up(conn);
         }
-    }
-}
-
-/// Asks again about the certificates of a listener's clients, a few in each turn.
-async fn recheck_all(reactor: SharedReactor, recheck: Recheck) {
-    let mut from = Some(0);
-    while let Some(place) = from {
-        from = reactor.borrow_mut().recheck(&recheck, place);
-        yield_now().await;
     }
 }
 
