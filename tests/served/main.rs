@@ -6,7 +6,7 @@ mod packets;
 mod running;
 
 mod breaches;
-mod certificates;
+mod client_certificates;
 mod frames;
 mod jwt;
 mod lifecycle;
