@@ -7,8 +7,10 @@
 //! One file a concern: `connect` (from CONNECT to CONNACK, takeover) and `pending` (what waits in
 //! between), `authenticate` (challenges, re-authentication), `publish` (a message in), `deliver` (a
 //! message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn` (how much
-//! of it one connection gets done at a time), `depart` (the end of connections and sessions, wills),
-//! `timers`, `credential` (what is wrong with a token or certificate); the tables, outboxes, aliases and counters that they work on.
+//! of it one connection gets done at a time), `review` (what has changed outside) and `walk` (those
+//! whom it concerns are judged anew), `observe` (a policy that is tried beside the one in force),
+//! `survey` (what stands here, for who asks from outside), `depart` (the end of connections and
+//! sessions, wills), `timers`, `credential` (what is wrong with a token or certificate); the tables, outboxes, aliases and counters that they work on.
 
 mod alias;
 mod authenticate;
@@ -22,17 +24,21 @@ mod depart;
 mod effect;
 mod event;
 mod form;
+mod observe;
 mod outbox;
 mod pending;
 mod publish;
 mod recent;
 mod replay;
+mod review;
 mod shard;
 mod share;
 mod subscribe;
+mod survey;
 mod table;
 mod timers;
 mod turn;
+mod walk;
 
 pub use crate::session::Peer;
 pub use batch::{Batch, Fed};
@@ -41,5 +47,8 @@ pub use counters::{Counters, Drop, ListenerBytes};
 pub use credential::{CertificateFault, TokenFault};
 pub use effect::{Breach, ConnId, Effect, Exchange, ExchangeState, Login, Verdict};
 pub use event::{DisconnectCause, Event, EventKind, Refusal, Who};
+pub use observe::{Act, Observed};
 pub use outbox::Outbox;
+pub use review::{Change, ChangeKind, Judge, Review, Standing, TeamStanding};
 pub use shard::Shard;
+pub use survey::{Found, Page, Wanted};

@@ -38,34 +38,38 @@ pub(super) fn attach(judge: Authenticator, config: &Config) -> Result<Authentica
 }
 
 /// Who checks client certificates, by listener.
-pub(super) struct ClientVerifiers(Vec<(Arc<str>, Arc<ClientVerifier>, Followed)>);
+#[derive(Clone)]
+pub(super) struct ClientVerifiers(Vec<(Arc<str>, Arc<ClientVerifier>)>);
 
-/// For the listeners whose clients show certificates.
+/// For the listeners whose clients show certificates, and the files of each.
 ///
 /// # Errors
 /// A file that cannot be used.
-pub(super) fn client_verifiers(config: &Config) -> Result<ClientVerifiers, Failure> {
-    let mut verifiers = Vec::new();
+pub(super) fn client_verifiers(
+    config: &Config,
+) -> Result<(ClientVerifiers, Vec<Followed>), Failure> {
+    let (mut verifiers, mut followed) = (Vec::new(), Vec::new());
     for listener in &config.listeners {
         if let Some(clients) = &listener.client_certificates {
             let (verifier, files) = ClientVerifier::open(clients.clone())
                 .map_err(|error| failed(format!("listener `{}`: {error}", listener.name)))?;
-            verifiers.push((Arc::clone(&listener.name), verifier, files));
+            verifiers.push((Arc::clone(&listener.name), verifier));
+            followed.push(files);
         }
     }
-    Ok(ClientVerifiers(verifiers))
+    Ok((ClientVerifiers(verifiers), followed))
 }
 
 impl ClientVerifiers {
     /// Who checks the certificates of this listener's clients.
     pub(super) fn of(&self, listener: &str) -> Option<Arc<ClientVerifier>> {
-        let found = self.0.iter().find(|(name, ..)| **name == *listener);
-        found.map(|(_, verifier, _)| Arc::clone(verifier))
+        let found = self.0.iter().find(|(name, _)| **name == *listener);
+        found.map(|(_, verifier)| Arc::clone(verifier))
     }
 
     /// From now on changed files are taken up, by those who are connected too.
-    pub(super) fn follow(self, shards: &Verdicts) {
-        for (listener, verifier, mut files) in self.0 {
+    pub(super) fn follow(self, files: Vec<Followed>, shards: &Verdicts) {
+        for ((listener, verifier), mut files) in self.0.into_iter().zip(files) {
             let shards = shards.clone();
             let what = format!("client_ca and client_crl of listener `{listener}`");
             follow(what, move || {

@@ -19,7 +19,7 @@ use super::waiting_room::WaitingRoom;
 use super::world::{AtLogin, Members};
 use crate::broker::{ExchangeState, Login, Refusal, Verdict};
 use crate::database::{Database, DatabaseError};
-use crate::policy::{Grant, Policy, Principal, TeamId};
+use crate::policy::{Grant, Policy, Principal, TeamId, TeamMembers};
 use crate::telemetry::metric as m;
 use crate::time::Time;
 
@@ -40,8 +40,6 @@ pub struct Settings {
     /// A refusal leaves at a multiple of this after the login came in, so that small differences
     /// in the work done do not show.
     pub refusal_step: Duration,
-    /// How often to look whether teams have other members.
-    pub members_poll: Duration,
 }
 
 impl Default for Settings {
@@ -55,7 +53,6 @@ impl Default for Settings {
             hashing_waiting_max: 256,
             memo_capacity: 65_536,
             refusal_step: Duration::from_millis(250),
-            members_poll: Duration::from_secs(1),
         }
     }
 }
@@ -64,7 +61,7 @@ impl Default for Settings {
 /// a shard's thread.
 #[derive(Clone)]
 pub struct Authenticator {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 pub(super) struct Inner {
@@ -192,17 +189,6 @@ impl Authenticator {
             inner.certificates = Some(certificates);
         }
         self
-    }
-
-    /// Keeps what live grants know of their teams' members up to date, for ever: to be spawned
-    /// beside the broker.
-    pub async fn follow_changes(&self) {
-        let Inner {
-            members, database, ..
-        } = &*self.inner;
-        members
-            .follow(database, self.inner.settings.members_poll)
-            .await;
     }
 
     /// Judges a login, or one step of it, that came in at `now`. Always answers, by the deadline.
@@ -374,6 +360,16 @@ impl Inner {
             Some(team) => Some(self.members.of(&self.database, team, revision).await?),
             None => None,
         };
+        self.bind(username, account, members)
+    }
+
+    /// The grant of what is on record, under the policy of now.
+    pub(super) fn bind(
+        &self,
+        username: &str,
+        account: &Account,
+        members: Option<Arc<TeamMembers>>,
+    ) -> Result<Grant, Declined> {
         let directory = AtLogin {
             record: &account.record,
             members,

@@ -10,6 +10,7 @@
 //! | `recheck` | client certificates that were revoked since |
 //! | `services` | what a shard asks of the rest of the broker: logins, records, counts |
 //! | [`proxy`] | whose address it is that a proxy connects from |
+//! | `visit` | what a shard is asked from outside its thread |
 //! | [`tls`], [`websocket`] | both without I/O of their own |
 //! | [`clock`] | where the core's time comes from |
 
@@ -24,4 +25,5 @@ mod recheck;
 pub mod server;
 mod services;
 pub mod tls;
+mod visit;
 pub mod websocket;

@@ -6,11 +6,17 @@ mod packets;
 mod running;
 
 mod breaches;
+mod certificates;
+mod changes;
+mod changes_at_scale;
 mod client_certificates;
+mod control;
 mod frames;
 mod jwt;
 mod lifecycle;
 mod packets_over_tcp;
+mod policy_diff;
+mod policy_reload;
 mod proofs;
 mod proxy;
 mod refusals;

@@ -74,7 +74,7 @@ pub struct Sim<'p> {
 impl<'p> Sim<'p> {
     pub fn new(plan: &'p Plan, policy: &Arc<Policy>) -> Self {
         let policy = Arc::clone(policy);
-        let world = Arc::new(World::new(plan.limits.clone(), Arc::clone(&policy)));
+        let world = Arc::new(World::new(plan.limits.clone(), &policy));
         let count = plan.shards;
         let shards = (0..count).map(|id| Shard::new(id, count, Arc::clone(&world), [id as u8; 32]));
         let shards: Vec<Shard> = shards.collect();
