@@ -28,8 +28,8 @@ use crate::wire::ReasonCode;
 /// subscriptions and what waits; each counts one. The session that passes it is still judged.
 pub(super) const REVIEW_STEPS: usize = 2048;
 
-/// What it counts to end a connection or a session.
-const END_STEPS: usize = 16;
+/// What it counts to end a connection or a session: there is a socket to be closed as well.
+const END_STEPS: usize = 64;
 
 /// Sessions of a team that are looked up at a time: its registry is locked meanwhile.
 const LOOKED_UP: usize = 64;
