@@ -119,6 +119,12 @@ impl Pair {
 }
 
 impl Grant {
+    /// A full topic, or a subscription's key, as the client would write it; `None`: it has no name
+    /// for it.
+    pub fn unmounted(&self, full: &str) -> Option<String> {
+        unmounted(full, self.mount())
+    }
+
     /// One question for each topic of a rule whose conditions hold, and for each own pattern: the
     /// filter itself, and a name that it matches.
     fn questions(&self) -> Vec<(Action, String)> {

@@ -1,10 +1,10 @@
 //! What another policy would decide otherwise, before it is in force.
 
-use cofferdam::wire::client::{Connect, Publish};
-use cofferdam::wire::{QoS, Version};
+use cofferdam::wire::client::{Connect, Publish, subscribe};
+use cofferdam::wire::{QoS, RetainHandling, SubscriptionOptions, Version};
 use serde_json::{Value, json};
 
-use crate::running::{Broker, Client, Document, Place, Setup, World};
+use crate::running::{Broker, Client, Document, Place, Setup, World, eventually};
 
 const PROFILE: &str = include_str!("../../config/policy/flowfuse.toml");
 /// Comes after the table of `[role.client]`.
@@ -77,7 +77,8 @@ fn the_live_subscriptions_and_recent_publishes_that_change_are_listed_with_their
     assert_eq!(
         summary,
         json!({
-            "source": "live", "sessions": 2, "subscriptions": 4, "publishes": 2, "differ": 4,
+            "source": "live", "sessions": 2, "subscriptions": 4, "publishes": 2, "refusals": 0,
+            "differ": 4,
         })
     );
     let mut found: Vec<_> = lines.iter().map(brief).collect();
@@ -114,7 +115,8 @@ fn the_live_subscriptions_and_recent_publishes_that_change_are_listed_with_their
     );
     assert!(
         text.ends_with(
-            "2 live sessions with 4 subscriptions and 2 recent publishes; 4 answers differ\n"
+            "2 live sessions with 4 subscriptions and 2 recent publishes, 0 refusals of the last \
+             day; 4 answers differ\n"
         ),
         "{text}"
     );
@@ -133,6 +135,69 @@ fn two_policies_that_decide_alike_differ_in_nothing() {
     assert_eq!((code, lines.len()), (Some(1), 5), "{lines:?}");
     let back = lines.iter().filter(|line| line["new"]["ruling"] == "allow");
     assert_eq!(back.count(), 4);
+}
+
+#[test]
+fn what_was_refused_of_late_and_would_be_allowed_is_listed_from_the_record() {
+    let mut place = Setup::new().place();
+    place.write("policy.toml", &denying("secret/#"));
+    place.write("new.toml", PROFILE);
+    place.set("COFFERDAM__POLICY__FILE", "policy.toml");
+    let broker = place.start();
+    let mut alice = Client::login(&broker, "tcp", &World::alice(), Version::V5);
+    let mut lena = Client::login(&broker, "tcp", &World::lena(), Version::V5);
+    let publish = |client: &mut Client, topic| {
+        client.send_publish(Publish {
+            qos: QoS::AtLeastOnce,
+            ..Publish::new(topic, b"x")
+        });
+        client.packet();
+    };
+    for topic in ["secret/a", "secret/a", "open"] {
+        publish(&mut alice, topic);
+    }
+    publish(&mut lena, "secret/a");
+    let options = SubscriptionOptions {
+        qos: QoS::AtMostOnce,
+        no_local: false,
+        retain_as_published: false,
+        retain_handling: RetainHandling::Send,
+    };
+    let filter = ("$share/g/secret/#", options);
+    alice.send(&subscribe(Version::V5, 9, &[filter], &[]));
+    alice.packet();
+    for (event, count) in [("publish_refused", 3), ("subscribe_refused", 1)] {
+        eventually("refusals on record", || {
+            let rows = broker.place().audit();
+            let found = rows.iter().filter(|row| row["event"] == *event).count();
+            (found == count).then_some(()).ok_or(found)
+        });
+    }
+    let (code, mut lines) = run(broker.place(), &["policy", "diff", "new.toml"]);
+    assert_eq!(code, Some(1));
+    let summary = lines.pop().expect("a summary");
+    // Lena's is refused by the new policy too; Alice's two of the same are one.
+    assert_eq!(
+        (&summary["refusals"], &summary["differ"]),
+        (&json!(3), &json!(2))
+    );
+    let found: Vec<_> = lines
+        .iter()
+        .map(|line| (brief(line), line["username"].clone()))
+        .collect();
+    let alices = |text: &str| (text.to_owned(), json!("alice@red"));
+    assert_eq!(
+        found,
+        [
+            alices("- publish secret/a deny allow"),
+            alices("- subscribe $share/g/secret/# deny allow"),
+        ]
+    );
+    let why = lines[0]["old"]["reason"].as_str().expect("a reason");
+    assert!(
+        why.starts_with("refused at 2") && why.ends_with(", on record"),
+        "{why}"
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::super::control::{Control, ControlError};
 use super::super::store::{Store, failed, policy_text, read, with_store};
 use super::super::{Context, Failure};
 use super::arguments::Diff;
+use super::refusals;
 use crate::identity::World;
 use crate::policy::{Changed, Expectation, Pair, Policy, Side, expectations};
 
@@ -45,7 +46,7 @@ pub(super) fn run(context: &Context, asked: &Diff) -> Result<ExitCode, Failure> 
     let done = with_store(context, async |store, answer| {
         differ = match &asked.expectations {
             Some(file) => expected(context, store, answer, &compared, &read(file)?).await?,
-            None => match live(context, answer, &compared).await? {
+            None => match live(context, store, answer, &compared).await? {
                 Some(differ) => differ,
                 None => on_record(context, store, answer, &compared).await?,
             },
@@ -83,6 +84,7 @@ impl Compared {
 /// Over what stands in the running broker; `None`: there is no such broker.
 async fn live(
     context: &Context,
+    store: &Store,
     answer: &mut Answer<'_>,
     compared: &Compared,
 ) -> Result<Option<usize>, Failure> {
@@ -119,14 +121,19 @@ async fn live(
             break;
         }
     }
+    let (allowed, refusals) = refusals::allowed_by(&compared.new.policy, store).await?;
+    for changed in &allowed {
+        differ += 1;
+        say(answer, changed, "", &json!(changed))?;
+    }
     let [sessions, subscriptions, publishes] = looked_at;
     let summary = json!({
         "source": "live", "sessions": sessions, "subscriptions": subscriptions,
-        "publishes": publishes, "differ": differ,
+        "publishes": publishes, "refusals": refusals, "differ": differ,
     });
     let text = format!(
         "{sessions} live sessions with {subscriptions} subscriptions and {publishes} recent \
-         publishes; {differ} answers differ"
+         publishes, {refusals} refusals of the last day; {differ} answers differ"
     );
     sum_up(answer, &summary, &text)?;
     Ok(Some(differ))

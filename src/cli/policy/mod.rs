@@ -8,6 +8,7 @@
 mod arguments;
 mod diff;
 mod live;
+mod refusals;
 
 use std::path::Path;
 use std::process::ExitCode;
