@@ -210,6 +210,8 @@ fn detail(kind: &EventKind) -> Map<String, Value> {
                 }
                 DisconnectCause::Lost
                 | DisconnectCause::KeepAlive
+                | DisconnectCause::Expired
+                | DisconnectCause::Certificate(_)
                 | DisconnectCause::TakenOver
                 | DisconnectCause::Tls => {}
             }

@@ -116,6 +116,7 @@ impl Shard {
             username: pending.username.as_deref().map(Into::into),
             password: None,
             exchange: pending.exchange(auth.data, state),
+            certificate: None,
         };
         if let Phase::Challenged(mut pending) = mem::replace(&mut conn.phase, Phase::Opening) {
             pending.asked_under = self.reviews.number;
@@ -171,6 +172,7 @@ impl Shard {
                 data: auth.data.map(Into::into),
                 state,
             }),
+            certificate: None,
         };
         enhanced.asked_under = self.reviews.number;
         let ends = enhanced.ends;
@@ -254,6 +256,9 @@ impl Shard {
         };
         (enhanced.turn, enhanced.ends) = (Turn::Nobody, Time::NEVER);
         let method = Arc::clone(&enhanced.method);
+        conn.expires = grant.expires();
+        let due = conn.silence_ends().min(conn.expires);
+        self.set_conn_timer(index, due);
         self.write(index, |out, _| {
             encode::auth(out, ReasonCode::Success, &method, data);
         });

@@ -51,6 +51,7 @@ impl Shard {
             username: connect.username.map(Into::into),
             password: connect.password.map(Into::into),
             exchange: pending.exchange(connect.properties.authentication_data, None),
+            certificate: None,
         };
         conn.phase = Phase::Judging(pending);
         self.effects.push(Effect::Judge(Box::new(login)));
@@ -225,9 +226,11 @@ impl Shard {
             username: Arc::clone(&grant.principal().username),
             client_id: Arc::clone(&pending.client_id),
         };
-        let Some(peer) = self.conns.at(index).map(|conn| conn.peer.clone()) else {
+        let Some(conn) = self.conns.at_mut(index) else {
             return;
         };
+        conn.expires = grant.expires();
+        let peer = conn.peer.clone();
         let (session, present) = match self.claim(&peer, &key, &team, &grant, &pending, now) {
             Claimed::Session { index, present } => (index, present),
             Claimed::Elsewhere(shard) => {
@@ -394,10 +397,8 @@ impl Shard {
         let aliases = pending.topic_alias_maximum.min(limits.topic_alias_maximum);
         conn.sent_aliases = SentAliases::up_to(aliases);
         conn.patience = Span::from_millis(u64::from(keep_alive) * 1500);
-        let due = conn.heard + conn.patience;
-        if keep_alive > 0 {
-            self.set_conn_timer(index, due);
-        }
+        let due = conn.silence_ends().min(conn.expires);
+        self.set_conn_timer(index, due);
 
         let connack = pending.connack(present, assigned, &limits);
         self.write(index, |out, version| {

@@ -48,6 +48,8 @@ pub(super) struct Conn {
     pub(super) heard: Time,
     /// One and a half times the keep alive `[MQTT-3.1.2-22]`; zero: off.
     pub(super) patience: Span,
+    /// When what it logged in with is over.
+    pub(super) expires: Time,
     /// The earliest timer set for it.
     pub(super) timer: Time,
     /// Largest packet that the client takes.
@@ -106,6 +108,7 @@ impl Conn {
             opened: now,
             heard: now,
             patience: Span::ZERO,
+            expires: Time::NEVER,
             timer: Time::NEVER,
             max_packet: crate::wire::encode::PACKET_SIZE_MAX as u32,
             received_aliases: ReceivedAliases::default(),

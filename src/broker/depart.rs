@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::connection::Phase;
+use super::credential::CertificateFault;
 use super::effect::{Breach, ConnId};
 use super::event::{DisconnectCause, EventKind, Refusal};
 use super::shard::{Shard, who};
@@ -78,6 +79,7 @@ impl Shard {
         };
         let (refusal, cause) = match breach {
             Breach::Tls => (Refusal::Tls, DisconnectCause::Tls),
+            Breach::Certificate(fault) => (Refusal::Certificate(fault), DisconnectCause::Tls),
             Breach::WebSocket(code) => (Refusal::WebSocket(code), DisconnectCause::WebSocket(code)),
         };
         match &conn.phase {
@@ -87,6 +89,21 @@ impl Shard {
                 self.give_up_judging(id.index, refusal, now)
             }
             Phase::Closing => {}
+        }
+    }
+
+    /// The certificate that the client showed is no longer good: its connection ends.
+    pub fn distrust(&mut self, id: ConnId, fault: CertificateFault, now: Time) {
+        let Some(conn) = self.conns.get(id.index, id.generation) else {
+            return;
+        };
+        match conn.phase {
+            Phase::Active(session) => {
+                self.say_goodbye(id.index, ReasonCode::AdministrativeAction);
+                self.detach(session, DisconnectCause::Certificate(fault), now);
+                self.close(id.index);
+            }
+            _ => self.broken(id, Breach::Certificate(fault), now),
         }
     }
 

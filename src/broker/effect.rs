@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::ask::Question;
 use super::connect::Migrant;
+use super::credential::CertificateFault;
 use super::event::{Event, Refusal};
 use crate::policy::Grant;
 use crate::session::Peer;
@@ -50,6 +51,8 @@ pub enum Effect {
 pub enum Breach {
     /// The TLS handshake, or a record after it.
     Tls,
+    /// The certificate that a client showed in the TLS handshake, or should have.
+    Certificate(CertificateFault),
     /// WebSocket: the HTTP status or the close code that the client was told.
     WebSocket(u16),
 }
@@ -71,6 +74,9 @@ pub struct Login {
     /// Enhanced authentication, where the client asked for it: then this decides, and the password
     /// does not.
     pub exchange: Option<Exchange>,
+    /// The certificate that the client showed and TLS has checked, in DER. The core knows none: the
+    /// shell adds it.
+    pub certificate: Option<Box<[u8]>>,
 }
 
 /// One step of an enhanced authentication (section 4.12), from the client's side.

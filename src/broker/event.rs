@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::credential::{CertificateFault, TokenFault};
 use super::observe::Act;
 use crate::policy::TeamId;
 use crate::session::Peer;
@@ -183,6 +184,10 @@ pub enum Refusal {
     Exchange,
     /// The client did not answer its authentication method's challenge in time.
     ExchangeTimeout,
+    /// The token that it sent.
+    Token(TokenFault),
+    /// The certificate that it showed, or should have.
+    Certificate(CertificateFault),
     /// Proved to be somebody, but not who the connection was logged in as.
     OtherPrincipal,
     /// The platform's own store, asked over HTTP, said no.
@@ -206,6 +211,10 @@ pub enum Refusal {
     /// The WebSocket upgrade was answered with this HTTP status, or the frames before CONNECT
     /// with this close code (RFC 6455).
     WebSocket(u16),
+    /// Its listener is for listed proxies, and it came from elsewhere; closed unheard.
+    UnlistedProxy,
+    /// A listed proxy did not begin with a PROXY header; closed unheard.
+    ProxyHeader,
     /// A limit on a team's connections or sessions.
     Quota,
     /// The broker has as many connections as it may; closed unheard.
@@ -233,6 +242,11 @@ pub enum DisconnectCause {
     Protocol(ReasonCode),
     /// The broker ended it; it was told this.
     Server(ReasonCode),
+    /// The token or certificate that it logged in with is over; it was told 0xA0.
+    Expired,
+    /// The certificate that it logged in with is no longer good: revoked, most often. It was told
+    /// 0x98.
+    Certificate(CertificateFault),
     /// Something was changed, and it may not go on; it was told what
     /// [`Change::told`](super::Change::told) says.
     Review(Change),
@@ -293,6 +307,8 @@ impl Refusal {
             Self::Method => "method",
             Self::Exchange => "exchange",
             Self::ExchangeTimeout => "exchange_timeout",
+            Self::Token(fault) => fault.as_str(),
+            Self::Certificate(fault) => fault.as_str(),
             Self::OtherPrincipal => "other_principal",
             Self::Hook => "hook",
             Self::HookLied => "hook_lied",
@@ -304,6 +320,8 @@ impl Refusal {
             Self::Malformed(_) => "malformed",
             Self::Tls => "tls",
             Self::WebSocket(_) => "websocket",
+            Self::UnlistedProxy => "unlisted_proxy",
+            Self::ProxyHeader => "proxy_header",
             Self::Quota => "quota",
             Self::TooManyConnections => "too_many_connections",
             Self::Changed => "changed",
@@ -323,6 +341,8 @@ impl DisconnectCause {
             Self::TakenOver => "taken_over",
             Self::Protocol(_) => "protocol",
             Self::Server(_) => "server",
+            Self::Expired => "expired",
+            Self::Certificate(fault) => fault.as_str(),
             Self::Review(_) => "review",
             Self::Tls => "tls",
             Self::WebSocket(_) => "websocket",

@@ -12,8 +12,8 @@
 //! `report` (topics that the platform is to hear of), `review` (what has changed outside) and `walk`
 //! (those whom it concerns are judged anew), `observe` (a policy that is tried beside the one in
 //! force), `survey` (what stands here, for who asks from outside), `crossing` (what crosses a team's
-//! border by a rule), `depart` (the end of connections and sessions), `timers`; the tables, outboxes,
-//! aliases and counters that they work on.
+//! border by a rule), `credential` (what is wrong with a token or certificate), `depart` (the end of
+//! connections and sessions), `timers`; the tables, outboxes, aliases and counters that they work on.
 
 mod alias;
 mod ask;
@@ -23,6 +23,7 @@ mod clearance;
 mod connect;
 mod connection;
 mod counters;
+mod credential;
 mod crossing;
 mod deliver;
 mod depart;
@@ -53,6 +54,7 @@ pub use ask::{Answer, Question};
 pub use batch::{Batch, Fed};
 pub use connect::Migrant;
 pub use counters::{Counters, Drop, ListenerBytes};
+pub use credential::{CertificateFault, TokenFault};
 pub use effect::{Breach, ConnId, Effect, Exchange, ExchangeState, Login, Verdict};
 pub use event::{DisconnectCause, Event, EventKind, Refusal, Way, Who};
 pub use observe::{Act, Observed};

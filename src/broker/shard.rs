@@ -1,5 +1,6 @@
 //! A shard: its tables, and the bytes that come in.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -100,17 +101,7 @@ impl Shard {
     pub fn open(&mut self, peer: Peer, now: Time) -> Option<ConnId> {
         if self.conns.len() >= self.world.limits.max_connections as usize {
             self.counters.turned_away += 1;
-            let who = Who {
-                team: None,
-                username: None,
-                client_id: None,
-                peer,
-            };
-            let kind = EventKind::ConnectRefused {
-                reason: Refusal::TooManyConnections,
-                told: None,
-            };
-            self.record(now, who, kind);
+            self.turn_away(peer, Refusal::TooManyConnections, now);
             return None;
         }
         let limits = Arc::clone(self.world.limits_of(&peer.listener));
@@ -118,6 +109,24 @@ impl Shard {
         let (index, generation) = self.conns.insert(Conn::new(peer, limits, now));
         self.set_conn_timer(index, due);
         Some(ConnId { index, generation })
+    }
+
+    /// A connection was closed before it was [`open`](Self::open), for this reason.
+    pub fn turn_away(&mut self, peer: Peer, reason: Refusal, now: Time) {
+        let who = Who {
+            team: None,
+            username: None,
+            client_id: None,
+            peer,
+        };
+        self.record(now, who, EventKind::ConnectRefused { reason, told: None });
+    }
+
+    /// A listed proxy has told whom it speaks for, before anything of MQTT came.
+    pub fn seen_from(&mut self, id: ConnId, address: SocketAddr) {
+        if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
+            conn.peer.address = address;
+        }
     }
 
     /// How many bytes the shell may read and hand over now; 0: stop reading. Bounds what a client
@@ -512,7 +521,10 @@ impl Shard {
             Phase::Judging(pending) | Phase::Challenged(pending) => {
                 pending.since + limits.login_timeout
             }
-            Phase::Active(_) => conn.silence_ends().min(conn.renewal_ends()),
+            Phase::Active(_) => conn
+                .silence_ends()
+                .min(conn.renewal_ends())
+                .min(conn.expires),
             Phase::Closing => return,
         };
         if due == Time::NEVER {
@@ -525,6 +537,11 @@ impl Shard {
             Phase::Opening => self.refuse(index, None, Refusal::ConnectTimeout, None, now),
             Phase::Judging(_) => self.give_up_judging(index, Refusal::Unavailable, now),
             Phase::Challenged(_) => self.give_up_judging(index, Refusal::ExchangeTimeout, now),
+            Phase::Active(session) if conn.expires <= now => {
+                self.say_goodbye(index, ReasonCode::MaximumConnectTime);
+                self.detach(session, DisconnectCause::Expired, now);
+                self.close(index);
+            }
             Phase::Active(session) if conn.renewal_ends() <= now => {
                 self.give_up_renewal(index, session, now);
             }

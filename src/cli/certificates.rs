@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::serve::listener_tls;
+use super::vouchers::ClientVerifiers;
 use crate::audit::{AuditSink, Record};
 use crate::config::Config;
 use crate::net::clock::Clock;
@@ -15,13 +16,19 @@ use crate::telemetry::metric as m;
 /// The listeners that have one.
 pub(super) struct Certificates {
     config: Config,
+    /// Who goes on checking those of clients: their files are followed by themselves.
+    clients: ClientVerifiers,
     /// By the listeners' names.
     in_force: Vec<(Arc<str>, TlsInForce)>,
 }
 
 impl Certificates {
     /// What these listeners show, which they share with it.
-    pub(super) fn of(config: &Config, listeners: &[ListenerSpec]) -> Self {
+    pub(super) fn of(
+        config: &Config,
+        listeners: &[ListenerSpec],
+        clients: ClientVerifiers,
+    ) -> Self {
         let tls = listeners.iter().filter_map(|listener| {
             let tls = Arc::clone(listener.tls.as_ref()?);
             for result in ["loaded", "refused"] {
@@ -31,6 +38,7 @@ impl Certificates {
         });
         Self {
             config: config.clone(),
+            clients,
             in_force: tls.collect(),
         }
     }
@@ -39,7 +47,7 @@ impl Certificates {
     pub(super) fn reload(&self, actor: &str, sink: &AuditSink, clock: Clock) {
         for (name, in_force) in &self.in_force {
             let mut detail = json!({ "listener": &**name });
-            let event = match listener_tls(&self.config, name) {
+            let event = match listener_tls(&self.config, name, &self.clients) {
                 Ok(Some(read)) => {
                     in_force.store(read);
                     tracing::info!(listener = %name, "the certificate was read again");

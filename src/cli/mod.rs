@@ -22,7 +22,8 @@ mod serve;
 mod steering;
 mod store;
 pub(crate) mod team;
-pub mod welcome;
+pub mod vouchers;
+mod welcome;
 
 #[cfg(test)]
 pub(crate) use answer::Answer;

@@ -19,6 +19,7 @@ use super::descriptors;
 use super::hook;
 use super::steering::{self, Steering};
 use super::store::policy;
+use super::vouchers::{self, ClientVerifiers};
 use super::welcome::Welcome;
 use super::{Context, Failure, panics, print};
 use crate::admin::{self, Pages, Readiness, Slot};
@@ -112,8 +113,9 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         );
     }
 
-    let (listeners, ca) = listeners(config)?;
-    let certificates = Certificates::of(config, &listeners);
+    let (clients, followed) = vouchers::client_verifiers(config)?;
+    let (listeners, ca) = listeners(config, &clients)?;
+    let certificates = Certificates::of(config, &listeners, clients.clone());
     let listeners = Bound::bind(listeners, config.shards.get()).map_err(failed)?;
     let judge = Authenticator::new(
         database.clone(),
@@ -128,6 +130,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         Some(opened) => judge.with_hook(Arc::clone(&opened.hook)),
         None => judge,
     };
+    let judge = vouchers::attach(judge, config)?;
     let (sink, writer) = audit::start(database.clone(), Default::default()).map_err(failed)?;
     let audited = sink.clone();
     let record: Record = Arc::new(move |event| audited.record(event));
@@ -188,6 +191,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     if let Some(opened) = hook {
         opened.serve(server.verdicts(), database.clone(), clock);
     }
+    clients.follow(followed, &server.verdicts());
     readiness.ready(LISTENERS);
 
     let bound = as_bound(config, &server, admin_address);
@@ -264,16 +268,24 @@ fn anonymous_teams(config: &Config) -> HashMap<Arc<str>, crate::policy::TeamId> 
 }
 
 /// The listeners as the server wants them, and the development CA where one of them uses it.
-fn listeners(config: &Config) -> Result<(Vec<ListenerSpec>, Option<PathBuf>), Failure> {
+fn listeners(
+    config: &Config,
+    clients: &ClientVerifiers,
+) -> Result<(Vec<ListenerSpec>, Option<PathBuf>), Failure> {
     let development = development(config)?;
     let mut specs = Vec::with_capacity(config.listeners.len());
     for listener in &config.listeners {
-        let tls = tls_of(listener, development.as_ref())?.map(|tls| Arc::new(ArcSwap::new(tls)));
+        let tls = tls_of(listener, development.as_ref(), clients)?;
+        let tls = tls.map(|tls| Arc::new(ArcSwap::new(tls)));
         specs.push(ListenerSpec {
             name: Arc::clone(&listener.name),
             bind: listener.bind,
             tls,
             websocket: listener.websocket.clone().map(Arc::new),
+            proxies: listener.proxies.clone(),
+            proxy_protocol: listener
+                .proxy_protocol
+                .then(|| Duration::from_micros(listener.limits.connect_timeout.as_micros())),
         });
     }
     Ok((specs, development.map(|development| development.ca)))
@@ -283,12 +295,14 @@ fn listeners(config: &Config) -> Result<(Vec<ListenerSpec>, Option<PathBuf>), Fa
 fn tls_of(
     listener: &Listener,
     development: Option<&Development>,
+    clients: &ClientVerifiers,
 ) -> Result<Option<Arc<rustls::ServerConfig>>, Failure> {
     let files = listener.certificate.as_ref();
     let files = files.or(development.map(|development| &development.files));
     match (listener.transport.is_tls(), files) {
         (true, Some(files)) => {
-            let tls = tls::server_config(files, listener.transport);
+            let clients = clients.of(&listener.name);
+            let tls = tls::server_config(files, listener.transport, clients);
             Ok(Some(tls.map_err(failed)?))
         }
         _ => Ok(None),
@@ -299,11 +313,12 @@ fn tls_of(
 pub(super) fn listener_tls(
     config: &Config,
     name: &str,
+    clients: &ClientVerifiers,
 ) -> Result<Option<Arc<rustls::ServerConfig>>, Failure> {
     let Some(listener) = config.listeners.iter().find(|it| *it.name == *name) else {
         return Ok(None);
     };
-    tls_of(listener, development(config)?.as_ref())
+    tls_of(listener, development(config)?.as_ref(), clients)
 }
 
 /// The development certificate, where a listener needs it.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use http::Uri;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::quantity::format_span;
 use super::read::readable;
@@ -169,13 +169,6 @@ pub(super) fn show(hook: &Hook) -> Vec<(&'static str, Value)> {
     ];
     all.into_iter()
         .filter(|(_, value)| !value.is_null())
-        .collect()
-}
-
-pub(super) fn json(hook: &Hook) -> Map<String, Value> {
-    let entries = show(hook).into_iter();
-    entries
-        .map(|(key, value)| (key.to_owned(), value))
         .collect()
 }
 

@@ -12,13 +12,17 @@
 //! Called by `cli`; everything below it takes the finished [`Config`].
 
 mod check;
+mod followed;
 mod hook;
+mod identity;
 mod limits;
 mod problem;
+mod proxies;
 mod quantity;
 mod read;
 mod section;
 mod show;
+mod template;
 mod tree;
 
 use std::ffi::OsString;
@@ -31,8 +35,12 @@ use std::sync::Arc;
 use crate::limits::Limits;
 use crate::policy::TeamId;
 
+pub use followed::{FollowError, Followed};
 pub use hook::{Hook, Style};
+pub use identity::{Identity, Jwt, Mapping};
 pub use problem::{ConfigErrors, Problem};
+pub use proxies::Proxies;
+pub use template::{ExpandError, Template};
 // Other files of the operator's are read in the same way, with the same messages.
 pub(crate) use problem::{Origin, Report};
 pub(crate) use section::Section;
@@ -68,7 +76,7 @@ pub struct Config {
     pub limits: Limits,
     /// Roles and rules.
     pub policy: Policy,
-    /// Who knows the clients besides the own store.
+    /// Who else vouches for clients.
     pub identity: Identity,
     /// What is logged.
     pub log: Log,
@@ -89,6 +97,12 @@ pub struct Listener {
     pub anonymous_team: Option<TeamId>,
     /// `anonymous_team` is accepted on an address that is not loopback.
     pub allow_anonymous_remote: bool,
+    /// TLS only: clients show certificates.
+    pub client_certificates: Option<ClientCertificates>,
+    /// Who may say for whom it speaks.
+    pub proxies: Proxies,
+    /// Every connection comes from one of `proxies` and begins with its PROXY header.
+    pub proxy_protocol: bool,
     /// WebSocket only, else `None`.
     pub websocket: Option<WebSocket>,
     /// The limits of `[limits]`, but for those that `[listener.limits]` sets anew.
@@ -115,6 +129,18 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// Its private key.
     pub private_key: PathBuf,
+}
+
+/// How a listener checks the certificates of its clients; the files were readable when they were
+/// checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// PEM certificates of those who vouch for clients.
+    pub ca: PathBuf,
+    /// PEM lists of what they have revoked; `None`: nothing is looked up.
+    pub crl: Option<PathBuf>,
+    /// A client without a certificate is not let in.
+    pub required: bool,
 }
 
 /// What a WebSocket listener accepts.
@@ -173,13 +199,6 @@ pub struct Policy {
     pub file: Option<PathBuf>,
     /// A policy that decides beside it from the start, and of which nothing is carried out.
     pub observe: Option<PathBuf>,
-}
-
-/// `[identity]`
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// The platform's own store; `None`: nobody is asked.
-    pub http: Option<Hook>,
 }
 
 /// `[log]`

@@ -9,8 +9,8 @@ use super::problem::Report;
 use super::section::Section;
 use super::tree::Table;
 use super::{
-    Admin, CertificateFiles, Config, Database, DatabaseUrl, Durability, Identity, Journal,
-    Listener, Log, Policy, Transport, WebSocket, check, hook, limits,
+    Admin, CertificateFiles, ClientCertificates, Config, Database, DatabaseUrl, Durability,
+    Journal, Listener, Log, Policy, Proxies, Transport, WebSocket, check, identity, limits,
 };
 use crate::limits::Limits;
 use crate::policy::TeamId;
@@ -42,7 +42,7 @@ pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
         journal: journal(top.section("journal")),
         limits,
         policy: policy(top.section("policy")),
-        identity: identity(top.section("identity")),
+        identity: identity::read(top.section("identity")),
         log: log(top.section("log")),
         data_dir,
     };
@@ -103,12 +103,6 @@ fn policy(mut section: Section<'_>) -> Policy {
     Policy { file, observe }
 }
 
-fn identity(mut section: Section<'_>) -> Identity {
-    let http = hook::read(&mut section);
-    section.finish();
-    Identity { http }
-}
-
 fn log(mut section: Section<'_>) -> Log {
     let filter = section.text("filter");
     let filter = filter.and_then(|filter| section.keep("filter", check::log_filter(filter)));
@@ -144,6 +138,12 @@ fn listener(section: &mut Section<'_>, base: &Limits) -> Option<Listener> {
     let bind = required(section, "bind", Section::address);
     let certificate = readable(section, "certificate");
     let private_key = readable(section, "private_key");
+    let client_ca = readable(section, "client_ca");
+    let client_crl = readable(section, "client_crl");
+    let client_certificate = section.choice(
+        "client_certificate",
+        &[("required", true), ("optional", false)],
+    );
     let anonymous_team = section.text("anonymous_team");
     let anonymous_team = anonymous_team.and_then(|id| {
         let team = TeamId::new(&id).ok_or_else(|| {
@@ -152,11 +152,15 @@ fn listener(section: &mut Section<'_>, base: &Limits) -> Option<Listener> {
         section.keep("anonymous_team", team)
     });
     let allow_anonymous_remote = section.boolean("allow_anonymous_remote").unwrap_or(false);
+    let proxies = section.texts("proxies");
+    let proxies = proxies.and_then(|list| section.keep("proxies", Proxies::parse(&list)));
+    let proxy_protocol = section.boolean("proxy_protocol").unwrap_or(false);
     let limits = limits(section.section("limits"), base, limits::read_listener);
     let mut websocket = websocket(section, &limits);
     websocket.listed_origins_only = anonymous_team.is_some();
     let (transport, bind) = (transport?, bind?);
     check::certificate(section, transport);
+    check::client_certificates(section, transport);
     check::websocket(section, transport);
     let listener = Listener {
         name: Arc::from(name?),
@@ -168,12 +172,20 @@ fn listener(section: &mut Section<'_>, base: &Limits) -> Option<Listener> {
                 certificate,
                 private_key,
             }),
+        client_certificates: client_ca.map(|ca| ClientCertificates {
+            ca,
+            crl: client_crl,
+            required: client_certificate.unwrap_or(true),
+        }),
         anonymous_team,
         allow_anonymous_remote,
+        proxies: proxies.unwrap_or_default(),
+        proxy_protocol,
         websocket: transport.is_websocket().then_some(websocket),
         limits,
     };
     check::anonymous(section, &listener);
+    check::proxies(section, &listener);
     Some(listener)
 }
 

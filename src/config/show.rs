@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::limits::{Slot, rows};
 use super::quantity::{format_size, format_span};
-use super::{Config, Listener, hook};
+use super::{Config, Listener, identity};
 use crate::limits::Limits;
 use crate::time::Span;
 
@@ -31,8 +31,8 @@ pub(super) fn json(config: &Config) -> Value {
             value["policy"][key] = json!(file);
         }
     }
-    if let Some(http) = &config.identity.http {
-        value["identity"] = json!({ "http": hook::json(http) });
+    if let Some(identity) = identity::json(&config.identity) {
+        value["identity"] = identity;
     }
     value
 }
@@ -53,8 +53,13 @@ pub(super) fn toml(config: &Config) -> String {
             "bind",
             "certificate",
             "private_key",
+            "client_ca",
+            "client_crl",
+            "client_certificate",
             "anonymous_team",
             "allow_anonymous_remote",
+            "proxies",
+            "proxy_protocol",
             "paths",
             "allowed_origins",
             "max_frame_size",
@@ -79,9 +84,9 @@ pub(super) fn toml(config: &Config) -> String {
             }
         }
     }
-    if let Some(http) = &config.identity.http {
-        out.push_str("\n[identity.http]\n");
-        for (key, value) in hook::show(http) {
+    for (section, keys) in identity::show(&config.identity) {
+        out.push_str(&format!("\n[identity.{section}]\n"));
+        for (key, value) in keys {
             line(&mut out, key, &value);
         }
     }
@@ -133,9 +138,23 @@ fn listener(listener: &Listener, base: &Limits) -> Value {
         value["certificate"] = json!(files.certificate);
         value["private_key"] = json!(files.private_key);
     }
+    if let Some(clients) = &listener.client_certificates {
+        value["client_ca"] = json!(clients.ca);
+        value["client_certificate"] = json!(match clients.required {
+            true => "required",
+            false => "optional",
+        });
+        if let Some(crl) = &clients.crl {
+            value["client_crl"] = json!(crl);
+        }
+    }
     if let Some(team) = &listener.anonymous_team {
         value["anonymous_team"] = json!(team.as_str());
         value["allow_anonymous_remote"] = json!(listener.allow_anonymous_remote);
+    }
+    if !listener.proxies.is_empty() {
+        value["proxies"] = json!(listener.proxies.texts());
+        value["proxy_protocol"] = json!(listener.proxy_protocol);
     }
     if let Some(websocket) = &listener.websocket {
         value["paths"] = json!(websocket.paths);

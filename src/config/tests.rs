@@ -122,6 +122,53 @@ fn every_problem_is_reported_with_its_line_key_and_nearest_known_key() {
 }
 
 #[test]
+fn proxies_are_addresses_and_networks_and_have_a_use() {
+    let read = |keys: &str| parse(&format!("{LISTENER}{keys}"), &[]);
+    let config = read("proxies = [\"10.0.0.0/8\", \"::1\"]\nproxy_protocol = true\n");
+    let config = config.expect("sound");
+    let listener = &config.listeners[0];
+    assert!(listener.proxy_protocol);
+    for (address, listed) in [
+        ("10.9.9.9", true),
+        ("::ffff:10.9.9.9", true),
+        ("::1", true),
+        ("11.0.0.1", false),
+        ("::2", false),
+        ("::ffff:11.0.0.1", false),
+    ] {
+        let address = address.parse().expect("an address");
+        assert_eq!(listener.proxies.contains(address), listed, "{address}");
+    }
+    let again = parse(&config.to_toml(), &[]).expect("what is shown is sound");
+    assert_eq!(again.listeners, config.listeners);
+    for (keys, problem) in [
+        (
+            "proxies = [\"10.0.0.0/8\"]\n",
+            "proxies: has no use: over tcp",
+        ),
+        ("proxy_protocol = true\n", "proxy_protocol: needs proxies"),
+        (
+            "proxies = []\nproxy_protocol = true\n",
+            "proxies: names no proxy",
+        ),
+        (
+            "proxies = [\"proxy.example\"]\nproxy_protocol = true\n",
+            "proxies: \"proxy.example\" is no address or network",
+        ),
+        (
+            "proxies = [\"10.0.0.1/8\"]\nproxy_protocol = true\n",
+            "proxies: \"10.0.0.1/8\" is an address within 10.0.0.0/8",
+        ),
+    ] {
+        let found = problems(&format!("{LISTENER}{keys}"), &[]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(problem), "{found:?}");
+    }
+    let everybody = read("proxies = [\"::/0\"]\nproxy_protocol = true\n").expect("sound");
+    assert_eq!(everybody.warnings().len(), 1, "{:?}", everybody.warnings());
+}
+
+#[test]
 fn a_log_filter_beyond_ascii_is_a_problem_and_no_panic() {
     let found = problems(&format!("{LISTENER}[log]\nfilter = \"a, ö[b]\"\n"), &[]);
     assert_eq!(found.len(), 1, "{found:?}");

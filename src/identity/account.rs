@@ -161,6 +161,18 @@ pub(super) async fn find_all(
     Ok(found)
 }
 
+/// Whether a team is suspended; one that is not on record is not.
+pub(super) async fn is_suspended(
+    database: &Database,
+    team: &TeamId,
+) -> Result<bool, DatabaseError> {
+    let suspended: Option<i64> = sqlx::query_scalar("SELECT suspended FROM team WHERE id = $1")
+        .bind(team.as_str())
+        .fetch_optional(database.pool())
+        .await?;
+    Ok(suspended == Some(1))
+}
+
 /// How many members have a token that was hashed under another key than ours: none of them can log
 /// in. Not zero means that `token.key` was lost or is another broker's; worth a word at the start.
 ///
@@ -222,10 +234,15 @@ pub(crate) fn write_patterns(patterns: &[Pattern]) -> String {
 
 /// What [`write_patterns`] wrote.
 pub(crate) fn read_patterns(text: &str) -> Result<Vec<Pattern>, DatabaseError> {
-    let stored: Vec<StoredPattern> =
-        serde_json::from_str(text).map_err(|error| DatabaseError::Corrupt {
-            what: format!("a list of patterns ({error})"),
-        })?;
+    let read = serde_json::from_str(text).and_then(patterns_of);
+    read.map_err(|error| DatabaseError::Corrupt {
+        what: format!("a list of patterns ({error})"),
+    })
+}
+
+/// A list of patterns in JSON.
+pub(super) fn patterns_of(json: serde_json::Value) -> Result<Vec<Pattern>, serde_json::Error> {
+    let stored: Vec<StoredPattern> = serde_json::from_value(json)?;
     let patterns = stored.into_iter().map(|stored| Pattern {
         action: stored.action,
         allow: matches!(stored.effect, Effect::Allow),

@@ -11,9 +11,11 @@ use tokio::time::Instant;
 
 use super::account::{self, Account, OnRecord};
 use super::anonymous::{ANONYMOUS, is_suspended};
+use super::certificate::Certificates;
 use super::http::Hook;
 use super::memo::Memo;
 use super::secret::{Scheme, SecretError, Secrets};
+use super::token::{Tokens, is_token};
 use super::waiting_room::WaitingRoom;
 use super::world::{AtLogin, Members};
 use crate::broker::{ExchangeState, Login, Refusal, Verdict};
@@ -79,6 +81,10 @@ pub(super) struct Inner {
     pub(super) members: Members,
     /// Who knows the usernames that the database does not.
     pub(super) hook: Option<Arc<Hook>>,
+    /// Whose tokens are passwords.
+    pub(super) tokens: Option<Arc<Tokens>>,
+    /// Whom certificates name.
+    pub(super) certificates: Option<Arc<Certificates>>,
 }
 
 /// A login, or a step of one, that may go on.
@@ -162,6 +168,8 @@ impl Authenticator {
                 turns: Semaphore::new(database.max_connections().saturating_sub(1).max(1)),
                 members: Members::new(),
                 hook: None,
+                tokens: None,
+                certificates: None,
                 database,
                 policy: ArcSwap::new(policy),
                 secrets,
@@ -176,6 +184,22 @@ impl Authenticator {
     pub fn with_hook(mut self, hook: Arc<Hook>) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
             inner.hook = Some(hook);
+        }
+        self
+    }
+
+    /// The same judge, which takes an issuer's tokens as passwords. To be called before it is shared.
+    pub fn with_tokens(mut self, tokens: Arc<Tokens>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.tokens = Some(tokens);
+        }
+        self
+    }
+
+    /// The same judge, for which certificates name principals. To be called before it is shared.
+    pub fn with_certificates(mut self, certificates: Arc<Certificates>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.certificates = Some(certificates);
         }
         self
     }
@@ -222,13 +246,32 @@ impl Inner {
         if before >= self.settings.judging_max {
             return Err(Declined::Undecided(Refusal::Busy));
         }
+        let named = self.named_by_certificate(login)?;
         if let Some(exchange) = login.exchange.take() {
-            return self.by_exchange(login, exchange).await;
+            let judged = self.by_exchange(login, exchange, now).await?;
+            return match (judged, named) {
+                (Judged::In { grant, last_word }, Some(named)) => {
+                    let grant = named.confirm(grant)?;
+                    Ok(Judged::In { grant, last_word })
+                }
+                (judged, _) => Ok(judged),
+            };
+        }
+        if let Some(named) = named {
+            let grant = self.by_certificate(named, now).await?;
+            self.fits(&grant, login)?;
+            return Ok(Judged::In {
+                grant,
+                last_word: None,
+            });
         }
         let grant = match (&login.username, &login.password) {
             (None, None) if self.takes_anonymous(login) => self.anonymous(login, now).await?,
             (None, None) if self.asked_about_logins().is_none() => {
                 return Err(Declined::Refused(Refusal::Anonymous));
+            }
+            (username, Some(password)) if self.tokens.is_some() && is_token(password) => {
+                self.with_token(username.as_deref(), password, now).await?
             }
             (username, password) => {
                 let username = username.as_deref().unwrap_or_default();

@@ -58,7 +58,10 @@ impl Inner {
         };
         if let Some(grant) = &grant {
             self.fits(grant, login)?;
-            if self.is_suspended(grant).await? {
+            // Most often our own store does not know the team.
+            if let Some(team) = grant.team()
+                && self.is_suspended(team).await?
+            {
                 return refused(Refusal::TeamSuspended);
             }
         }
@@ -111,22 +114,5 @@ impl Inner {
             false => Ask::Never,
         };
         Ok(grant.known_by_name_only().asking(ask))
-    }
-
-    /// Whether our own store has the team as suspended; most often it does not know it.
-    async fn is_suspended(&self, grant: &Grant) -> Result<bool, Declined> {
-        let Some(team) = grant.team() else {
-            return Ok(false);
-        };
-        let _turn = self.turn().await?;
-        let suspended: Result<Option<i64>, sqlx::Error> =
-            sqlx::query_scalar("SELECT suspended FROM team WHERE id = $1")
-                .bind(team.as_str())
-                .fetch_optional(self.database.pool())
-                .await;
-        match suspended {
-            Ok(suspended) => Ok(suspended == Some(1)),
-            Err(error) => Err(crate::database::DatabaseError::from(error).into()),
-        }
     }
 }

@@ -8,6 +8,7 @@ use argon2::Params;
 
 mod follow;
 mod proofs;
+mod vouchers;
 
 use super::*;
 use crate::audit;
@@ -154,6 +155,7 @@ fn login(username: &str, password: &str) -> Login {
         username: Some(Box::from(username)),
         password: Some(Box::from(password.as_bytes())),
         exchange: None,
+        certificate: None,
     }
 }
 

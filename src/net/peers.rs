@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::reactor::Arrival;
+use super::recheck::Recheck;
 use super::visit::Visit;
 use crate::broker::{Answer, Batch, ConnId, Fed, Review, Verdict};
 
@@ -19,6 +20,8 @@ pub(super) enum Inbound {
     Batch(Batch),
     /// A connection whose session lives here.
     Arrival(Box<Arrival>),
+    /// A listener's client certificates are checked by other files from now on.
+    Recheck(Recheck),
     /// Something has changed: those whom it concerns are to be judged anew.
     Review(Arc<Review>),
     /// A shard that was behind has caught up.
@@ -85,6 +88,13 @@ impl Peers {
 
     pub(super) fn send_arrival(&self, to: u16, arrival: Arrival) {
         self.send(to, Inbound::Arrival(Box::new(arrival)));
+    }
+
+    /// All shards ask again about the certificates of a listener's clients.
+    pub(super) fn recheck(&self, recheck: &Recheck) {
+        for shard in 0..self.inboxes.len() as u16 {
+            self.send(shard, Inbound::Recheck(recheck.clone()));
+        }
     }
 
     pub(super) fn send(&self, to: u16, inbound: Inbound) {

@@ -20,7 +20,9 @@ use super::clock::Clock;
 use super::listener::{self, accept};
 use super::peers::{Inbound, Peers};
 use super::reactor::{Outcome, Reactor, SharedReactor};
+use super::recheck::{Recheck, recheck_all};
 use super::services::Services;
+use super::tls::ClientVerifier;
 use crate::broker::{Answer, ConnId, Review, Shard, Verdict};
 use crate::team::World;
 use crate::telemetry::Reporter;
@@ -226,6 +228,12 @@ impl Server {
 }
 
 impl Verdicts {
+    /// The client certificates of a listener are checked by other files from now on: connections
+    /// whose certificate is no longer good end.
+    pub fn recheck(&self, listener: Arc<str>, verifier: Arc<ClientVerifier>) {
+        self.0.recheck(&Recheck { listener, verifier });
+    }
+
     /// Gives a verdict to the shard that waits for it.
     pub fn give(&self, shard: u16, conn: ConnId, verdict: Verdict) {
         self.0.send(shard, Inbound::Judged(conn, verdict));
@@ -316,6 +324,10 @@ async fn serve_inbox(
                 for conn in reactor_now.take_new_links() {
                     spawn_local(drive(Rc::clone(reactor), conn));
                 }
+            }
+            Inbound::Recheck(recheck) => {
+                reactor_now.note_recheck(&recheck);
+                spawn_local(recheck_all(Rc::clone(reactor), recheck));
             }
             Inbound::Review(review) => reactor_now.review(review),
             Inbound::Resume => reactor_now.resume(),

@@ -171,9 +171,10 @@ impl Services {
     /// Counts what a client broke below MQTT.
     pub(super) fn count_breach(&mut self, listener: &str, breach: Breach) {
         match breach {
-            Breach::Tls => self
-                .events
-                .add(&m::TLS_HANDSHAKES, &[listener, "failed"], 1),
+            Breach::Tls | Breach::Certificate(_) => {
+                self.events
+                    .add(&m::TLS_HANDSHAKES, &[listener, "failed"], 1)
+            }
             Breach::WebSocket(code) if code < 1000 => {
                 self.events
                     .add(&m::WEBSOCKET_REFUSED, &[listener, &code.to_string()], 1);

@@ -9,6 +9,7 @@ use super::members::TeamMembers;
 use super::principal::{Action, Pattern, Principal, TeamId};
 use super::role::{MAX_PATTERNS, Role, Rule, TEAM, USERNAME, permits};
 use super::template::{Bound, Levels, Template};
+use crate::time::Time;
 use crate::topic::{TopicFilter, TopicName, relation};
 
 /// What one connection may do, decided without I/O. Cheap to share, never changed: when policy or
@@ -34,6 +35,7 @@ pub struct Grant {
     pub(super) by_name_only: bool,
     /// When somebody else is asked.
     pub(super) ask: Ask,
+    expires: Time,
 }
 
 /// A decision and the rule that made it.
@@ -124,7 +126,19 @@ impl Grant {
             members,
             base: Arc::from(base),
             root_length: u32::try_from(root_length).unwrap_or(u32::MAX),
+            expires: Time::NEVER,
         })
+    }
+
+    /// The same grant for a login that holds only until then.
+    pub fn until(self, expires: Time) -> Self {
+        Self { expires, ..self }
+    }
+
+    /// When what the principal logged in with is over: a connection that this grant let in ends
+    /// then. Decisions do not ask.
+    pub fn expires(&self) -> Time {
+        self.expires
     }
 
     /// Who this is.

@@ -47,6 +47,7 @@ pub use grant::{Decision, Grant, Ruling};
 pub use members::{Directory, TeamMembers};
 pub use namespace::{Namespace, Owner};
 pub use principal::{Action, Pattern, PatternAction, Principal, TeamId};
+pub use text::{Part as TemplatePart, parts as template_parts};
 pub use username::{USERNAME_MAX, UsernameError};
 
 use role::{Role, TEAM};

@@ -80,7 +80,7 @@ impl Policy {
             return Err(GrantError::Team(principal.role));
         }
         let renewed = self.grant(principal, &recorded)?;
-        Ok(renewed.asking_like(grant))
+        Ok(renewed.asking_like(grant).until(grant.expires()))
     }
 }
 

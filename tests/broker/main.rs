@@ -9,6 +9,7 @@ mod ask;
 mod ask_random;
 mod authenticate;
 mod connect;
+mod expiry;
 mod limits;
 mod listener_limits;
 mod messages;

@@ -8,6 +8,7 @@ use cofferdam::policy::{
     Ask, Directory as PolicyDirectory, Grant, Pattern, PatternAction, Policy, Principal, TeamId,
     TeamMembers,
 };
+use cofferdam::time::Time;
 
 /// Teams, instances, devices, clients and their passwords.
 #[derive(Default)]
@@ -22,6 +23,7 @@ pub struct Directory {
     pub ask: Ask,
     /// Nothing is known of them but their usernames.
     pub by_name_only: bool,
+    expires: HashMap<String, Time>,
 }
 
 /// The one method of enhanced authentication that this directory knows: the client says who it is,
@@ -111,6 +113,11 @@ impl Directory {
             .insert(username.to_owned(), password.as_bytes().to_owned());
     }
 
+    /// Whoever logs in under this username from now on is in until then.
+    pub fn until(&mut self, username: &str, expires: Time) {
+        self.expires.insert(username.to_owned(), expires);
+    }
+
     /// Suspends a team: nobody of it logs in.
     pub fn suspend(&mut self, team: &str) {
         self.suspended.insert(team.to_owned());
@@ -152,6 +159,7 @@ impl Directory {
             username: Some(username.as_str().into()),
             password: Some(said.into()),
             exchange: None,
+            certificate: None,
         };
         Ok(match self.admit(policy, &whole)? {
             Verdict::Admit(grant) => Verdict::AdmitWith {
@@ -193,6 +201,8 @@ impl Directory {
         if !grant.accepts_client_id(&login.client_id) {
             return Err(Refusal::ClientId);
         }
+        let expires = self.expires.get(&*grant.principal().username).copied();
+        let grant = grant.until(expires.unwrap_or(Time::NEVER));
         Ok(Verdict::Admit(Arc::new(grant)))
     }
 

@@ -8,8 +8,10 @@
 #![allow(dead_code, unused_imports)] // each test takes what it needs
 
 mod api;
+pub mod authority;
 mod client;
 mod hook;
+pub mod issuer;
 mod numbers;
 mod process;
 mod record;
@@ -90,6 +92,7 @@ pub struct Setup {
     config: String,
     variables: Vec<(&'static str, String)>,
     provisions: Option<String>,
+    files: Vec<(&'static str, String)>,
 }
 
 /// A running broker.
@@ -112,6 +115,7 @@ impl Setup {
         Self {
             config: LISTENERS.to_owned(),
             variables: Vec::new(),
+            files: Vec::new(),
             provisions: Some(World::provisions()),
         }
     }
@@ -124,9 +128,15 @@ impl Setup {
         }
     }
 
-    /// With these lines at the configuration's end.
-    pub fn with(mut self, lines: &str) -> Self {
-        self.config.push_str(lines);
+    /// With more of a configuration, such as listeners.
+    pub fn and_config(mut self, more: &str) -> Self {
+        self.config.push_str(more);
+        self
+    }
+
+    /// With a file beside the configuration, which may name it.
+    pub fn file(mut self, name: &'static str, text: &str) -> Self {
+        self.files.push((name, text.to_owned()));
         self
     }
 
@@ -157,6 +167,9 @@ impl Setup {
             directory,
             variables: self.variables,
         };
+        for (name, text) in &self.files {
+            place.write(name, text);
+        }
         place.write("cofferdam.toml", &self.config);
         if let Some(provisions) = &self.provisions {
             place.write("world.toml", provisions);

@@ -85,7 +85,7 @@ fn a_decision_is_explained_for_a_live_connection_by_the_grant_in_force_there() {
     );
     assert_eq!(lines[5], "  decided on ff/v1/red/c/own/1");
     assert!(
-        lines[6].starts_with("  client id lena@red at 127.0.0."),
+        lines[6].starts_with("  client id lena@red at 127.0."),
         "{text}"
     );
 
@@ -246,7 +246,7 @@ fn with_a_token_file_the_api_is_for_who_shows_the_token_and_others_are_counted_a
     assert!(
         row["remote"]
             .as_str()
-            .is_some_and(|it| it.starts_with("127.0.0.")),
+            .is_some_and(|it| it.starts_with("127.0.")),
         "{row:#}"
     );
     assert_eq!(broker.get("/healthz").0, 200, "health needs no token");

@@ -11,7 +11,7 @@ const INSTANCE: &str = "project:aTeam00001:11111111-1111-4111-8111-111111111111"
 
 fn broker(hook: &Hook, style: &str, more: &str) -> Broker {
     let lines = Hook::config(hook.address(), style, "unknown");
-    Setup::new().with(&format!("{lines}{more}")).start()
+    Setup::new().and_config(&format!("{lines}{more}")).start()
 }
 
 /// What came of a CONNECT: `Ok` with the code of CONNACK, or closed without one.
@@ -274,7 +274,7 @@ fn a_login_that_came_before_the_hook_waits_for_it() {
     let address = Hook::nowhere();
     let lines = Hook::config(address, "emqx", "unknown");
     let broker = Setup::new()
-        .with(&format!("{lines}deadline = \"8 s\"\n"))
+        .and_config(&format!("{lines}deadline = \"8 s\"\n"))
         .start();
     let platform = Login::of("forge_platform");
     let mut client = Client::dial(&broker, "tcp", Version::V5);
@@ -299,7 +299,7 @@ fn a_hook_that_is_away_or_silent_refuses_nobody_and_is_on_record_when_it_goes_an
     let address = Hook::nowhere();
     let lines = Hook::config(address, "emqx", "unknown");
     let broker = Setup::new()
-        .with(&format!("{lines}deadline = \"1 s\"\n"))
+        .and_config(&format!("{lines}deadline = \"1 s\"\n"))
         .start();
     for _ in 0..2 {
         assert_eq!(try_login(&broker, &login(INSTANCE)), WITHOUT_A_WORD);
@@ -384,7 +384,7 @@ fn a_hook_behind_tls_is_believed_with_the_authority_of_the_configuration_and_wit
         ("127.0.0.1", ca.as_str(), WITHOUT_A_WORD), // a name that it does not have
         ("localhost", "", WITHOUT_A_WORD),          // an authority of the public web
     ] {
-        let broker = Setup::new().with(&lines(host, more)).start();
+        let broker = Setup::new().and_config(&lines(host, more)).start();
         assert_eq!(
             try_login(&broker, &login(INSTANCE)),
             expected,

@@ -28,7 +28,7 @@ fn client(name: &str, team: &str) -> Login {
 
 fn broker(hook: &Hook, style: &str, ask: &str, more: &str) -> Broker {
     let lines = Hook::config(hook.address(), style, ask);
-    Setup::new().with(&format!("{lines}{more}")).start()
+    Setup::new().and_config(&format!("{lines}{more}")).start()
 }
 
 fn join(broker: &Broker, hook: &Hook, login: &Login) -> Client {

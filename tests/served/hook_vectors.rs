@@ -115,7 +115,7 @@ fn agree(style: &str, ask: &str) -> usize {
     let hook = platform();
     let lines = Hook::config(hook.address(), style, ask);
     let broker = Setup::new()
-        .with(&format!("{lines}report_topics = []\n"))
+        .and_config(&format!("{lines}report_topics = []\n"))
         .start();
     let (mut checked, mut different) = (0, Vec::new());
     for (username, vectors) in vectors() {

@@ -51,7 +51,14 @@ fn what_is_on_record_about_a_principal_counts_under_the_other_policy_too() {
         "its team's members are those of now"
     );
     let client = world.grant(&before(), "c@a");
+    let over = crate::time::Time::from_micros(7);
+    let client = client.until(over);
     let again = after.renew(&client).expect("a grant");
+    assert_eq!(
+        again.expires(),
+        over,
+        "what was proved holds no longer than before"
+    );
     assert!(may_publish(&again, "mine/yes"));
     assert!(!may_publish(&again, "mine/not"));
 }
