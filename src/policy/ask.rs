@@ -47,8 +47,7 @@ impl Grant {
     /// the username, nor its patterns, nor who belongs to its team. Rules that depend on those
     /// neither allow nor deny; with [`Ask::Unknown`] they are a reason to ask.
     pub fn known_by_name_only(mut self) -> Self {
-        self.unsure = unsure_rules(&self.role, &self.values);
-        self.active &= !self.unsure;
+        self.active &= !unsure_rules(&self.role, &self.values);
         self.by_name_only = true;
         self
     }
@@ -107,9 +106,13 @@ impl Grant {
 
     /// Whether a rule that may or may not hold would deny this kind of thing.
     fn might_deny(&self, action: Action) -> bool {
+        if !self.by_name_only {
+            return false;
+        }
+        let unsure = unsure_rules(&self.role, &self.values);
         let rules = self.role.rules.iter().enumerate();
-        let mut unsure = rules.filter(|(index, _)| self.unsure >> index & 1 == 1);
-        unsure.any(|(_, rule)| !rule.allow && rule.is_for(action))
+        let mut rules = rules.filter(|(index, _)| unsure >> index & 1 == 1);
+        rules.any(|(_, rule)| !rule.allow && rule.is_for(action))
     }
 }
 

@@ -29,8 +29,6 @@ pub struct Grant {
     root_length: u32,
     /// One bit for each rule of the role whose conditions hold.
     pub(super) active: u64,
-    /// One bit for each rule of which nobody here knows whether it holds.
-    pub(super) unsure: u64,
     /// Vouched for elsewhere, and not on record here.
     pub(super) by_name_only: bool,
     /// When somebody else is asked.
@@ -117,7 +115,6 @@ impl Grant {
         }
         Ok(Self {
             active: role.active_rules(&values),
-            unsure: 0,
             by_name_only: false,
             ask: Ask::Never,
             role,
