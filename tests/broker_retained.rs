@@ -426,3 +426,22 @@ fn beyond_the_teams_limit_a_message_is_refused_and_what_was_kept_stays() {
         assert_eq!(kept(&cluster, "beta").0, 1);
     }
 }
+
+#[test]
+fn a_small_outbox_delays_retained_messages_and_loses_none() {
+    let limits = Limits {
+        max_outbox_bytes: 100,
+        ..Limits::default()
+    };
+    let cluster = Cluster::limited(1, limits);
+    let publisher = cluster.connect(0, client("alice@alpha"));
+    let topics: Vec<String> = (0..50).map(|n| format!("topic/{n:02}")).collect();
+    for topic in &topics {
+        publisher.retain(topic, "kept");
+    }
+    let reader = cluster.connect(0, client("bob@alpha"));
+    reader.subscribe("#", QOS_0);
+    let expected: Vec<String> = topics.iter().map(|topic| format!("{topic} kept")).collect();
+    assert_eq!(reader.heard(), expected);
+    assert_eq!(cluster.dropped(Drop::SlowConsumer), 0);
+}

@@ -199,6 +199,8 @@ impl Shard {
 
     /// Goes on handing retained messages to new subscriptions.
     fn replay(&mut self, index: u32, now: Time) {
+        // Beyond the outbox's own limit a message would be dropped as for a slow reader.
+        let ahead = REPLAY_AHEAD.min(self.world.limits.max_outbox_bytes as usize);
         loop {
             let Some(session) = self.sessions.at_mut(index) else {
                 return;
@@ -206,7 +208,7 @@ impl Shard {
             let Some(conn) = session.conn.and_then(|conn| self.conns.at(conn)) else {
                 return;
             };
-            if conn.outbox.len() > REPLAY_AHEAD || !session.outgoing.is_open(session.window) {
+            if conn.outbox.len() > ahead || !session.outgoing.is_open(session.window) {
                 return;
             }
             let Some(replay) = session.replays.front_mut() else {
