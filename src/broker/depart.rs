@@ -1,5 +1,6 @@
 //! The end of connections and of sessions, and the wills that follow.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::connection::Phase;
@@ -148,6 +149,12 @@ impl Shard {
         if session.conn.is_some() {
             return;
         }
+        if session.expires <= now {
+            if session.expiry > Span::ZERO {
+                self.counters.sessions_expired += 1;
+            }
+            return self.end_session(index, now);
+        }
         if session.will_due <= now {
             session.will_due = Time::NEVER;
             if let Some(will) = session.will.take() {
@@ -157,12 +164,6 @@ impl Shard {
         let Some(session) = self.sessions.at(index) else {
             return;
         };
-        if session.expires <= now {
-            if session.expiry > Span::ZERO {
-                self.counters.sessions_expired += 1;
-            }
-            return self.end_session(index, now);
-        }
         let (due, generation) = (session.due(), session.address.generation);
         if let Some(session) = self.sessions.at_mut(index) {
             self.timers.set(
@@ -180,8 +181,9 @@ impl Shard {
         }
     }
 
-    /// Ends a session that has no connection: its will does not outlive it `[MQTT-3.1.2-8]`, its
-    /// subscriptions and its place in the registry go.
+    /// Ends a session that has no connection: its subscriptions and its place in the registry go,
+    /// and its will does not outlive it `[MQTT-3.1.2-8]`. The subscriptions go first: the will is for
+    /// others, and a share group must not hand it to the member that is just leaving.
     pub(super) fn end_session(&mut self, index: u32, now: Time) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
@@ -190,30 +192,29 @@ impl Shard {
             session.conn.is_none(),
             "a session ends without a connection"
         );
-        if let Some(will) = session.will.take() {
-            self.publish_will(index, &will, now);
-        }
-        let Some(session) = self.sessions.remove(index) else {
-            return;
-        };
+        let will = session.will.take();
+        let subscriptions = std::mem::take(&mut session.subscriptions);
+        let (team, address) = (Arc::clone(&session.team), session.address);
         let in_commons = |wanted: bool| {
-            let all = session.subscriptions.iter();
+            let all = subscriptions.iter();
             all.filter(move |(_, subscription)| subscription.in_commons == wanted)
                 .map(|(key, subscription)| {
                     (subscription.filter(key), subscription.group.as_deref())
                 })
         };
         if in_commons(false).next().is_some() {
-            session
-                .team
-                .unsubscribe_all(in_commons(false), session.address);
+            team.unsubscribe_all(in_commons(false), address);
         }
         if in_commons(true).next().is_some() {
-            self.world
-                .commons()
-                .unsubscribe_all(in_commons(true), session.address);
+            let commons = self.world.commons();
+            commons.unsubscribe_all(in_commons(true), address);
         }
-        session.team.registry.release(&session.key, session.address);
+        if let Some(will) = will {
+            self.publish_will(index, &will, now);
+        }
+        if let Some(session) = self.sessions.remove(index) {
+            team.registry.release(&session.key, address);
+        }
     }
 
     /// Publishes a will. It is checked like any publish, at the time that it goes out.
