@@ -428,6 +428,29 @@ fn beyond_the_teams_limit_a_message_is_refused_and_what_was_kept_stays() {
 }
 
 #[test]
+fn what_expired_makes_room_for_other_retained_messages() {
+    let limits = Limits {
+        max_retained_messages: 2,
+        ..Limits::default()
+    };
+    let cluster = Cluster::limited(1, limits);
+    let client = cluster.connect(0, client("alice@alpha"));
+    let expiring = |topic: &str| Publish {
+        properties: vec![Property::MessageExpiry(30)],
+        ..retained(topic, "1")
+    };
+    let answer = |publish: Publish| client.complete(publish.at(QOS_1, 0));
+    assert!(!answer(expiring("a")).is_error());
+    assert!(!answer(retained("b", "1")).is_error());
+    assert_eq!(answer(retained("c", "1")), ReasonCode::QuotaExceeded);
+    cluster.pass_secs(30);
+    assert!(!answer(retained("c", "1")).is_error());
+    assert_eq!(answer(expiring("d")), ReasonCode::QuotaExceeded);
+    client.subscribe("#", QOS_0);
+    assert_eq!(client.heard(), ["b 1", "c 1"]);
+}
+
+#[test]
 fn a_small_outbox_delays_retained_messages_and_loses_none() {
     let limits = Limits {
         max_outbox_bytes: 100,

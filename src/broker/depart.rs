@@ -231,7 +231,7 @@ impl Shard {
         let sent = self.may_publish(session, view.topic).and_then(|team| {
             // Retained first, as in `accept`.
             if view.retain {
-                self.retain(&team, &passing)?;
+                self.retain(&team, &passing, now)?;
             }
             let (_, matched) = self.world.compartment(&team).matches(view.topic);
             self.route(&matched, &passing, now);

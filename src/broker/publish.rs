@@ -172,7 +172,7 @@ impl Shard {
         if !publish.retain {
             return Ok(self.route(&known.matched, &passing, now));
         }
-        self.retain(&known.team, &passing)?;
+        self.retain(&known.team, &passing, now)?;
         // Only now may the matches be taken for whole: whoever subscribed on another shard in the
         // meantime either stands in the routes now or found the message retained.
         let known = self.know(index, session_index, written)?;
@@ -263,8 +263,9 @@ impl Shard {
         &mut self,
         team: &Team,
         passing: &Passing<'_>,
+        now: Time,
     ) -> Result<(), PublishError> {
-        team.retain(passing.kept(), &self.world.limits)
+        team.retain(passing.kept(), &self.world.limits, now)
             .map_err(|_| {
                 self.counters.drop(Drop::RetainedFull);
                 PublishError::RETAINED_FULL

@@ -11,14 +11,22 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::message::Message;
+use crate::time::{Span, Time};
 use crate::topic::{TopicFilter, TopicName};
 
 /// Retained messages by topic.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Retained {
     by_topic: BTreeSet<ByTopic>,
     bytes: u64,
+    /// None of them expires earlier; [`Time::NEVER`] where none does.
+    earliest_expiry: Time,
+    /// When they may next be searched for what has expired.
+    next_search: Time,
 }
+
+/// How often full ones are searched for what has expired: there can be many.
+const SEARCH_EVERY: Span = Span::from_secs(1);
 
 /// The team's limit on retained messages or bytes would be passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +62,17 @@ impl Borrow<str> for ByTopic {
     }
 }
 
+impl Default for Retained {
+    fn default() -> Self {
+        Self {
+            by_topic: BTreeSet::new(),
+            bytes: 0,
+            earliest_expiry: Time::NEVER,
+            next_search: Time::EPOCH,
+        }
+    }
+}
+
 impl Retained {
     /// Number of messages.
     pub fn len(&self) -> usize {
@@ -70,7 +89,8 @@ impl Retained {
         self.bytes
     }
 
-    /// Keeps `message` as its topic's retained message.
+    /// Keeps `message` as its topic's retained message. Where there is no room, those that have
+    /// expired by `now` make it.
     ///
     /// # Errors
     /// [`RetainedFull`] where that would pass a limit; what was retained stays.
@@ -79,7 +99,20 @@ impl Retained {
         message: Arc<Message>,
         max: u32,
         max_bytes: u64,
+        now: Time,
     ) -> Result<(), RetainedFull> {
+        let mut room = self.room(&message, max, max_bytes);
+        if room.is_err() && self.forget_expired(now) {
+            room = self.room(&message, max, max_bytes);
+        }
+        self.bytes = room?;
+        self.earliest_expiry = self.earliest_expiry.min(message.expires);
+        self.by_topic.replace(ByTopic(message));
+        Ok(())
+    }
+
+    /// The bytes that there would be with `message`.
+    fn room(&self, message: &Message, max: u32, max_bytes: u64) -> Result<u64, RetainedFull> {
         let old = self
             .by_topic
             .get(message.topic())
@@ -89,9 +122,23 @@ impl Retained {
         if count > max as usize || bytes > max_bytes {
             return Err(RetainedFull);
         }
-        self.bytes = bytes;
-        self.by_topic.replace(ByTopic(message));
-        Ok(())
+        Ok(bytes)
+    }
+
+    /// Forgets what has expired, as far as it is time to search again. Says whether it searched.
+    fn forget_expired(&mut self, now: Time) -> bool {
+        if now < self.earliest_expiry.max(self.next_search) {
+            return false;
+        }
+        self.by_topic.retain(|kept| kept.0.expires > now);
+        let left = self.by_topic.iter().map(|kept| &kept.0);
+        self.bytes = left.clone().map(|message| message.size() as u64).sum();
+        self.earliest_expiry = left
+            .map(|message| message.expires)
+            .min()
+            .unwrap_or(Time::NEVER);
+        self.next_search = now + SEARCH_EVERY;
+        true
     }
 
     /// Forgets the topic's retained message. Says whether there was one.
@@ -191,7 +238,6 @@ mod tests {
     use super::*;
     use crate::team::message::MessageView;
     use crate::team::registry::SessionAddress;
-    use crate::time::Time;
     use crate::wire::QoS;
     use proptest::prelude::*;
 
@@ -221,13 +267,19 @@ mod tests {
     #[test]
     fn a_limit_refuses_and_keeps_what_was_there() {
         let mut retained = Retained::default();
-        assert_eq!(retained.set(message("a", b"12"), 1, 5), Ok(()));
-        assert_eq!(retained.set(message("b", b""), 1, 5), Err(RetainedFull));
+        assert_eq!(retained.set(message("a", b"12"), 1, 5, Time::EPOCH), Ok(()));
         assert_eq!(
-            retained.set(message("a", b"12345"), 1, 5),
+            retained.set(message("b", b""), 1, 5, Time::EPOCH),
             Err(RetainedFull)
         );
-        assert_eq!(retained.set(message("a", b"1234"), 1, 5), Ok(()));
+        assert_eq!(
+            retained.set(message("a", b"12345"), 1, 5, Time::EPOCH),
+            Err(RetainedFull)
+        );
+        assert_eq!(
+            retained.set(message("a", b"1234"), 1, 5, Time::EPOCH),
+            Ok(())
+        );
         assert_eq!((retained.len(), retained.bytes()), (1, 5));
         assert!(retained.clear("a"));
         assert!(!retained.clear("a"));
@@ -249,7 +301,7 @@ mod tests {
             prop_assume!(!filter.is_empty());
             let mut retained = Retained::default();
             for topic in topics.iter().filter(|topic| !topic.is_empty()) {
-                retained.set(message(topic, b""), u32::MAX, u64::MAX).expect("within limits");
+                retained.set(message(topic, b""), u32::MAX, u64::MAX, Time::EPOCH).expect("within limits");
             }
             let parsed = TopicFilter::parse(&filter, u16::MAX, u16::MAX).expect("a valid filter");
             let scan: Vec<String> = topics

@@ -13,6 +13,7 @@ use super::retained::{Retained, RetainedFull};
 use super::routes::{Matched, Member, Route, Routes};
 use crate::limits::Limits;
 use crate::policy::{Namespace, Policy, TeamId};
+use crate::time::Time;
 
 /// One compartment: a team, or the commons.
 #[derive(Debug)]
@@ -138,14 +139,19 @@ impl Team {
     ///
     /// # Errors
     /// [`RetainedFull`]: a limit of the team.
-    pub fn retain(&self, message: &Arc<Message>, limits: &Limits) -> Result<(), RetainedFull> {
+    pub fn retain(
+        &self,
+        message: &Arc<Message>,
+        limits: &Limits,
+        now: Time,
+    ) -> Result<(), RetainedFull> {
         let mut retained = self.retained.write();
         if message.view().payload.is_empty() {
             retained.clear(message.topic());
             return Ok(());
         }
         let (max, max_bytes) = (limits.max_retained_messages, limits.max_retained_bytes);
-        retained.set(Arc::clone(message), max, max_bytes)
+        retained.set(Arc::clone(message), max, max_bytes, now)
     }
 }
 
