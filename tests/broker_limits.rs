@@ -5,7 +5,7 @@ mod cluster;
 use cluster::*;
 use cofferdam::broker::{Drop, EventKind, Refusal};
 use cofferdam::limits::Limits;
-use cofferdam::wire::client::Publish;
+use cofferdam::wire::client::{Property, Publish};
 use cofferdam::wire::{ReasonCode, Version};
 
 fn limited(change: impl FnOnce(&mut Limits)) -> Cluster {
@@ -197,4 +197,48 @@ fn a_connection_takes_what_was_not_yet_allowed_before_its_login() {
     client.subscribe("a", QOS_0);
     client.publish("a", &"x".repeat(500_000));
     assert_eq!(client.messages()[0].payload.len(), 500_000);
+}
+
+#[test]
+fn clients_that_come_and_go_leave_no_timers_behind() {
+    let cluster = limited(|_| {});
+    let hello = client("alice@alpha").kept(100_000).clean();
+    for _ in 0..2_000 {
+        cluster.connect(0, hello.clone().keep_alive(65_535)).cut();
+    }
+    assert_eq!((cluster.sessions(), cluster.connections()), (1, 0));
+    let timers = cluster.timers(0);
+    assert!(timers < 300, "{timers} timers for one session");
+    cluster.pass_secs(100_001);
+    assert_eq!(
+        cluster.sessions(),
+        0,
+        "its own timer is not among those swept"
+    );
+}
+
+#[test]
+fn timers_that_are_needed_survive_those_that_are_not() {
+    let cluster = limited(|_| {});
+    let watch = cluster.connect(0, client("bob@alpha"));
+    watch.subscribe("gone", QOS_0);
+    let delay = Property::WillDelay(5_000);
+    let hello =
+        client("carol@alpha")
+            .kept(100_000)
+            .with_will("gone", "carol", QOS_0, false, vec![delay]);
+    cluster.connect(0, hello).cut();
+    let patient = cluster.connect(0, client("dave@alpha").keep_alive(4_000));
+    for _ in 0..1_000 {
+        cluster
+            .connect(0, client("alice@alpha").kept(90_000).clean())
+            .cut();
+    }
+    cluster.pass_secs(4_999);
+    assert!(patient.is_open());
+    assert_eq!(watch.heard(), [""; 0]);
+    cluster.pass_secs(1);
+    assert_eq!(watch.heard(), ["gone carol"]);
+    cluster.pass_secs(1_000);
+    assert!(!patient.is_open(), "its keep alive has run out");
 }

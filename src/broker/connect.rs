@@ -183,6 +183,7 @@ impl Shard {
         conn.version = migrant.pending.version;
         conn.held = migrant.held;
         conn.traffic = migrant.traffic;
+        self.sweep_timers();
         let (index, generation) = self.conns.insert(conn);
         self.admit(index, migrant.pending, migrant.grant, now);
         ConnId { index, generation }

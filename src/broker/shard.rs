@@ -63,12 +63,34 @@ impl Shard {
         }
     }
 
+    /// Sweeps out the timers of connections and sessions that have gone: keep alives of hours and
+    /// expiries of days would be held that long, and clients that come and go set them for nothing.
+    pub(super) fn sweep_timers(&mut self) {
+        if !self
+            .timers
+            .are_stale(self.conns.len() + self.sessions.len())
+        {
+            return;
+        }
+        self.timers.sweep(|timer, at| match timer {
+            Timer::Conn { index, generation } => self
+                .conns
+                .get(index, generation)
+                .is_some_and(|conn| conn.timer == at),
+            Timer::Session { index, generation } => self
+                .sessions
+                .get(index, generation)
+                .is_some_and(|session| session.timer == at),
+        });
+    }
+
     /// A connection was accepted. `None`: there are as many as there may be; close it.
     pub fn open(&mut self, peer: Peer, now: Time) -> Option<ConnId> {
         if self.conns.len() >= self.world.limits.max_connections as usize {
             self.counters.turned_away += 1;
             return None;
         }
+        self.sweep_timers();
         let (index, generation) = self.conns.insert(Conn::new(peer, now));
         self.set_conn_timer(index, now + self.world.limits.connect_timeout);
         Some(ConnId { index, generation })
@@ -358,6 +380,16 @@ impl Shard {
     /// What all shards share.
     pub fn world(&self) -> &Arc<World> {
         &self.world
+    }
+
+    /// The sessions that live here, in no order, to read.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.iter()
+    }
+
+    /// Timers set, those among them whose owner is gone.
+    pub fn timers(&self) -> usize {
+        self.timers.len()
     }
 
     /// When [`tick`](Self::tick) is due.

@@ -66,6 +66,11 @@ impl<T> Table<T> {
         self.entries.len()
     }
 
+    /// Every entry, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|(_, (_, entry))| entry)
+    }
+
     /// Index and generation of every entry.
     pub(super) fn places(&self) -> Vec<(u32, u32)> {
         self.entries

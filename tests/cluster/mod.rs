@@ -204,6 +204,11 @@ impl Cluster {
         self.net.borrow().shards[usize::from(shard)].counters()
     }
 
+    /// Timers set on one shard.
+    pub fn timers(&self, shard: u16) -> usize {
+        self.net.borrow().shards[usize::from(shard)].timers()
+    }
+
     /// Messages dropped for one reason, on all shards.
     pub fn dropped(&self, why: Drop) -> u64 {
         let net = self.net.borrow();
