@@ -37,7 +37,7 @@ impl Batch {
     }
 
     /// Message and route of each delivery, in order.
-    pub(super) fn deliveries(&self) -> impl Iterator<Item = (&Arc<Message>, Route)> {
+    pub fn deliveries(&self) -> impl Iterator<Item = (&Arc<Message>, Route)> {
         self.routes
             .iter()
             .map(|(message, route)| (&self.messages[*message as usize], *route))

@@ -119,6 +119,11 @@ impl Outgoing {
         self.queue.len()
     }
 
+    /// The messages in the queue, oldest first.
+    pub fn queue(&self) -> impl ExactSizeIterator<Item = &Queued> {
+        self.queue.iter()
+    }
+
     /// Bytes in the queue.
     pub const fn queued_bytes(&self) -> u64 {
         self.queued_bytes

@@ -159,6 +159,11 @@ impl Routes {
         self.count
     }
 
+    /// Places held in the trie of filters.
+    pub fn nodes(&self) -> usize {
+        self.filters.nodes()
+    }
+
     /// Whether there is none.
     pub const fn is_empty(&self) -> bool {
         self.count == 0

@@ -125,6 +125,11 @@ impl Team {
         self.routes.read().len()
     }
 
+    /// Places held in the trie of filters.
+    pub fn nodes(&self) -> usize {
+        self.routes.read().nodes()
+    }
+
     /// The retained messages, to read.
     pub fn with_retained<T>(&self, read: impl FnOnce(&Retained) -> T) -> T {
         read(&self.retained.read())

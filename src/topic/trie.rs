@@ -110,6 +110,11 @@ impl<V> Trie<V> {
         self.exact.len() + self.wild
     }
 
+    /// Places held for filters with wildcards, the root among them: what the trie costs.
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Whether there is no filter.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -1,0 +1,323 @@
+//! The queues, batches and sessions after a turn, compared with the model's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cofferdam::broker::{Batch, Drop};
+use cofferdam::session::{Queued, Session};
+use cofferdam::team::SessionAddress;
+use cofferdam::wire::QoS;
+
+use crate::expected::is_queued;
+use crate::failure::{Failure, Kept, broken, hold};
+use crate::model::{Choice, Entry, Phase};
+use crate::sim::Sim;
+
+impl Sim<'_> {
+    /// A session of the core.
+    pub fn held(&self, shard: u16, address: Option<SessionAddress>) -> Option<&Session> {
+        let mut sessions = self.shards[usize::from(shard)].sessions();
+        sessions.find(|session| Some(session.address) == address)
+    }
+
+    /// Bytes in the outbox of a line.
+    pub fn outbox(&mut self, line: usize) -> usize {
+        let Some((shard, conn)) = self.wires[line].at else {
+            return 0;
+        };
+        let outbox = self.shards[usize::from(shard)].outbox(conn);
+        outbox.map_or(0, |outbox| outbox.len())
+    }
+
+    /// What waits in each session's queue, which is of those owed to it. Looked at before what was
+    /// sent, for here no two messages look alike, as they do to a client of 3.x.
+    pub fn look_at_queues(&mut self, shard: u16) -> Kept {
+        for place in 0..self.model.sessions.len() {
+            let session = &self.model.sessions[place];
+            let held = self.held(session.shard, session.address);
+            let Some(held) = held.filter(|_| session.shard == shard && !session.ended) else {
+                continue;
+            };
+            let queued: Vec<Queued> = held.outgoing.queue().cloned().collect();
+            let bytes = held.outgoing.queued_bytes();
+            let limits = &self.plan.limits;
+            hold(
+                queued.len() <= limits.max_queued_messages as usize
+                    && bytes <= limits.max_queued_bytes,
+                "limits hold",
+                || {
+                    let who = self.plan.name(session.who);
+                    format!("{} messages and {bytes} bytes wait for {who}", queued.len())
+                },
+            )?;
+            self.match_queue(place, &queued)?;
+        }
+        Ok(())
+    }
+
+    /// What is neither in a queue nor was sent has a reason for it.
+    pub fn compare_queues(&mut self, shard: u16) -> Kept {
+        let (mut full, mut full_at_most, mut slow) = (0, 0, 0);
+        for place in 0..self.model.sessions.len() {
+            let session = &self.model.sessions[place];
+            if session.ended {
+                full_at_most += session.queue.iter().filter(|entry| entry.fresh).count() as u64;
+            }
+            if session.shard != shard || session.ended {
+                continue;
+            }
+            let who = self.plan.name(session.who);
+            let Some(held) = self.held(shard, session.address) else {
+                return Err(broken(
+                    "sessions are kept",
+                    format!("that of {who} is gone"),
+                ));
+            };
+            let bytes = held.outgoing.queued_bytes();
+            let lost = self.model.sessions[place].end_queue();
+            let session = &self.model.sessions[place];
+            let sizes = session
+                .queue
+                .iter()
+                .map(|entry| entry.message.size() as u64);
+            hold(sizes.sum::<u64>() == bytes, "limits hold", || {
+                format!(
+                    "{bytes} bytes are counted in the queue of {who}: {:?}",
+                    session.queue
+                )
+            })?;
+            let is_full = self.would_overflow(place, &lost);
+            let line = session.line;
+            for entry in lost {
+                let too_large = line.is_some_and(|line| self.reader(line).may_be_too_large(&entry));
+                let by_limit = entry.fresh && is_full;
+                full_at_most += u64::from(by_limit);
+                full += u64::from(by_limit && !too_large && !self.is_expired(&entry));
+                hold(
+                    self.is_expired(&entry) || too_large || by_limit,
+                    "QoS 1 and 2 arrive at least once",
+                    || format!("{who} loses {entry:?}; its queue holds {bytes} bytes"),
+                )?;
+                self.model.sessions[place].owe_no_longer(&entry);
+            }
+            for (line, entry) in std::mem::take(&mut self.model.sessions[place].at_once) {
+                let on = &self.model.lines[line];
+                let over = on.phase != Phase::Active;
+                if over || self.is_expired(&entry) || self.reader(line).may_be_too_large(&entry) {
+                    continue;
+                }
+                slow += 1;
+                let length = self.outbox(line);
+                hold(
+                    length > self.plan.limits.max_outbox_bytes as usize,
+                    "QoS 0 reaches those who read",
+                    || format!("{who} loses {entry:?}; its outbox holds {length} bytes"),
+                )?;
+            }
+        }
+        let choices = self.model.turn.choices.iter();
+        let of_groups = choices
+            .filter(|choice| choice.taken.is_none() && !choice.members.is_empty())
+            .count();
+        let (now, before) = (
+            self.shards[usize::from(shard)].counters(),
+            &self.counted[usize::from(shard)],
+        );
+        let counted = |why: Drop| now.dropped[why as usize] - before.dropped[why as usize];
+        let told = counted(Drop::QueueFull);
+        hold(
+            (full..=full_at_most + of_groups as u64).contains(&told),
+            "drops are counted",
+            || format!("{told} for a full queue, in truth {full} to {full_at_most}"),
+        )?;
+        hold(
+            counted(Drop::SlowConsumer) >= slow,
+            "drops are counted",
+            || {
+                format!(
+                    "{} for slow readers, in truth {slow}",
+                    counted(Drop::SlowConsumer)
+                )
+            },
+        )
+    }
+
+    /// Notes of the model's queue what the core has in its own, from the back: of two that are
+    /// alike the later one waits.
+    fn match_queue(&mut self, place: usize, queued: &[Queued]) -> Kept {
+        let mut last = HashMap::new();
+        for item in queued.iter().rev() {
+            let queue = &mut self.model.sessions[place].queue;
+            let known = |entry: &Entry| entry.seen.is_some() && is_queued(entry, item);
+            let found = queue.iter().rposition(known);
+            let found = found.or_else(|| queue.iter().rposition(|entry| is_queued(entry, item)));
+            let mut entry = match found {
+                Some(at) => queue.remove(at),
+                None => self.adopt_queued(place, item)?.ok_or_else(|| {
+                    let who = self.plan.name(self.model.sessions[place].who);
+                    broken(
+                        "nobody gets what is not his",
+                        format!("queued for {who}: {item:?}"),
+                    )
+                })?,
+            };
+            entry.seen = Some(Arc::clone(&item.message));
+            // Messages without a payload cannot be told apart.
+            if !entry.message.payload.is_empty() {
+                let after = last.insert(entry.message.publisher, entry.message.serial);
+                let right = after.is_none_or(|after| after >= entry.message.serial);
+                hold(right, "order is kept", || {
+                    format!("queued after what came later: {entry:?}")
+                })?;
+            }
+            self.model.sessions[place].waits.push(entry);
+        }
+        self.model.sessions[place].waits.reverse();
+        Ok(())
+    }
+
+    /// What goes to other shards.
+    pub fn compare_batches(
+        &mut self,
+        shard: u16,
+        batches: Vec<(u16, Batch)>,
+    ) -> Result<Vec<(u16, Batch, Vec<(u64, Entry)>)>, Failure> {
+        let mut carried = Vec::new();
+        for (to, batch) in batches {
+            let mut entries = Vec::new();
+            for (message, route) in batch.deliveries() {
+                let view = message.view();
+                let mut sessions = self.model.sessions.iter();
+                let session = sessions.find(|session| session.address == Some(route.session));
+                let uid = session.map_or(0, |session| session.uid);
+                let is_it = |entry: &Entry| {
+                    entry.message.topic == view.topic
+                        && entry.message.payload == view.payload
+                        && entry.message.expires == view.expires
+                        && entry.qos == view.qos.min(route.qos)
+                        && entry.retain == (view.retain && route.retain_as_published)
+                        && entry.id == route.subscription_id
+                };
+                let remote = self.model.turn.remote.iter_mut().find(|remote| {
+                    !remote.gone && remote.uid == uid && remote.to == to && is_it(&remote.entry)
+                });
+                if let Some(remote) = remote {
+                    remote.gone = true;
+                    if !remote.hidden {
+                        entries.push((uid, remote.entry.clone()));
+                    }
+                    continue;
+                }
+                let Some(entry) = self.choose(uid, is_it)? else {
+                    return Err(broken(
+                        "nobody gets what is not his",
+                        format!("shard {shard} has {message:?} for session {uid} on shard {to}"),
+                    ));
+                };
+                entries.push((uid, entry));
+            }
+            carried.push((to, batch, entries));
+        }
+        let lost = self
+            .model
+            .turn
+            .remote
+            .iter()
+            .find(|remote| !remote.gone && !remote.hidden);
+        hold(lost.is_none(), "every subscriber gets it", || {
+            format!("shard {shard} forgets {lost:?}")
+        })?;
+        Ok(carried)
+    }
+
+    /// Each share group gave its message to somebody, or had a reason not to.
+    pub fn compare_choices(&mut self, shard: u16) -> Kept {
+        let choices = std::mem::take(&mut self.model.turn.choices);
+        for choice in &choices {
+            if choice.taken.is_some() || choice.members.is_empty() || self.excuse(shard, choice) {
+                continue;
+            }
+            // What another group was thought to have given may have come from this one.
+            let mut swapped = false;
+            for other in &choices {
+                swapped |= other.taken.as_ref().is_some_and(|(uid, had)| {
+                    choice.offer(*uid, |entry| entry.is_like(had)).is_some()
+                }) && self.excuse(shard, other);
+            }
+            hold(swapped, "one member of a share group", || {
+                format!("nobody: {choice:?}")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether a share group may have given a message to a member that then lost it.
+    fn excuse(&mut self, shard: u16, choice: &Choice) -> bool {
+        let any = choice.members.iter().any(|(_, connected, _)| *connected);
+        choice.members.iter().any(|(uid, connected, entry)| {
+            let offline = !connected && entry.qos == QoS::AtMostOnce;
+            *connected == any && (offline || self.may_lose(shard, *uid, entry))
+        })
+    }
+
+    fn may_lose(&mut self, shard: u16, uid: u64, entry: &Entry) -> bool {
+        let Some(place) = self.model.place(uid) else {
+            return true;
+        };
+        let session = &self.model.sessions[place];
+        if session.ended || self.is_expired(entry) {
+            return true;
+        }
+        if session.shard != shard {
+            return false;
+        }
+        let Some(line) = session.line else {
+            // It has gone, perhaps in this very turn.
+            return entry.qos == QoS::AtMostOnce
+                || self.would_overflow(place, std::slice::from_ref(entry));
+        };
+        let too_large = self.reader(line).may_be_too_large(entry);
+        too_large
+            || match entry.qos {
+                QoS::AtMostOnce => self.outbox(line) > self.plan.limits.max_outbox_bytes as usize,
+                _ => self.would_overflow(place, std::slice::from_ref(entry)),
+            }
+    }
+
+    /// Whether a session's queue could not have held these too at some moment of the turn: what
+    /// was queued in it may have been sent in it.
+    fn would_overflow(&self, place: usize, more: &[Entry]) -> bool {
+        let session = &self.model.sessions[place];
+        let sent = session.flights.iter().filter(|flight| flight.fresh);
+        let sent = sent.map(|flight| &flight.entry);
+        let all = session.queue.iter().chain(more).chain(sent);
+        let bytes: usize = all.clone().map(|entry| entry.message.size()).sum();
+        all.count() > self.plan.limits.max_queued_messages as usize
+            || bytes as u64 > self.plan.limits.max_queued_bytes
+    }
+
+    /// Every connection was answered and, where it must, closed.
+    pub fn compare_lines(&mut self, shard: u16) -> Kept {
+        for &line in &self.busy {
+            let on = &self.model.lines[line];
+            if on.shard != shard || on.phase == Phase::Closed {
+                continue;
+            }
+            hold(on.answers.is_empty(), "every packet is answered", || {
+                format!("{} waits for {:?}", self.name(line), on.answers)
+            })?;
+            hold(
+                on.releases.is_empty() || on.phase != Phase::Active,
+                "exactly once",
+                || format!("{} waits for PUBREL {:?}", self.name(line), on.releases),
+            )?;
+            hold(!on.closes, "connections end when they must", || {
+                format!("{} was not closed", self.name(line))
+            })?;
+            hold(on.moves.is_none(), "sessions are found again", || {
+                format!("{} was not sent to shard {:?}", self.name(line), on.moves)
+            })?;
+        }
+        Ok(())
+    }
+}

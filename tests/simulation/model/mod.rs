@@ -1,0 +1,270 @@
+//! The reference model: what a broker owes to whom, in lists and linear scans.
+//!
+//! It is told each packet when the broker takes it, and each moment that passes; it says what has
+//! to come of it. How the broker does it (tries, batches, shared bytes) it does not know. What it
+//! does know is the contract between shards: a session lives on one shard, what is for another
+//! shard's sessions goes there in one batch a turn, and order within one pair of shards holds.
+
+mod life;
+mod packets;
+mod routing;
+mod session;
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use cofferdam::limits::Limits;
+use cofferdam::team::World;
+use cofferdam::time::{Span, Time};
+use cofferdam::wire::client::{Connect, Publish};
+use cofferdam::wire::{ReasonCode, SubscriptionOptions, Version};
+
+use crate::cast::Person;
+use crate::plan::Plan;
+
+pub use session::{Entry, Flight, Message, Replay, Session, Subscription, Will};
+
+/// A message for one member of a share group.
+#[derive(Debug)]
+pub struct Choice {
+    pub group: String,
+    pub filter: String,
+    /// Sessions, whether they were connected, and how they would get it.
+    pub members: Vec<(u64, bool, Entry)>,
+    /// Who has it.
+    pub taken: Option<(u64, Entry)>,
+}
+
+/// A delivery to a session on another shard.
+#[derive(Debug)]
+pub struct Remote {
+    pub to: u16,
+    pub uid: u64,
+    pub entry: Entry,
+    /// The receiver does not see it: it need not go.
+    pub hidden: bool,
+    pub gone: bool,
+}
+
+/// An answer that the broker owes to a connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub kind: &'static str,
+    /// Packet identifier; of CONNACK, session present.
+    pub id: u16,
+    pub codes: Vec<u8>,
+    /// CONNACK's, as text, sorted.
+    pub properties: Vec<String>,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Phase {
+    Opening,
+    Judging,
+    Moving,
+    Active,
+    Closing,
+    Closed,
+}
+
+/// What a client said.
+#[derive(Clone, Debug)]
+pub enum Said {
+    Connect(Box<Connect>),
+    Publish(Publish),
+    PubAck(u16),
+    PubRec(u16, ReasonCode),
+    PubRel(u16),
+    PubComp(u16),
+    Subscribe(u16, Vec<(String, SubscriptionOptions)>, Option<u32>),
+    Unsubscribe(u16, Vec<String>),
+    Ping,
+    Disconnect(ReasonCode, Option<u32>),
+}
+
+/// A connection, as the broker has to see it.
+#[derive(Debug)]
+pub struct Line {
+    pub who: usize,
+    pub version: Version,
+    pub shard: u16,
+    pub phase: Phase,
+    pub opened: Time,
+    /// When CONNECT came.
+    pub judging: Time,
+    pub heard: Time,
+    pub patience: Span,
+    pub hello: Option<Box<Connect>>,
+    /// Packets that the broker has not handled, each with the byte at which it ends.
+    pub said: VecDeque<(usize, Said)>,
+    /// Bytes that the broker has read.
+    pub read: usize,
+    pub session: Option<u64>,
+    pub max_packet: usize,
+    pub alias_maximum: u16,
+    /// Aliases that the client set.
+    pub aliases: HashMap<u16, String>,
+    pub answers: VecDeque<Answer>,
+    /// PUBRELs that are owed for PUBRECs.
+    pub releases: Vec<(u16, ReasonCode)>,
+    /// It must be closed in this turn.
+    pub closes: bool,
+    /// It must move in this turn.
+    pub moves: Option<u16>,
+}
+
+/// A retained message.
+#[derive(Debug)]
+pub struct Retained {
+    /// `None`: of no team.
+    pub team: Option<&'static str>,
+    pub message: Rc<Message>,
+}
+
+/// What goes on record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    pub connected: usize,
+    pub refused: usize,
+    pub disconnected: usize,
+    pub taken_over: usize,
+    pub publishes: usize,
+    pub subscribes: usize,
+}
+
+/// What one call of a shard has to lead to.
+#[derive(Debug, Default)]
+pub struct Turn {
+    pub remote: Vec<Remote>,
+    pub choices: Vec<Choice>,
+    /// Messages that were retained at some moment of it.
+    pub retained: Vec<Rc<Message>>,
+    pub records: Records,
+    /// What was answered, late, before it was to be sent again: by then it may have been sent.
+    pub answered: Vec<(u64, Flight)>,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub struct Model {
+    /// Asked only where the broker may do either.
+    world: Arc<World>,
+    pub limits: Limits,
+    /// By slot.
+    pub people: Vec<Person>,
+    pub sessions: Vec<Session>,
+    pub lines: Vec<Line>,
+    pub retained: Vec<Retained>,
+    pub turn: Turn,
+    pub now: Time,
+    /// Whose turn it is.
+    pub shard: u16,
+    uids: u64,
+    serials: u64,
+}
+
+impl Line {
+    /// A connection that was just accepted.
+    pub fn new(who: usize, version: Version, shard: u16, now: Time) -> Self {
+        Self {
+            who,
+            version,
+            shard,
+            phase: Phase::Opening,
+            opened: now,
+            judging: now,
+            heard: now,
+            patience: Span::ZERO,
+            hello: None,
+            said: VecDeque::new(),
+            read: 0,
+            session: None,
+            max_packet: usize::MAX,
+            alias_maximum: 0,
+            aliases: HashMap::new(),
+            answers: VecDeque::new(),
+            releases: Vec::new(),
+            closes: false,
+            moves: None,
+        }
+    }
+}
+
+impl Model {
+    pub fn new(plan: &Plan, world: Arc<World>) -> Self {
+        Self {
+            world,
+            limits: plan.limits.clone(),
+            people: (0..plan.slots.len())
+                .map(|who| plan.person(who).clone())
+                .collect(),
+            sessions: Vec::new(),
+            lines: Vec::new(),
+            retained: Vec::new(),
+            turn: Turn::default(),
+            now: Time::EPOCH,
+            shard: 0,
+            uids: 0,
+            serials: 0,
+        }
+    }
+
+    /// A call of a shard begins.
+    pub fn begin_turn(&mut self, shard: u16, now: Time) {
+        (self.shard, self.now) = (shard, now);
+        let retained = self.retained.iter().map(|kept| Rc::clone(&kept.message));
+        self.turn = Turn {
+            retained: retained.collect(),
+            ..Turn::default()
+        };
+    }
+
+    /// A live session.
+    pub fn live(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.iter().filter(|session| !session.ended)
+    }
+
+    /// The place of a session.
+    pub fn place(&self, uid: u64) -> Option<usize> {
+        self.sessions.iter().position(|session| session.uid == uid)
+    }
+
+    /// What is due first.
+    pub fn next_due(&self) -> Option<Time> {
+        let sessions = self.live().filter(|session| session.line.is_none());
+        let sessions = sessions.map(|session| session.expires.min(session.will_due));
+        let lines = self.lines.iter().map(|line| self.line_due(line));
+        sessions.chain(lines).filter(|due| *due < Time::NEVER).min()
+    }
+
+    /// When a connection must end by itself.
+    fn line_due(&self, line: &Line) -> Time {
+        match line.phase {
+            Phase::Opening => line.opened + self.limits.connect_timeout,
+            Phase::Judging => line.judging + self.limits.login_timeout,
+            Phase::Active if line.patience > Span::ZERO => line.heard + line.patience,
+            _ => Time::NEVER,
+        }
+    }
+
+    fn answer(&mut self, line: usize, kind: &'static str, id: u16, codes: &[ReasonCode]) {
+        let version = self.lines[line].version;
+        let code = |code: &ReasonCode| match (version, kind) {
+            (Version::V5, _) => Some(code.as_byte()),
+            (_, "SUBACK") if !code.is_error() => Some(code.as_byte()),
+            (Version::V311, "SUBACK") => Some(0x80),
+            (_, "SUBACK" | "PUBACK" | "PUBREC" | "PUBCOMP") => Some(0),
+            _ => None,
+        };
+        let codes = codes.iter().filter_map(code).collect();
+        let answer = Answer {
+            kind,
+            id,
+            codes,
+            properties: Vec::new(),
+        };
+        self.lines[line].answers.push_back(answer);
+    }
+}

@@ -1,0 +1,244 @@
+//! What each packet of a client has to lead to.
+
+use cofferdam::wire::client::Publish;
+use cofferdam::wire::{QoS, ReasonCode, RetainHandling, SubscriptionOptions, Version};
+
+use super::{Model, Phase, Said, Subscription};
+
+impl Model {
+    /// The broker took bytes of a connection: the packets that are whole now.
+    pub fn consume(&mut self, line: usize) {
+        loop {
+            let on = &mut self.lines[line];
+            if !matches!(on.phase, Phase::Opening | Phase::Active) {
+                return;
+            }
+            let read = on.read;
+            let Some((_, said)) = on.said.pop_front_if(|(end, _)| *end <= read) else {
+                return;
+            };
+            self.packet(line, said);
+        }
+    }
+
+    fn packet(&mut self, line: usize, said: Said) {
+        if let Said::Connect(hello) = said {
+            let on = &mut self.lines[line];
+            on.hello = Some(hello);
+            on.judging = self.now;
+            on.phase = Phase::Judging;
+            return;
+        }
+        let uid = self.lines[line].session.expect("logged in");
+        let place = self.place(uid).expect("a session");
+        if let Said::PubAck(id) | Said::PubRec(id, _) | Said::PubComp(id) = said {
+            let session = &self.sessions[place];
+            let late = session.flight(id).map(|at| &session.flights[at]);
+            let late = late.filter(|flight| !flight.sent).cloned();
+            self.turn.answered.extend(late.map(|flight| (uid, flight)));
+        }
+        match said {
+            Said::Connect(_) => unreachable!("handled above"),
+            Said::Publish(publish) => self.published(line, place, publish),
+            Said::PubAck(id) => {
+                let session = &mut self.sessions[place];
+                if let Some(at) = session.flight(id)
+                    && session.flights[at].entry.qos == QoS::AtLeastOnce
+                {
+                    session.flights.remove(at);
+                }
+            }
+            Said::PubRec(id, reason) => {
+                let session = &mut self.sessions[place];
+                let at = session.flight(id);
+                match at {
+                    Some(at) if reason.is_error() && !session.flights[at].released => {
+                        session.flights.remove(at);
+                    }
+                    _ if reason.is_error() => {}
+                    Some(at) => {
+                        session.flights[at].released = true;
+                        self.lines[line].releases.push((id, ReasonCode::Success));
+                    }
+                    None => {
+                        let code = ReasonCode::PacketIdentifierNotFound;
+                        self.lines[line].releases.push((id, code));
+                    }
+                }
+            }
+            Said::PubRel(id) => {
+                let held = &mut self.sessions[place].held;
+                let before = held.len();
+                held.retain(|other| *other != id);
+                let code = match held.len() < before {
+                    true => ReasonCode::Success,
+                    false => ReasonCode::PacketIdentifierNotFound,
+                };
+                self.answer(line, "PUBCOMP", id, &[code]);
+            }
+            Said::PubComp(id) => {
+                let session = &mut self.sessions[place];
+                if let Some(at) = session.flight(id)
+                    && session.flights[at].released
+                {
+                    session.flights.remove(at);
+                }
+            }
+            Said::Subscribe(id, filters, subscription) => {
+                let subscription = match self.lines[line].version {
+                    Version::V5 => subscription.unwrap_or(0),
+                    _ => 0,
+                };
+                let codes: Vec<ReasonCode> = filters
+                    .iter()
+                    .map(|(filter, options)| {
+                        self.subscribed(line, place, filter, *options, subscription)
+                    })
+                    .collect();
+                self.answer(line, "SUBACK", id, &codes);
+            }
+            Said::Unsubscribe(id, filters) => {
+                let codes: Vec<ReasonCode> = filters
+                    .iter()
+                    .map(|filter| self.unsubscribed(place, filter))
+                    .collect();
+                self.answer(line, "UNSUBACK", id, &codes);
+            }
+            Said::Ping => self.answer(line, "PINGRESP", 0, &[]),
+            Said::Disconnect(reason, expiry) => self.disconnected(line, reason, expiry),
+        }
+    }
+
+    fn published(&mut self, line: usize, place: usize, mut publish: Publish) {
+        self.resolve_alias(line, &mut publish);
+        let id = publish.packet_id.unwrap_or(0);
+        if publish.qos == QoS::ExactlyOnce && self.sessions[place].held.contains(&id) {
+            return self.answer(line, "PUBREC", id, &[ReasonCode::Success]);
+        }
+        let (uid, who) = (self.sessions[place].uid, self.sessions[place].who);
+        let answers = self.publish(uid, who, &publish);
+        let codes = answers.unwrap_or_else(|refused| {
+            self.turn.records.publishes += 1;
+            vec![refused]
+        });
+        let refused = codes[0].is_error() && self.lines[line].version == Version::V5;
+        match publish.qos {
+            QoS::AtMostOnce => {}
+            QoS::AtLeastOnce => self.answer(line, "PUBACK", id, &codes),
+            QoS::ExactlyOnce => {
+                if !refused {
+                    self.sessions[place].held.push(id);
+                }
+                self.answer(line, "PUBREC", id, &codes);
+            }
+        }
+    }
+
+    fn resolve_alias(&mut self, line: usize, publish: &mut Publish) {
+        use cofferdam::wire::client::Property;
+        let alias = publish.properties.iter().find_map(|p| match p {
+            Property::TopicAlias(alias) => Some(*alias),
+            _ => None,
+        });
+        let Some(alias) = alias else { return };
+        let aliases = &mut self.lines[line].aliases;
+        if publish.topic.is_empty() {
+            publish.topic.clone_from(&aliases[&alias]);
+        } else {
+            aliases.insert(alias, publish.topic.clone());
+        }
+    }
+
+    fn subscribed(
+        &mut self,
+        line: usize,
+        place: usize,
+        written: &str,
+        options: SubscriptionOptions,
+        id: u32,
+    ) -> ReasonCode {
+        let person = &self.people[self.sessions[place].who];
+        let known = person.filters.iter().find(|(filter, _)| filter == written);
+        if written.contains("#/") {
+            self.turn.records.subscribes += 1;
+            return ReasonCode::TopicFilterInvalid;
+        }
+        if !known.is_some_and(|(_, allowed)| *allowed) {
+            self.turn.records.subscribes += 1;
+            return ReasonCode::NotAuthorized;
+        }
+        let options = match self.lines[line].version {
+            Version::V5 => options,
+            _ => SubscriptionOptions {
+                qos: options.qos,
+                no_local: false,
+                retain_as_published: false,
+                retain_handling: RetainHandling::Send,
+            },
+        };
+        let (group, bare) = split(written);
+        let subscription = Subscription {
+            filter: format!("{}{bare}", person.mount),
+            group: group.map(str::to_owned),
+            options,
+            id,
+            hides: bare.starts_with(['+', '#']),
+        };
+        let session = &mut self.sessions[place];
+        let same = |other: &Subscription| {
+            other.filter == subscription.filter && other.group == subscription.group
+        };
+        let old = session.subscriptions.iter().position(same);
+        match old {
+            Some(at) => session.subscriptions[at] = subscription.clone(),
+            None if session.subscriptions.len() >= self.limits.max_subscriptions as usize => {
+                self.turn.records.subscribes += 1;
+                return ReasonCode::QuotaExceeded;
+            }
+            None => session.subscriptions.push(subscription.clone()),
+        }
+        let wanted = match options.retain_handling {
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => old.is_none(),
+            RetainHandling::DoNotSend => false,
+        };
+        if wanted && group.is_none() {
+            self.begin_replay(place, &subscription);
+        } else {
+            self.change_replay(place, &subscription);
+        }
+        [
+            ReasonCode::Success,
+            ReasonCode::GrantedQoS1,
+            ReasonCode::GrantedQoS2,
+        ][options.qos as usize]
+    }
+
+    fn unsubscribed(&mut self, place: usize, written: &str) -> ReasonCode {
+        if written.contains("#/") {
+            return ReasonCode::TopicFilterInvalid;
+        }
+        let mount = &self.people[self.sessions[place].who].mount;
+        let (group, bare) = split(written);
+        let filter = format!("{mount}{bare}");
+        let subscriptions = &mut self.sessions[place].subscriptions;
+        let same = |other: &Subscription| other.filter == filter && other.group.as_deref() == group;
+        let Some(at) = subscriptions.iter().position(same) else {
+            return ReasonCode::NoSubscriptionExisted;
+        };
+        let old = subscriptions.remove(at);
+        self.end_replay(place, &old);
+        ReasonCode::Success
+    }
+}
+
+/// The share group, and the filter behind it.
+fn split(written: &str) -> (Option<&str>, &str) {
+    match written
+        .strip_prefix("$share/")
+        .and_then(|rest| rest.split_once('/'))
+    {
+        Some((group, filter)) => (Some(group), filter),
+        None => (None, written),
+    }
+}

@@ -1,0 +1,203 @@
+//! What the model knows of a session, and of the messages in it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use cofferdam::team::{Message as Kept, SessionAddress};
+use cofferdam::time::{Span, Time};
+use cofferdam::wire::client::{Property, Publish};
+use cofferdam::wire::{QoS, SubscriptionOptions};
+
+/// A message that was accepted.
+pub struct Message {
+    /// In the order of acceptance; a message that a client sent twice at QoS 1 has two.
+    pub serial: u64,
+    /// Full name.
+    pub topic: String,
+    pub payload: Vec<u8>,
+    pub qos: QoS,
+    pub retain: bool,
+    pub expires: Time,
+    /// Those that are passed on, in order.
+    pub properties: Vec<Property>,
+    /// Full name.
+    pub response_topic: Option<String>,
+    /// The session that published it.
+    pub publisher: u64,
+}
+
+/// A message on its way to one session, by one subscription.
+#[derive(Clone)]
+pub struct Entry {
+    pub message: Rc<Message>,
+    pub qos: QoS,
+    pub retain: bool,
+    /// 0: none.
+    pub id: u32,
+    /// It arrived in this turn.
+    pub fresh: bool,
+    /// As the core was seen to hold it, so that it is known again among others that look alike.
+    pub seen: Option<Arc<Kept>>,
+}
+
+/// A QoS 1 or 2 message that was sent and is not yet acknowledged.
+#[derive(Clone, Debug)]
+pub struct Flight {
+    pub id: u16,
+    pub entry: Entry,
+    /// PUBREC came.
+    pub released: bool,
+    /// On the present connection.
+    pub sent: bool,
+    /// First sent in this turn.
+    pub fresh: bool,
+}
+
+/// A subscription.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// Full filter.
+    pub filter: String,
+    pub group: Option<String>,
+    pub options: SubscriptionOptions,
+    /// 0: none.
+    pub id: u32,
+    /// It begins with a wildcard.
+    pub hides: bool,
+}
+
+/// Retained messages that a SUBSCRIBE asked for.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    pub of: Subscription,
+    /// Topics sent.
+    pub done: Vec<String>,
+    /// Topics that were retained when it began.
+    pub due: Vec<String>,
+    /// Its subscription is gone: it may have been sent in this turn, and no longer.
+    pub over: bool,
+}
+
+/// A will.
+#[derive(Clone, Debug)]
+pub struct Will {
+    pub publish: Publish,
+    pub delay: Span,
+}
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    /// Never used again.
+    pub uid: u64,
+    pub who: usize,
+    pub shard: u16,
+    pub address: Option<SessionAddress>,
+    pub line: Option<usize>,
+    pub expiry: Span,
+    pub expires: Time,
+    pub will: Option<Will>,
+    pub will_due: Time,
+    pub window: usize,
+    pub subscriptions: Vec<Subscription>,
+    pub flights: Vec<Flight>,
+    pub queue: Vec<Entry>,
+    /// Those of the queue that the core has in its own, while a turn is compared.
+    pub waits: Vec<Entry>,
+    /// QoS 0 messages that must have been sent when the turn ends, by line.
+    pub at_once: Vec<(usize, Entry)>,
+    /// QoS 2 identifiers received and not released.
+    pub held: Vec<u16>,
+    pub replays: Vec<Replay>,
+    pub ended: bool,
+    /// How often each message was to be delivered at QoS 1 or 2, by payload and QoS.
+    pub owed: HashMap<(Vec<u8>, QoS), usize>,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let payload = String::from_utf8_lossy(&self.payload);
+        write!(
+            f,
+            "{payload:.20?} to {:?} at QoS {}",
+            self.topic, self.qos as u8
+        )?;
+        if self.expires < Time::NEVER {
+            write!(f, " until {}", self.expires.as_micros())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{:?}, as QoS {}", self.message, self.qos as u8)?;
+        for (on, what) in [(self.retain, "retained"), (self.fresh, "fresh")] {
+            if on {
+                write!(f, ", {what}")?;
+            }
+        }
+        if self.id > 0 {
+            write!(f, ", identifier {}", self.id)?;
+        }
+        write!(f, ">")
+    }
+}
+
+impl Message {
+    /// Bytes as limits count them: topics, passed-on properties, payload.
+    pub fn size(&self) -> usize {
+        let property = |property: &Property| match property {
+            Property::PayloadFormat(_) => 2,
+            Property::ContentType(text) => 3 + text.len(),
+            Property::CorrelationData(data) => 3 + data.len(),
+            Property::User(name, value) => 5 + name.len() + value.len(),
+            other => unreachable!("not passed on: {other:?}"),
+        };
+        self.topic.len()
+            + self.payload.len()
+            + self.response_topic.as_ref().map_or(0, String::len)
+            + self.properties.iter().map(property).sum::<usize>()
+    }
+}
+
+impl Entry {
+    /// Whether a client could not tell the two apart, be it one of 3.x, which is shown no
+    /// identifier.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let terms = |entry: &Self| (entry.qos, entry.retain);
+        Rc::ptr_eq(&self.message, &other.message) && terms(self) == terms(other)
+    }
+}
+
+impl Session {
+    /// Messages sent on this connection and not acknowledged.
+    pub fn under_way(&self) -> usize {
+        self.flights.iter().filter(|flight| flight.sent).count()
+    }
+
+    /// A message that is to reach the client at least once.
+    pub fn owe(&mut self, entry: &Entry) {
+        let key = (entry.message.payload.clone(), entry.qos);
+        *self.owed.entry(key).or_default() += 1;
+    }
+
+    /// A message that was dropped, and rightly.
+    pub fn owe_no_longer(&mut self, entry: &Entry) {
+        let key = (entry.message.payload.clone(), entry.qos);
+        *self.owed.entry(key).or_default() -= 1;
+    }
+
+    /// The queue is what waits. Returns the rest.
+    pub fn end_queue(&mut self) -> Vec<Entry> {
+        let waits = std::mem::take(&mut self.waits);
+        std::mem::replace(&mut self.queue, waits)
+    }
+
+    /// The place of a flight.
+    pub fn flight(&self, id: u16) -> Option<usize> {
+        self.flights.iter().position(|flight| flight.id == id)
+    }
+}

@@ -1,0 +1,272 @@
+//! What a turn led to, compared with what the model says that it had to.
+
+use cofferdam::broker::{Batch, Effect, EventKind};
+use cofferdam::wire::ReasonCode;
+use cofferdam::wire::client::{ServerPacket, read};
+
+use crate::expected::Reader;
+use crate::failure::{Failure, Kept, broken, hold};
+use crate::model::{Answer, Entry, Phase, Records};
+use crate::sim::Sim;
+
+/// A batch for a shard, and what the model knows of what is in it.
+type Carried = (u16, Batch, Vec<(u64, Entry)>);
+
+impl Sim<'_> {
+    /// Compares everything. Returns the batches with what they have to carry.
+    pub fn observe(
+        &mut self,
+        shard: u16,
+        batches: Vec<(u16, Batch)>,
+        effects: &[Effect],
+    ) -> Result<Vec<Carried>, Failure> {
+        self.meet_new_sessions(shard);
+        self.look_at_queues(shard)?;
+        let written = self.look_at_outboxes(shard)?;
+        for (line, packet) in written {
+            self.judge_packet(line, packet)?;
+        }
+        self.compare_queues(shard)?;
+        let carried = self.compare_batches(shard, batches)?;
+        self.compare_choices(shard)?;
+        self.compare_effects(shard, effects)?;
+        self.compare_lines(shard)?;
+        self.compare_sessions(shard)?;
+        self.counted[usize::from(shard)] = self.shards[usize::from(shard)].counters();
+        self.model.sessions.retain(|session| !session.ended);
+        for session in &mut self.model.sessions {
+            session.replays.retain(|replay| !replay.over);
+            session
+                .queue
+                .iter_mut()
+                .for_each(|entry| entry.fresh = false);
+            session
+                .flights
+                .iter_mut()
+                .for_each(|flight| flight.fresh = false);
+        }
+        Ok(carried)
+    }
+
+    /// Notes where sessions live that the model has just made.
+    fn meet_new_sessions(&mut self, shard: u16) {
+        let core = &self.shards[usize::from(shard)];
+        let new = self.model.sessions.iter_mut();
+        for session in new.filter(|s| s.address.is_none() && s.shard == shard) {
+            let (person, id) = (
+                self.plan.person(session.who),
+                self.plan.client_id(session.who),
+            );
+            let found = core
+                .sessions()
+                .find(|held| *held.key.username == *person.username && *held.key.client_id == *id);
+            session.address = found.map(|held| held.address);
+        }
+    }
+
+    /// Reads what was written to the outboxes since they were last looked at; those of connections
+    /// that are over come first.
+    fn look_at_outboxes(&mut self, shard: u16) -> Result<Vec<(usize, ServerPacket)>, Failure> {
+        let mut touched = Vec::new();
+        self.shards[usize::from(shard)].take_touched(&mut touched);
+        let mut written = Vec::new();
+        for conn in touched {
+            let Some(line) = self.line_of(shard, conn) else {
+                continue;
+            };
+            let Some(outbox) = self.shards[usize::from(shard)].outbox(conn) else {
+                continue;
+            };
+            let wire = &mut self.wires[line];
+            let bytes: Vec<u8> = outbox.pieces().flatten().copied().collect();
+            let (version, max) = {
+                let line = &self.model.lines[line];
+                (line.version, line.max_packet)
+            };
+            while wire.looked < bytes.len() {
+                let packet = read(&bytes[wire.looked..], version);
+                let packet =
+                    packet.map_err(|error| broken("packets are right", format!("{error}")))?;
+                let (packet, length) = packet
+                    .ok_or_else(|| broken("packets are right", "half a packet was written"))?;
+                hold(length <= max, "maximum packet size", || {
+                    format!("{length} bytes for a client that takes {max}: {packet:?}")
+                })?;
+                wire.looked += length;
+                wire.untaken.push_back((length, packet.clone()));
+                written.push((line, packet));
+            }
+        }
+        let model = &self.model;
+        written.sort_by_key(|(line, _)| model.lines[*line].phase == Phase::Active);
+        for &line in &self.busy {
+            if let Some((at, conn)) = self.wires[line].at.filter(|(at, _)| *at == shard) {
+                let outbox = self.shards[usize::from(at)].outbox(conn);
+                let length = outbox.map_or(0, |outbox| outbox.len());
+                hold(length == self.wires[line].looked, "no effect lost", || {
+                    format!("bytes for {} that nobody is told of", self.name(line))
+                })?;
+            }
+        }
+        Ok(written)
+    }
+
+    /// Whose line it is, in words.
+    pub fn name(&self, line: usize) -> String {
+        self.plan.name(self.model.lines[line].who)
+    }
+
+    /// Who reads on a line.
+    pub fn reader(&self, line: usize) -> Reader<'_> {
+        let on = &self.model.lines[line];
+        Reader {
+            person: &self.model.people[on.who],
+            version: on.version,
+            max_packet: on.max_packet,
+            now: self.now,
+        }
+    }
+
+    fn judge_packet(&mut self, line: usize, packet: ServerPacket) -> Kept {
+        let answer = |kind, id, codes: &[ReasonCode]| Answer {
+            kind,
+            id,
+            codes: codes.iter().map(|code| code.as_byte()).collect(),
+            properties: Vec::new(),
+        };
+        let found = match packet {
+            ServerPacket::Publish(publish) => return self.judge_publish(line, publish),
+            ServerPacket::PubRel {
+                packet_id, reason, ..
+            } => {
+                return self.judge_release(line, packet_id, reason);
+            }
+            ServerPacket::ConnAck(connack) => {
+                let mut properties: Vec<String> = connack
+                    .properties
+                    .iter()
+                    .map(|p| format!("{p:?}"))
+                    .collect();
+                properties.sort();
+                if connack.code != 0 {
+                    properties.clear();
+                }
+                Answer {
+                    kind: "CONNACK",
+                    id: u16::from(connack.session_present),
+                    codes: vec![connack.code],
+                    properties,
+                }
+            }
+            ServerPacket::PubAck {
+                packet_id, reason, ..
+            } => answer("PUBACK", packet_id, &[reason]),
+            ServerPacket::PubRec {
+                packet_id, reason, ..
+            } => answer("PUBREC", packet_id, &[reason]),
+            ServerPacket::PubComp {
+                packet_id, reason, ..
+            } => answer("PUBCOMP", packet_id, &[reason]),
+            ServerPacket::SubAck {
+                packet_id, codes, ..
+            } => answer("SUBACK", packet_id, &codes),
+            ServerPacket::UnsubAck {
+                packet_id, codes, ..
+            } => answer("UNSUBACK", packet_id, &codes),
+            ServerPacket::PingResp => answer("PINGRESP", 0, &[]),
+            ServerPacket::Disconnect { reason, .. } => answer("DISCONNECT", 0, &[reason]),
+            ServerPacket::Auth { .. } => return Err(broken("answers are right", "AUTH")),
+        };
+        let owed = self.model.lines[line].answers.pop_front();
+        let right = owed.as_ref().is_some_and(|owed| match owed.kind {
+            "PUBACK" | "PUBREC" => {
+                let same = (owed.kind, owed.id) == (found.kind, found.id);
+                same && owed.codes.contains(&found.codes[0])
+            }
+            _ => *owed == found,
+        });
+        hold(right, "answers are right", || {
+            format!("{} was sent {found:?}, owed was {owed:?}", self.name(line))
+        })
+    }
+
+    fn judge_release(&mut self, line: usize, id: u16, reason: ReasonCode) -> Kept {
+        let releases = &mut self.model.lines[line].releases;
+        let asked = releases
+            .iter()
+            .position(|(asked, code)| *asked == id && *code == reason);
+        if let Some(at) = asked {
+            releases.remove(at);
+            return Ok(());
+        }
+        let uid = self.model.lines[line].session;
+        let place = uid.and_then(|uid| self.model.place(uid));
+        let at = place.and_then(|place| Some((place, self.model.sessions[place].flight(id)?)));
+        let mut answered = self.model.turn.answered.iter();
+        if answered.any(|(of, flight)| Some(*of) == uid && flight.id == id && flight.released) {
+            return Ok(());
+        }
+        match at {
+            Some((place, at)) if self.is_release_due(line, place, at) => {
+                self.model.sessions[place].flights[at].sent = true;
+                Ok(())
+            }
+            _ => Err(broken(
+                "exactly once",
+                format!(
+                    "{} was sent PUBREL {id}, which nothing asks for",
+                    self.name(line)
+                ),
+            )),
+        }
+    }
+
+    /// Whether a PUBREL is due again, and everything before it was sent again.
+    fn is_release_due(&self, line: usize, place: usize, at: usize) -> bool {
+        let flights = &self.model.sessions[place].flights;
+        flights[at].released && !flights[at].sent && !self.waits_again(line, &flights[..at])
+    }
+
+    fn compare_effects(&mut self, shard: u16, effects: &[Effect]) -> Kept {
+        let mut found = Records::default();
+        for effect in effects {
+            match effect {
+                Effect::Record(event) => match event.kind {
+                    EventKind::Connected { .. } => found.connected += 1,
+                    EventKind::ConnectRefused { .. } => found.refused += 1,
+                    EventKind::Disconnected { .. } => found.disconnected += 1,
+                    EventKind::TakenOver { .. } => found.taken_over += 1,
+                    EventKind::PublishRefused { .. } => found.publishes += 1,
+                    EventKind::SubscribeRefused { .. } => found.subscribes += 1,
+                },
+                Effect::Close(conn) => {
+                    let line = self.line_of(shard, *conn);
+                    let due =
+                        line.is_some_and(|line| std::mem::take(&mut self.model.lines[line].closes));
+                    hold(
+                        due || line.is_none(),
+                        "connections end when they must",
+                        || {
+                            format!(
+                                "{} was closed",
+                                line.map_or(String::new(), |line| self.name(line))
+                            )
+                        },
+                    )?;
+                }
+                Effect::Move { conn, to, .. } => {
+                    let line = self.line_of(shard, *conn);
+                    let due = line.and_then(|line| self.model.lines[line].moves.take());
+                    hold(due == Some(*to), "sessions are found again", || {
+                        format!("sent to shard {to}, not to {due:?}")
+                    })?;
+                }
+                Effect::Judge(_) => {}
+            }
+        }
+        let due = self.model.turn.records;
+        hold(found == due, "everything goes on record", || {
+            format!("recorded {found:?}, due was {due:?}")
+        })
+    }
+}

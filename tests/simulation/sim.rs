@@ -1,0 +1,356 @@
+//! The world that runs: real shards, the clients, and what lies between; all of it moved by steps
+//! and by a clock that only steps move.
+//!
+//! Every call of a shard is one *turn*: the core is called, the model is told the same, and
+//! [`observe`](crate::observe) compares what the two have to say.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use cofferdam::broker::{Batch, ConnId, Counters, Effect, Login, Migrant, Peer, Shard, Verdict};
+use cofferdam::policy::Policy;
+use cofferdam::team::World;
+use cofferdam::time::Time;
+use cofferdam::wire::Version;
+use cofferdam::wire::client::ServerPacket;
+
+use crate::cast;
+use crate::client::{self, Client};
+use crate::directory::Directory;
+use crate::failure::{Failure, Kept, broken};
+use crate::model::{Entry, Line, Model, Phase, Said};
+use crate::plan::Plan;
+use crate::storage::Storage;
+
+/// One connection: its bytes.
+pub struct Wire {
+    /// Shard and connection; `None` while it moves and once it is closed.
+    pub at: Option<(u16, ConnId)>,
+    /// The client has not lost it, and the broker has not closed it.
+    pub open: bool,
+    /// Sent by the client, not read by the broker.
+    pipe: VecDeque<u8>,
+    /// Bytes that the client has sent.
+    sent: usize,
+    /// Bytes of the outbox that were looked at.
+    pub looked: usize,
+    /// What was seen in the outbox and the client has not taken: length and packet.
+    pub untaken: VecDeque<(usize, ServerPacket)>,
+    /// Bytes that the client took of the first of them.
+    taken: usize,
+    /// Aliases that the broker set.
+    pub aliases: HashMap<u16, String>,
+}
+
+/// On its way between two shards.
+enum Between {
+    Batch(Batch, Vec<(u64, Entry)>),
+    Migrant(usize, Box<Migrant>),
+}
+
+pub struct Sim<'p> {
+    pub plan: &'p Plan,
+    pub now: Time,
+    pub world: Arc<World>,
+    policy: Arc<Policy>,
+    directory: Directory,
+    pub shards: Vec<Shard>,
+    pub wires: Vec<Wire>,
+    by_conn: HashMap<(u16, ConnId), usize>,
+    pub clients: Vec<Client>,
+    pub model: Model,
+    between: BTreeMap<(u16, u16), VecDeque<Between>>,
+    pub logins: VecDeque<(u16, Box<Login>)>,
+    pub hold_logins: bool,
+    pub hold_between: bool,
+    /// Lines that may still move.
+    pub busy: Vec<usize>,
+    pub counted: Vec<Counters>,
+    storage: Storage,
+    pub numbers: u64,
+}
+
+impl<'p> Sim<'p> {
+    pub fn new(plan: &'p Plan, policy: &Arc<Policy>) -> Self {
+        let policy = Arc::clone(policy);
+        let world = Arc::new(World::new(plan.limits.clone(), Arc::clone(&policy)));
+        let count = plan.shards;
+        let shards = (0..count).map(|id| Shard::new(id, count, Arc::clone(&world), [id as u8; 32]));
+        let shards: Vec<Shard> = shards.collect();
+        Self {
+            plan,
+            // Some time that is not the epoch, and not on a whole second.
+            now: Time::from_micros(1_700_000_000_123_456),
+            policy,
+            directory: cast::cast().1,
+            counted: shards.iter().map(Shard::counters).collect(),
+            shards,
+            wires: Vec::new(),
+            by_conn: HashMap::new(),
+            clients: plan
+                .slots
+                .iter()
+                .map(|_| Client::new(plan.client_window))
+                .collect(),
+            model: Model::new(plan, Arc::clone(&world)),
+            world,
+            between: BTreeMap::new(),
+            logins: VecDeque::new(),
+            hold_logins: false,
+            hold_between: false,
+            busy: Vec::new(),
+            storage: Storage,
+            numbers: 0,
+        }
+    }
+
+    /// A client opens a connection. `None`: it was turned away.
+    pub fn open(&mut self, who: usize, shard: u16, version: Version) -> Option<usize> {
+        let line = self.wires.len();
+        let peer = Peer {
+            address: SocketAddr::from(([192, 0, 2, 1], 1 + (line % 60_000) as u16)),
+            listener: Arc::from("main"),
+        };
+        let conn = self.shards[usize::from(shard)].open(peer, self.now)?;
+        self.by_conn.insert((shard, conn), line);
+        self.busy.push(line);
+        self.wires.push(Wire {
+            at: Some((shard, conn)),
+            open: true,
+            pipe: VecDeque::new(),
+            sent: 0,
+            looked: 0,
+            untaken: VecDeque::new(),
+            taken: 0,
+            aliases: HashMap::new(),
+        });
+        self.model
+            .lines
+            .push(Line::new(who, version, shard, self.now));
+        Some(line)
+    }
+
+    /// A client sends a packet.
+    pub fn say(&mut self, line: usize, said: Said) {
+        let wire = &mut self.wires[line];
+        if wire.open {
+            let bytes = client::encode(&said, self.model.lines[line].version);
+            wire.sent += bytes.len();
+            wire.pipe.extend(bytes);
+            self.model.lines[line].said.push_back((wire.sent, said));
+        }
+    }
+
+    /// Up to so many bytes of a connection reach the broker. Says whether any did.
+    pub fn feed(&mut self, line: usize, bytes: usize) -> Result<bool, Failure> {
+        let wire = &mut self.wires[line];
+        let Some((shard, conn)) = wire.at else {
+            return Ok(false);
+        };
+        let core = &mut self.shards[usize::from(shard)];
+        let count = bytes.min(wire.pipe.len()).min(core.appetite(conn));
+        if count == 0 {
+            return Ok(false);
+        }
+        let bytes: Vec<u8> = wire.pipe.drain(..count).collect();
+        self.model.begin_turn(shard, self.now);
+        core.received(conn, &bytes, self.now);
+        self.model.lines[line].read += count;
+        self.model.lines[line].heard = self.now;
+        self.model.consume(line);
+        self.end_turn(shard)?;
+        Ok(true)
+    }
+
+    /// The client takes up to so many bytes. Says whether it took any.
+    pub fn flush(&mut self, line: usize, room: usize) -> Result<bool, Failure> {
+        let Some((shard, conn)) = self.wires[line].at else {
+            return Ok(false);
+        };
+        let core = &mut self.shards[usize::from(shard)];
+        let count = core.outbox(conn).map_or(0, |outbox| outbox.len()).min(room);
+        if count == 0 {
+            return Ok(false);
+        }
+        self.model.begin_turn(shard, self.now);
+        core.flushed(conn, count, self.now);
+        self.take(line, count);
+        self.end_turn(shard)?;
+        Ok(true)
+    }
+
+    /// The client has these bytes.
+    fn take(&mut self, line: usize, count: usize) {
+        let who = self.model.lines[line].who;
+        let wire = &mut self.wires[line];
+        wire.looked -= count;
+        wire.taken += count;
+        let mut said = Vec::new();
+        while let Some(&(length, _)) = wire.untaken.front()
+            && length <= wire.taken
+            && let Some((_, packet)) = wire.untaken.pop_front()
+        {
+            wire.taken -= length;
+            let client = &mut self.clients[who];
+            match packet {
+                _ if client.line != Some(line) => {}
+                ServerPacket::ConnAck(connack) if connack.code == 0 => {
+                    let session = self.model.lines[line].session.unwrap_or(0);
+                    said.extend(client.resume(session, &connack.properties));
+                }
+                packet => client.read(packet),
+            }
+        }
+        for said in said {
+            self.say(line, said);
+        }
+    }
+
+    /// The network fails. The broker notices at once.
+    pub fn cut(&mut self, line: usize) -> Kept {
+        let wire = &mut self.wires[line];
+        wire.open = false;
+        wire.pipe.clear();
+        let who = self.model.lines[line].who;
+        if self.clients[who].line == Some(line) {
+            self.clients[who].closed();
+        }
+        let Some((shard, conn)) = self.wires[line].at.take() else {
+            return Ok(());
+        };
+        self.by_conn.remove(&(shard, conn));
+        self.model.begin_turn(shard, self.now);
+        self.shards[usize::from(shard)].closed(conn, self.now);
+        self.model.lost(line);
+        self.end_turn(shard)
+    }
+
+    /// A client sends answers that it owes. Says whether it sent any.
+    pub fn answer(&mut self, who: usize, count: usize, mut refuse: bool) -> bool {
+        let Some(line) = self.clients[who].line.filter(|_| self.clients[who].ready) else {
+            return false;
+        };
+        for sent in 0..count {
+            let Some(said) = self.clients[who].next_answer(refuse) else {
+                return sent > 0;
+            };
+            refuse = false;
+            self.say(line, said);
+        }
+        count > 0
+    }
+
+    /// A login that waits is judged.
+    pub fn judge(&mut self, pick: usize) -> Kept {
+        let place = pick % self.logins.len().max(1);
+        let Some((shard, login)) = self.logins.remove(place) else {
+            return Ok(());
+        };
+        let verdict = self.directory.judge(&self.policy, &login);
+        self.model.begin_turn(shard, self.now);
+        self.shards[usize::from(shard)].judged(login.conn, verdict.clone(), self.now);
+        if let Some(&line) = self.by_conn.get(&(shard, login.conn)) {
+            self.model
+                .judged(line, matches!(verdict, Verdict::Admit(_)));
+            self.model.consume(line);
+        }
+        self.end_turn(shard)
+    }
+
+    /// The pairs of shards between which something waits.
+    pub fn waiting(&self) -> Vec<(u16, u16)> {
+        let waiting = self.between.iter().filter(|(_, queue)| !queue.is_empty());
+        waiting.map(|(pair, _)| *pair).collect()
+    }
+
+    /// The oldest thing between two shards arrives.
+    pub fn deliver(&mut self, (from, to): (u16, u16)) -> Kept {
+        let queue = self.between.entry((from, to)).or_default();
+        let Some(between) = queue.pop_front() else {
+            return Ok(());
+        };
+        self.model.begin_turn(to, self.now);
+        let core = &mut self.shards[usize::from(to)];
+        match between {
+            Between::Batch(batch, entries) => {
+                core.deliver_batch(&batch, self.now);
+                for (uid, entry) in entries {
+                    self.model.arrive(uid, entry);
+                }
+                self.end_turn(to)
+            }
+            Between::Migrant(line, migrant) => {
+                let conn = core.adopt(*migrant, self.now);
+                self.by_conn.insert((to, conn), line);
+                self.wires[line].at = Some((to, conn));
+                self.model.admit(line);
+                self.model.consume(line);
+                self.end_turn(to)?;
+                match self.wires[line].open {
+                    true => Ok(()),
+                    false => self.cut(line),
+                }
+            }
+        }
+    }
+
+    /// A shard was called: what it has to say is compared with the model and carried out.
+    pub fn end_turn(&mut self, shard: u16) -> Kept {
+        let core = &mut self.shards[usize::from(shard)];
+        self.storage.turn(core, self.now);
+        let effects = core.take_effects();
+        let batches: Vec<_> = core.take_batches().collect();
+        let batches = self.observe(shard, batches, &effects)?;
+        for (to, batch, entries) in batches {
+            let queue = self.between.entry((shard, to)).or_default();
+            queue.push_back(Between::Batch(batch, entries));
+        }
+        for effect in effects {
+            self.carry_out(shard, effect)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, shard: u16, effect: Effect) -> Kept {
+        match effect {
+            Effect::Judge(login) => self.logins.push_back((shard, login)),
+            Effect::Record(_) => {}
+            Effect::Close(conn) => {
+                let Some(line) = self.by_conn.remove(&(shard, conn)) else {
+                    return Ok(());
+                };
+                let who = self.model.lines[line].who;
+                let core = &mut self.shards[usize::from(shard)];
+                if self.clients[who].line != Some(line) || self.clients[who].reading {
+                    let count = core.outbox(conn).map_or(0, |outbox| outbox.len());
+                    self.take(line, count);
+                }
+                if self.clients[who].line == Some(line) {
+                    self.clients[who].closed();
+                }
+                (self.wires[line].at, self.wires[line].open) = (None, false);
+                self.shards[usize::from(shard)].closed(conn, self.now);
+                self.model.lines[line].phase = Phase::Closed;
+            }
+            Effect::Move { conn, to, migrant } => {
+                let line = self.by_conn.remove(&(shard, conn));
+                let line = line.ok_or_else(|| broken("no effect lost", "an unknown one moves"))?;
+                self.wires[line].at = None;
+                let queue = self.between.entry((shard, to)).or_default();
+                queue.push_back(Between::Migrant(line, migrant));
+            }
+        }
+        Ok(())
+    }
+
+    /// The line of a connection.
+    pub fn line_of(&self, shard: u16, conn: ConnId) -> Option<usize> {
+        self.by_conn.get(&(shard, conn)).copied()
+    }
+
+    /// Bytes that a client sent and the broker has not read.
+    pub fn unread(&self, line: usize) -> usize {
+        self.wires[line].pipe.len()
+    }
+}
