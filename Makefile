@@ -26,6 +26,13 @@ test: needs ## Install what the tests need where it is missing, then run all of 
 test-rust: ## Run the Rust tests; those that need PostgreSQL too, where there is one
 	cargo test --locked -- $(if $(COFFERDAM_TEST_POSTGRES),--include-ignored)
 
+SECONDS ?= 600
+STEPS ?= 3000
+
+.PHONY: soak
+soak: ## Simulate the core with new seeds for SECONDS=600, STEPS=3000 each
+	cargo test --locked --test simulation -- --from $$(date +%s) --seconds $(SECONDS) --steps $(STEPS)
+
 .PHONY: test-clients
 test-clients: ## Run the tests with real clients and components against a debug build
 	cargo build --locked
