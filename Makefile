@@ -26,13 +26,6 @@ test: needs ## Install what the tests need where it is missing, then run all of 
 test-rust: ## Run the Rust tests; those that need PostgreSQL too, where there is one
 	cargo test --locked -- $(if $(COFFERDAM_TEST_POSTGRES),--include-ignored)
 
-SECONDS ?= 600
-STEPS ?= 3000
-
-.PHONY: soak
-soak: ## Simulate the core with new seeds for SECONDS=600, STEPS=3000 each
-	cargo test --locked --test simulation -- --from $$(date +%s) --seconds $(SECONDS) --steps $(STEPS)
-
 .PHONY: test-clients
 test-clients: ## Run the tests with real clients and components against a debug build
 	cargo build --locked
@@ -41,6 +34,15 @@ test-clients: ## Run the tests with real clients and components against a debug 
 .PHONY: needs
 needs: ## Install what the tests of real components need (Debian packages when root)
 	scripts/install-test-needs.sh
+
+SECONDS ?= 60
+.PHONY: fuzz
+fuzz: ## Fuzz: each target for SECONDS (60)
+	scripts/fuzz.sh run $(SECONDS)
+
+.PHONY: fuzz-corpus
+fuzz-corpus: ## Minimise what fuzzing found into fuzz/corpus
+	scripts/fuzz.sh corpus
 
 .PHONY: check
 check: ## Formatting, lints, and what may be in the dependency tree

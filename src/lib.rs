@@ -8,8 +8,8 @@
 //! | module | what it is for |
 //! | --- | --- |
 //! | [`time`] | the one notion of time, always an argument |
-//! | [`limits`] | the numbers that bound everything the core holds |
 //! | [`wire`] | MQTT 3.1, 3.1.1 and 5.0 packets from bytes and back |
+//! | [`limits`] | the numbers that bound everything the core holds |
 //! | [`topic`] | topic names and filters, how filters relate, the subscription trie |
 //! | [`policy`] | roles and rules; from them the grant of one connection |
 //! | [`team`] | the compartment: routes, retained messages, the session registry |

@@ -3,9 +3,11 @@
 //! `config` fills them from `[limits]`; the tests and the simulation set them directly.
 
 use crate::time::Span;
+use crate::wire::QoS;
 
-/// Limits of one broker. Sizes are bytes unless the name says otherwise.
-#[derive(Clone, Debug)]
+/// Limits of one broker, or of what comes by one listener. Sizes are bytes unless the name says
+/// otherwise. Those of a team and the number of connections are the broker's alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Largest packet accepted from a client, fixed header included.
     pub max_packet_size: u32,
@@ -36,6 +38,12 @@ pub struct Limits {
     pub max_subscriptions: u32,
     /// Topic aliases that a client may set towards us.
     pub topic_alias_maximum: u16,
+    /// The highest QoS that is served `[MQTT-3.2.2-9]`.
+    pub max_qos: QoS,
+    /// Whether retained messages are served `[MQTT-3.2.2-13]`.
+    pub retain_available: bool,
+    /// Whether a payload that is said to be UTF-8 is held to it `[MQTT-3.3.2.3.2]`.
+    pub check_payload_format: bool,
     /// Longest time that a session outlives its connection.
     pub max_session_expiry: Span,
     /// Longest keep alive; a client that asks for more, or for none, is told this one (5.0).
@@ -68,6 +76,9 @@ impl Default for Limits {
             max_outbox_bytes: 4 << 20,
             max_subscriptions: 10_000,
             topic_alias_maximum: 64,
+            max_qos: QoS::ExactlyOnce,
+            retain_available: true,
+            check_payload_format: false,
             max_session_expiry: Span::from_secs(7 * 24 * 3600),
             max_keep_alive_s: None,
             max_retained_messages: 1_000_000,

@@ -92,6 +92,7 @@ fn connected(size: usize) -> (WebSocket<Wire>, Server) {
     let rules = config::WebSocket {
         paths: vec!["/mqtt".to_owned()],
         allowed_origins: Vec::new(),
+        listed_origins_only: false,
         max_frame_size: 1 << 20,
     };
     let mut request = "ws://localhost/mqtt"

@@ -2,14 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
+use super::fold::{Folded, Scope};
 use super::list::rfc3339;
+use super::queue::Gap;
 use crate::broker::{DisconnectCause, Event, EventKind, Refusal};
 use crate::time::{Span, Time};
 use crate::wire::ReasonCode;
 
 /// Longest text of a column, in bytes. What comes before a login was judged is as long as the
 /// sender likes; a record is not.
-const MAX_TEXT_BYTES: usize = 1024;
+pub(super) const MAX_TEXT_BYTES: usize = 1024;
 
 /// Whose business a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,20 +102,38 @@ impl Record {
         })
     }
 
-    /// A record that `count` events between two times had to be left out.
-    pub(super) fn gap(count: u64, first: Time, last: Time) -> Self {
-        let mut record = Self::administration(
-            last,
-            "gap",
-            None,
-            "cofferdam",
-            json!({
-                "dropped": count,
-                "first": rfc3339(first),
-                "last": rfc3339(last),
-            }),
-        );
+    /// A record of events of one team, or of nobody's, that had to be left out.
+    pub(super) fn gap(gap: &Gap) -> Self {
+        let detail = json!({
+            "dropped": gap.count,
+            "first": rfc3339(gap.first),
+            "last": rfc3339(gap.last),
+        });
+        let team = gap.team.as_ref().map(|team| team.as_str());
+        let mut record = Self::administration(gap.last, "gap", team, "cofferdam", detail);
         record.actor = None;
+        record
+    }
+
+    /// A record of several refusals: the last of them, without what they do not have in common.
+    pub(super) fn folded(folded: &Folded) -> Self {
+        let mut record = Self::from(&*folded.event);
+        match folded.scope {
+            Scope::Client => {}
+            Scope::Address => (record.actor, record.client_id) = (None, None),
+            Scope::Team => {
+                (record.actor, record.client_id) = (None, None);
+                (record.remote, record.listener) = (None, None);
+                record.detail = Map::new();
+            }
+        }
+        if folded.count > 1 || folded.scope == Scope::Team {
+            let since = rfc3339(folded.since).into();
+            record
+                .detail
+                .insert("count".to_owned(), folded.count.into());
+            record.detail.insert("since".to_owned(), since);
+        }
         record
     }
 }
@@ -193,6 +213,12 @@ fn detail(kind: &EventKind) -> Map<String, Value> {
             put("messages_out", (*messages_out).into());
             put("bytes_in", (*bytes_in).into());
             put("bytes_out", (*bytes_out).into());
+        }
+        EventKind::Reauthenticated => {}
+        EventKind::ReauthenticationRefused { reason, told } => {
+            put("reason", reason.as_str().into());
+            put("told", code_name(*told));
+            put("told_code", (*told as u8).into());
         }
         EventKind::TakenOver { by } => put("by", by.to_string().into()),
         EventKind::PublishRefused {

@@ -1,15 +1,15 @@
 //! The end of the audit that shards hold.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
-use super::record::Record;
-use crate::broker::{Event, EventKind, Who};
+use super::fold::Folds;
+use super::queue::{Entry, Queue, is_refusal};
+use crate::broker::Event;
 use crate::telemetry::metric as m;
-use crate::time::Time;
 
 /// Puts events on record. Cheap to clone, never waits, works on any thread.
 #[derive(Clone, Debug)]
@@ -17,58 +17,47 @@ pub struct AuditSink {
     shared: Arc<Shared>,
 }
 
-/// What sinks and writer share.
+/// What sinks and writer share. The locks are held for one entry's bookkeeping, but by the sweep
+/// once a second; never both at once.
 #[derive(Debug)]
 pub(super) struct Shared {
-    queue: mpsc::Sender<Entry>,
-    /// Bytes of text in the queue.
-    bytes: AtomicUsize,
-    bytes_max: usize,
-    /// Whether `gap` holds anything; so that the lock is for bad times only.
-    gap_open: AtomicBool,
-    gap: Mutex<Gap>,
-}
-
-/// What waits in the queue.
-#[derive(Debug)]
-pub(super) enum Entry {
-    Event(Box<Event>),
-    Gap(Gap),
-}
-
-/// Events that had to be left out.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Gap {
-    count: u64,
-    first: Time,
-    last: Time,
+    folds: Mutex<Folds>,
+    queue: Mutex<Queue>,
+    /// The queue is no longer empty, or has a batch.
+    filled: Notify,
+    batch_max: usize,
+    /// Rows that are in the database.
+    pub(super) written: AtomicU64,
+    /// Events of the batch that the writer has in hand.
+    pub(super) in_hand: AtomicU64,
+    /// The last try to write failed.
+    pub(super) failing: AtomicBool,
 }
 
 impl AuditSink {
-    pub(super) fn new(queue: mpsc::Sender<Entry>, bytes_max: usize) -> Self {
+    pub(super) fn new(events_max: usize, bytes_max: usize, batch_max: usize) -> Self {
         Self {
             shared: Arc::new(Shared {
-                queue,
-                bytes: AtomicUsize::new(0),
-                bytes_max,
-                gap_open: AtomicBool::new(false),
-                gap: Mutex::default(),
+                folds: Mutex::new(Folds::new()),
+                queue: Mutex::new(Queue::new(events_max, bytes_max)),
+                filled: Notify::new(),
+                batch_max,
+                written: AtomicU64::new(0),
+                in_hand: AtomicU64::new(0),
+                failing: AtomicBool::new(false),
             }),
         }
     }
 
-    /// Puts `event` on record, or counts it where the queue is full; then the count goes on record
-    /// in its place as soon as there is room.
+    /// Puts `event` on record, or counts it: a refusal like others of this second becomes one row
+    /// with them, and what finds no room is counted in a gap record of its team.
     pub fn record(&self, event: Box<Event>) {
-        let shared = &self.shared;
-        let (at, weight) = (event.at, weight(&event));
-        if shared.gap_open.load(Ordering::Acquire) && !shared.close_gap() {
-            return shared.leave_out(at);
-        }
-        let held = shared.bytes.fetch_add(weight, Ordering::Relaxed);
-        if held + weight > shared.bytes_max || shared.queue.try_send(Entry::Event(event)).is_err() {
-            shared.bytes.fetch_sub(weight, Ordering::Relaxed);
-            shared.leave_out(at);
+        let at_once = match is_refusal(&event.kind) {
+            true => self.shared.folds.lock().admit(event),
+            false => Some(event),
+        };
+        if let Some(event) = at_once {
+            self.shared.push(Entry::Event(event));
         }
     }
 
@@ -78,70 +67,56 @@ impl AuditSink {
 }
 
 impl Shared {
-    fn leave_out(&self, at: Time) {
-        let mut gap = self.gap.lock();
-        if gap.count == 0 {
-            (gap.first, gap.last) = (at, at);
+    fn push(&self, entry: Entry) {
+        let count = entry.count();
+        let (has_room, length) = {
+            let mut queue = self.queue.lock();
+            (queue.push(entry), queue.len())
+        };
+        if !has_room {
+            m::AUDIT_DROPPED.count(&[], count);
         }
-        gap.count += 1;
-        gap.first = gap.first.min(at);
-        gap.last = gap.last.max(at);
-        self.gap_open.store(true, Ordering::Release);
-        m::AUDIT_DROPPED.count(&[], 1);
-    }
-
-    /// Queues the count of what was left out, before whatever comes next. `false`: still no room.
-    fn close_gap(&self) -> bool {
-        let mut gap = self.gap.lock();
-        if gap.count > 0 && self.queue.try_send(Entry::Gap(*gap)).is_err() {
-            return false;
-        }
-        *gap = Gap::default();
-        self.gap_open.store(false, Ordering::Release);
-        true
-    }
-
-    /// The writer, with an empty queue, takes the count itself: perhaps no event comes any more.
-    pub(super) fn take_gap(&self) -> Option<Gap> {
-        let mut gap = self.gap.lock();
-        self.gap_open.store(false, Ordering::Release);
-        Some(std::mem::take(&mut *gap)).filter(|gap| gap.count > 0)
-    }
-
-    #[cfg(test)]
-    pub(super) fn waiting(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
-    }
-
-    /// The record of what was queued; its bytes no longer count.
-    pub(super) fn unpack(&self, entry: Entry) -> Record {
-        match entry {
-            Entry::Event(event) => {
-                self.bytes.fetch_sub(weight(&event), Ordering::Relaxed);
-                Record::from(&*event)
-            }
-            Entry::Gap(gap) => gap.into(),
+        // Where a gap came before it, the first makes two.
+        if length <= 2 || length == self.batch_max || length == self.batch_max + 1 {
+            self.filled.notify_one();
         }
     }
-}
 
-impl From<Gap> for Record {
-    fn from(gap: Gap) -> Self {
-        Self::gap(gap.count, gap.first, gap.last)
+    /// Queues what was counted since the last call.
+    pub(super) fn sweep(&self) {
+        let counted = self.folds.lock().sweep();
+        for folded in counted {
+            m::AUDIT_FOLDED.count(&[], folded.count - 1);
+            self.push(Entry::Folded(Box::new(folded)));
+        }
     }
-}
 
-/// The texts of an event, in bytes; the event itself is small and bounded by the queue's length.
-fn weight(event: &Event) -> usize {
-    let Who {
-        username,
-        client_id,
-        ..
-    } = &event.who;
-    let text = match &event.kind {
-        EventKind::PublishRefused { topic, .. } => topic.len(),
-        EventKind::SubscribeRefused { filter, .. } => filter.len(),
-        _ => 0,
-    };
-    username.as_ref().map_or(0, |it| it.len()) + client_id.as_ref().map_or(0, |it| it.len()) + text
+    /// No event is taken any more; what was counted so far is queued.
+    pub(super) fn close(&self) {
+        self.sweep();
+        self.queue.lock().close();
+    }
+
+    /// Waits until there may be more in the queue.
+    pub(super) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    pub(super) fn pop(&self, into: &mut Vec<Entry>, max: usize) {
+        self.queue.lock().pop(into, max);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.lock().len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.lock().is_empty()
+    }
+
+    /// Events that happened and are neither on record nor counted there.
+    pub(super) fn waiting(&self) -> u64 {
+        let folded = self.folds.lock().waiting();
+        folded + self.queue.lock().waiting() + self.in_hand.load(Ordering::Acquire)
+    }
 }

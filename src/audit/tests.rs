@@ -1,6 +1,7 @@
 //! The audit from a shard's event to the row.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
@@ -49,6 +50,31 @@ pub(super) fn lost(at: u64) -> Box<Event> {
         bytes_out: 4,
     };
     event(at, Some("a"), "alice@a", kind)
+}
+
+fn connected() -> EventKind {
+    EventKind::Connected {
+        version: Version::V5,
+        clean_start: true,
+        session_present: false,
+        keep_alive: 45,
+        session_expiry: Span::ZERO,
+    }
+}
+
+fn refused_publish() -> EventKind {
+    EventKind::PublishRefused {
+        topic: "ff/v1/x".into(),
+        reason: ReasonCode::NotAuthorized,
+        why: "policy",
+        will: false,
+    }
+}
+
+/// How many events a record stands for.
+fn events(record: &Record) -> u64 {
+    let count = |key| record.detail.get(key).and_then(serde_json::Value::as_u64);
+    count("dropped").or(count("count")).unwrap_or(1)
 }
 
 async fn all(database: &Database) -> Vec<Record> {
@@ -197,41 +223,43 @@ each_database! {
     }
 
     async fn what_had_to_be_left_out_is_counted_on_record_in_its_place(database) {
-        let small = Settings { queue_max: 10, batch_max: 1, ..settings() };
+        // Thirty places are for what is no refusal; one team has half of them.
+        let small = Settings { queue_max: 40, batch_max: 1, ..settings() };
         let (sink, writer) = start(Database::clone(&database), small).unwrap();
         let blocking = block(&database).await;
         sink.record(lost(1));
-        until(|| sink.shared().waiting() == 0).await;
-        // The writer has the first in hand; the queue keeps ten more.
+        until(|| sink.shared().is_empty()).await;
+        // The writer has the first in hand; the queue keeps fifteen more.
         for at in 2..=100 {
             sink.record(lost(at));
         }
         blocking.rollback().await.unwrap();
-        until(|| sink.shared().waiting() < 10).await;
+        until(|| sink.shared().len() < 15).await;
         sink.record(lost(101));
-        assert_eq!(writer.finish(PATIENCE).await, Finished::Whole { written: 13 });
+        assert_eq!(writer.finish(PATIENCE).await, Finished::Whole { written: 18 });
 
-        let mut expected: Vec<_> = (1..=11).collect();
+        let mut expected: Vec<_> = (1..=16).collect();
         expected.extend([100, 101]);
         let written: Vec<i64> = sqlx::query_scalar("SELECT at_us FROM audit ORDER BY seq")
             .fetch_all(database.pool())
             .await
             .unwrap();
         assert_eq!(written, expected);
-        let gap = all(&database).await.swap_remove(11);
-        assert_eq!((gap.event.as_str(), gap.level), ("gap", Level::Platform));
+        let gap = all(&database).await.swap_remove(16);
+        assert_eq!((gap.event.as_str(), gap.level), ("gap", Level::Team));
+        assert_eq!((gap.team.as_deref(), gap.actor), (Some("a"), None));
         let at = |at| rfc3339(Time::from_micros(at));
-        let detail = json!({"dropped": 89, "first": at(12), "last": at(100)});
+        let detail = json!({"dropped": 84, "first": at(17), "last": at(100)});
         assert_eq!(serde_json::Value::from(gap.detail), detail);
     }
 
     async fn a_gap_is_on_record_also_when_nothing_comes_after_it(database) {
-        // Each event has 13 bytes of text: two fit.
-        let small = Settings { queue_bytes_max: 30, batch_max: 1, ..settings() };
+        // Each event has 13 bytes of text: of 75 bytes for what is no refusal, one team has two.
+        let small = Settings { queue_bytes_max: 60, batch_max: 1, ..settings() };
         let (sink, _writer) = start(Database::clone(&database), small).unwrap();
         let blocking = block(&database).await;
         sink.record(lost(1));
-        until(|| sink.shared().waiting() == 0).await;
+        until(|| sink.shared().is_empty()).await;
         for at in 2..=4 {
             sink.record(lost(at));
         }
@@ -240,6 +268,84 @@ each_database! {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(times(&database).await, [1, 2, 3, 4]);
+    }
+
+    async fn one_teams_refusals_take_no_other_event_off_the_record(database) {
+        let small = Settings { queue_max: 200, batch_max: 1, ..settings() };
+        let (sink, writer) = start(Database::clone(&database), small).unwrap();
+        let blocking = block(&database).await;
+        sink.record(lost(0)); // keeps the writer busy
+        until(|| sink.shared().is_empty()).await;
+        // As many clients as it takes to leave the queue no room, if it were one.
+        for at in 0..100_000 {
+            let mut refused = event(at, Some("loud"), "eve@loud", refused_publish());
+            refused.who.client_id = Some(Arc::from((at % 1_000).to_string()));
+            sink.record(refused);
+        }
+        for at in 0..20 {
+            sink.record(event(at, Some("b"), "bob@b", connected()));
+            sink.record(event(at, Some("loud"), "eve@loud", connected()));
+        }
+        blocking.rollback().await.unwrap();
+        let Finished::Whole { .. } = writer.finish(PATIENCE).await else { panic!("incomplete") };
+
+        let records = all(&database).await;
+        let count = |team, event| {
+            let of = |it: &&Record| it.team.as_deref() == Some(team) && it.event == event;
+            records.iter().filter(of).map(events).sum::<u64>()
+        };
+        assert_eq!((count("b", "connect"), count("loud", "connect")), (20, 20));
+        assert_eq!(count("b", "gap"), 0);
+        // All is counted: in rows, or in a gap.
+        assert_eq!(count("loud", "publish_refused") + count("loud", "gap"), 100_000);
+    }
+
+    async fn one_teams_connects_leave_room_for_those_of_another(database) {
+        let small = Settings { queue_max: 200, batch_max: 1, ..settings() };
+        let (sink, writer) = start(Database::clone(&database), small).unwrap();
+        let blocking = block(&database).await;
+        sink.record(lost(0)); // keeps the writer busy
+        until(|| sink.shared().is_empty()).await;
+        for at in 0..1_000 {
+            sink.record(event(at, Some("loud"), "eve@loud", connected()));
+        }
+        for at in 0..20 {
+            sink.record(event(at, Some("b"), "bob@b", connected()));
+        }
+        blocking.rollback().await.unwrap();
+        writer.finish(PATIENCE).await;
+        let records = all(&database).await;
+        let own = |it: &&Record| it.team.as_deref() == Some("b") && it.event == "connect";
+        assert_eq!(records.iter().filter(own).count(), 20);
+        assert_eq!(records.iter().map(events).sum::<u64>(), 1_021);
+    }
+
+    async fn folded_refusals_are_on_record_once_a_while_and_at_the_end_with_their_count(database) {
+        let often = Settings { fold_every: Duration::from_millis(20), ..settings() };
+        let (sink, _writer) = start(Database::clone(&database), often).unwrap();
+        for at in 1..=50 {
+            sink.record(event(at, Some("a"), "alice@a", refused_publish()));
+        }
+        while all(&database).await.iter().map(events).sum::<u64>() < 50 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (sink, writer) = start(Database::clone(&database), settings()).unwrap();
+        for at in 51..=85 {
+            sink.record(event(at, Some("b"), "bob@b", refused_publish()));
+        }
+        // Sixteen rows of their own, and one for the rest.
+        assert_eq!(writer.finish(PATIENCE).await, Finished::Whole { written: 17 });
+        let records = all(&database).await;
+        let last = records.last().unwrap();
+        assert_eq!(last.at, Time::from_micros(85));
+        assert_eq!(
+            [&last.team, &last.actor, &last.client_id].map(|it| it.as_deref().unwrap()),
+            ["b", "bob@b", "client"]
+        );
+        let since = rfc3339(Time::from_micros(67));
+        assert_eq!(last.to_json()["detail"], json!({"topic": "ff/v1/x", "will": false,
+            "reason": "NotAuthorized", "reason_code": 135, "why": "policy",
+            "count": 19, "since": since}));
     }
 
     async fn a_batch_that_is_sent_twice_is_kept_once(database) {
@@ -259,7 +365,27 @@ each_database! {
         let (sink, writer) = start(Database::clone(&database), settings()).unwrap();
         let _blocking = block(&database).await;
         sink.record(lost(1));
-        assert_eq!(writer.finish(Duration::from_millis(300)).await, Finished::Incomplete);
+        sink.record(event(2, Some("a"), "alice@a", refused_publish()));
+        sink.record(event(3, Some("a"), "alice@a", refused_publish()));
+        let finished = writer.finish(Duration::from_millis(300)).await;
+        assert_eq!(finished, Finished::Incomplete { cause: Cause::Away, written: 0, lost: 3 });
+    }
+
+    async fn a_store_that_is_slow_is_not_called_away(database) {
+        let single = Settings { batch_max: 1, queue_max: 1_000_000, ..settings() };
+        let (sink, writer) = start(Database::clone(&database), single).unwrap();
+        for at in 0..100_000 {
+            sink.record(lost(at));
+        }
+        until(|| sink.shared().written.load(Ordering::Relaxed) > 0).await;
+        let finished = writer.finish(Duration::from_millis(100)).await;
+        let Finished::Incomplete { cause: Cause::Slow, written, lost } = finished else {
+            panic!("{finished:?}");
+        };
+        // The last may have come through when it was given up.
+        assert_eq!(written + lost, 100_000);
+        let there = times(&database).await.len() as u64;
+        assert!(there == written || there == written + 1, "{there} {written}");
     }
 
     async fn the_list_filters_and_shows_the_latest_last(database) {

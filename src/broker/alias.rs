@@ -8,7 +8,31 @@ use crate::wire::{Publish, ReasonCode};
 /// Topics that the client has given an alias, by alias less one.
 #[derive(Debug, Default)]
 pub(super) struct ReceivedAliases {
-    topics: Vec<Option<Rc<str>>>,
+    topics: Vec<Received>,
+}
+
+/// What an alias stands for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Received {
+    /// The client never set it.
+    #[default]
+    Unset,
+    /// A topic.
+    Topic(Rc<str>),
+    /// A topic that is longer than any may be: nothing of it is kept, and what is published to it
+    /// is refused like the publish that set it.
+    TooLong,
+}
+
+/// The topic that a PUBLISH is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    /// The packet names it.
+    InPacket,
+    /// An alias stands for it.
+    ByAlias(Rc<str>),
+    /// An alias stands for one that was refused for its length.
+    Refused,
 }
 
 /// Topics that we have given an alias towards the client.
@@ -43,30 +67,31 @@ impl ReceivedAliases {
         &mut self,
         publish: &Publish<'_>,
         limits: &Limits,
-    ) -> Result<Option<Rc<str>>, ReasonCode> {
+    ) -> Result<Named, ReasonCode> {
         let Some(alias) = publish.properties.topic_alias else {
-            return Ok(None);
+            return Ok(Named::InPacket);
         };
         if alias > limits.topic_alias_maximum {
             return Err(ReasonCode::TopicAliasInvalid);
         }
         let place = usize::from(alias) - 1;
         if publish.topic.is_empty() {
-            let known = self.topics.get(place).and_then(Option::as_ref);
-            return known
-                .map(|topic| Some(Rc::clone(topic)))
-                .ok_or(ReasonCode::ProtocolError);
-        }
-        if publish.topic.len() > usize::from(limits.max_topic_length) {
-            return Ok(None); // the publish will be refused, and nothing of it is kept
+            return match self.topics.get(place) {
+                Some(Received::Topic(topic)) => Ok(Named::ByAlias(Rc::clone(topic))),
+                Some(Received::TooLong) => Ok(Named::Refused),
+                Some(Received::Unset) | None => Err(ReasonCode::ProtocolError),
+            };
         }
         if self.topics.len() <= place {
-            self.topics.resize(place + 1, None);
+            self.topics.resize(place + 1, Received::Unset);
         }
-        if self.topics[place].as_deref() != Some(publish.topic) {
-            self.topics[place] = Some(Rc::from(publish.topic));
+        let too_long = publish.topic.len() > usize::from(limits.max_topic_length);
+        match &mut self.topics[place] {
+            place if too_long => *place = Received::TooLong,
+            Received::Topic(topic) if **topic == *publish.topic => {}
+            place => *place = Received::Topic(Rc::from(publish.topic)),
         }
-        Ok(None)
+        Ok(Named::InPacket)
     }
 }
 

@@ -13,6 +13,28 @@ pub struct Batch {
     routes: Vec<(u32, Route)>,
 }
 
+/// Some of the shards, as the publishers of one connection reach them. Shards beyond the 64th share
+/// a place with others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fed(u64);
+
+impl Fed {
+    /// Adds a shard.
+    pub(super) const fn add(&mut self, shard: u16) {
+        self.0 |= 1 << (shard % 64);
+    }
+
+    /// Adds what another has.
+    pub const fn join(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// Whether it may hold this shard.
+    pub const fn has(self, shard: u16) -> bool {
+        self.0 & 1 << (shard % 64) != 0
+    }
+}
+
 impl Batch {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {

@@ -7,47 +7,14 @@ use super::alias::SentAliases;
 use super::connection::{Conn, Phase, Traffic};
 use super::effect::{ConnId, Effect, Login, Verdict};
 use super::event::{DisconnectCause, EventKind, Refusal, Who};
+use super::pending::{Pending, max_packet};
 use super::shard::{Shard, who};
-use crate::limits::Limits;
 use crate::policy::Grant;
-use crate::session::{Peer, Session, Will};
-use crate::team::{Claim, MessageView, SessionAddress, SessionKey, Team};
+use crate::session::{Peer, Session};
+use crate::team::{Claim, SessionAddress, SessionKey, Team};
 use crate::time::{Span, Time};
-use crate::topic::TopicName;
 use crate::wire::encode::{self, ConnAck};
-use crate::wire::{Connect, PublishProperties, QoS, ReasonCode, Version};
-
-/// A CONNECT that waits for its verdict.
-#[derive(Debug)]
-pub(super) struct Pending {
-    pub(super) since: Time,
-    /// Bytes of the CONNECT that are held here and by whoever judges it, about.
-    pub(super) size: usize,
-    version: Version,
-    clean_start: bool,
-    keep_alive: u16,
-    /// Empty: the server assigns one.
-    client_id: Arc<str>,
-    username: Option<Arc<str>>,
-    session_expiry: u32,
-    receive_maximum: u16,
-    max_packet: u32,
-    topic_alias_maximum: u16,
-    will: Option<PendingWill>,
-}
-
-/// A will before its principal, and so its mount, is known.
-#[derive(Debug)]
-struct PendingWill {
-    topic: Box<str>,
-    payload: Box<[u8]>,
-    qos: QoS,
-    retain: bool,
-    delay: u32,
-    passed_on: Box<[u8]>,
-    response_topic: Option<Box<str>>,
-    expiry: Option<u32>,
-}
+use crate::wire::{Connect, ReasonCode, Version};
 
 /// A connection on its way to the shard where its session lives.
 #[derive(Debug)]
@@ -67,9 +34,10 @@ impl Shard {
             return;
         };
         conn.version = connect.version;
-        conn.max_packet = connect.properties.maximum_packet_size.unwrap_or(u32::MAX);
+        conn.max_packet = max_packet(connect);
         let pending = Box::new(Pending::new(connect, now));
-        if let Err(code) = pending.check(connect, &self.world.limits) {
+        let limits = Arc::clone(&conn.limits);
+        if let Err(code) = pending.check(&limits) {
             let refusal = Refusal::Malformed(code);
             return self.refuse(index, Some(&pending), refusal, Some(code), now);
         }
@@ -80,10 +48,11 @@ impl Shard {
             client_id: connect.client_id.into(),
             username: connect.username.map(Into::into),
             password: connect.password.map(Into::into),
+            exchange: pending.exchange(connect.properties.authentication_data, None),
         };
         conn.phase = Phase::Judging(pending);
         self.effects.push(Effect::Judge(Box::new(login)));
-        self.set_conn_timer(index, now + self.world.limits.login_timeout);
+        self.set_conn_timer(index, now + limits.login_timeout);
     }
 
     /// The verdict on a login. Without effect where the connection has gone or the time was up.
@@ -91,21 +60,41 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(id.index, id.generation) else {
             return;
         };
-        if !matches!(conn.phase, Phase::Judging(_)) {
+        match conn.phase {
+            Phase::Judging(_) => self.login_judged(id.index, verdict, now),
+            Phase::Active(session) => self.judged_again(id.index, session, verdict, now),
+            Phase::Opening | Phase::Challenged(_) | Phase::Closing => {}
+        }
+    }
+
+    fn login_judged(&mut self, index: u32, verdict: Verdict, now: Time) {
+        let Some(mut pending) = self.take_pending(index) else {
             return;
+        };
+        let goes_on = !matches!(verdict, Verdict::Refuse(_) | Verdict::Undecided(_));
+        if goes_on && self.spoke_out_of_turn(index, &pending) {
+            let code = ReasonCode::ProtocolError;
+            let refusal = Refusal::Malformed(code);
+            return self.refuse(index, Some(&pending), refusal, Some(code), now);
         }
         match verdict {
-            Verdict::Undecided(refusal) => self.give_up_judging(id.index, refusal, now),
-            Verdict::Refuse(refusal) => {
-                let pending = self.take_pending(id.index);
-                let told = Some(ReasonCode::BadUserNameOrPassword);
-                self.refuse(id.index, pending.as_deref(), refusal, told, now);
+            Verdict::Admit(grant) => self.admit(index, pending, grant, now),
+            Verdict::AdmitWith { grant, data } => {
+                pending.last_word = Some(data);
+                self.admit(index, pending, grant, now);
             }
-            Verdict::Admit(grant) => {
-                if let Some(pending) = self.take_pending(id.index) {
-                    self.admit(id.index, pending, grant, now);
-                }
+            Verdict::Challenge {
+                data,
+                state,
+                username,
+            } => {
+                pending.username = pending.username.or(username);
+                self.challenge(index, pending, &data, state, now);
             }
+            Verdict::Refuse(reason) => {
+                self.refuse(index, Some(&pending), reason, Some(reason.told()), now);
+            }
+            Verdict::Undecided(reason) => self.refuse(index, Some(&pending), reason, None, now),
         }
     }
 
@@ -115,10 +104,11 @@ impl Shard {
         self.refuse(index, pending.as_deref(), refusal, None, now);
     }
 
-    fn take_pending(&mut self, index: u32) -> Option<Box<Pending>> {
+    /// The login that this connection waits with, whoever has the word.
+    pub(super) fn take_pending(&mut self, index: u32) -> Option<Box<Pending>> {
         let conn = self.conns.at_mut(index)?;
         match std::mem::replace(&mut conn.phase, Phase::Opening) {
-            Phase::Judging(pending) => Some(pending),
+            Phase::Judging(pending) | Phase::Challenged(pending) => Some(pending),
             other => {
                 conn.phase = other;
                 None
@@ -178,12 +168,13 @@ impl Shard {
 
     /// Takes in a connection from another shard: its session lives here.
     pub fn adopt(&mut self, migrant: Migrant, now: Time) -> ConnId {
-        let mut conn = Conn::new(migrant.peer, migrant.opened);
+        let limits = Arc::clone(self.world.limits_of(&migrant.peer.listener));
+        let mut conn = Conn::new(migrant.peer, limits, migrant.opened);
         conn.heard = now;
         conn.version = migrant.pending.version;
+        conn.max_packet = migrant.pending.max_packet;
         conn.held = migrant.held;
         conn.traffic = migrant.traffic;
-        self.sweep_timers();
         let (index, generation) = self.conns.insert(conn);
         self.admit(index, migrant.pending, migrant.grant, now);
         ConnId { index, generation }
@@ -191,15 +182,14 @@ impl Shard {
 
     /// The login is good: finds or makes the session and answers.
     fn admit(&mut self, index: u32, mut pending: Box<Pending>, grant: Arc<Grant>, now: Time) {
+        let Some(limits) = self.conns.at(index).map(|conn| Arc::clone(&conn.limits)) else {
+            return;
+        };
         let assigned = pending.client_id.is_empty();
         if assigned {
             pending.client_id = self.new_client_id();
         }
-        if !pending
-            .will
-            .as_ref()
-            .is_none_or(|will| self.can_mount(will, &grant))
-        {
+        if !pending.can_mount_will(&grant, &limits) {
             let code = ReasonCode::TopicNameInvalid;
             return self.refuse(
                 index,
@@ -209,9 +199,8 @@ impl Shard {
                 now,
             );
         }
-        let limits = &self.world.limits;
         let mut connack = Vec::new();
-        let success = pending.connack(false, assigned, limits);
+        let success = pending.connack(false, assigned, &limits);
         encode::connack(&mut connack, pending.version, ReasonCode::Success, &success);
         if connack.len() > pending.max_packet as usize {
             let code = ReasonCode::PacketTooLarge;
@@ -267,7 +256,14 @@ impl Shard {
                     Claim::Full => return Claimed::Full,
                     Claim::New => {
                         let (team, grant) = (Arc::clone(team), Arc::clone(grant));
-                        let session = Session::new(key.clone(), address, team, grant, peer.clone());
+                        let session = Session::new(
+                            key.clone(),
+                            address,
+                            team,
+                            grant,
+                            peer.clone(),
+                            Arc::clone(self.world.limits_of(&peer.listener)),
+                        );
                         self.sessions.insert(session);
                         return Claimed::Session {
                             index,
@@ -292,8 +288,9 @@ impl Shard {
             if !pending.clean_start {
                 if let Some(session) = self.sessions.at_mut(held.index) {
                     session.peer = peer.clone();
+                    session.limits = Arc::clone(self.world.limits_of(&peer.listener));
                 }
-                self.rejudge(held.index, grant);
+                self.rejudge(held.index, grant, now);
                 return Claimed::Session {
                     index: held.index,
                     present: true,
@@ -347,7 +344,9 @@ impl Shard {
         mut pending: Pending,
         now: Time,
     ) {
-        let limits = self.world.limits.clone();
+        let Some(limits) = self.conns.at(index).map(|conn| Arc::clone(&conn.limits)) else {
+            return;
+        };
         let expiry = pending.expiry(&limits);
         let keep_alive = pending.keep_alive(&limits);
         let will = pending.will.take();
@@ -357,9 +356,12 @@ impl Shard {
         session.attach(Some(index));
         session.window = pending.receive_maximum.min(limits.max_inflight);
         session.expiry = expiry;
+        session.asked_to_outlive = pending.session_expiry > 0;
         session.expires = Time::NEVER;
         session.will = will.map(|will| will.mounted(session.grant.mount()));
         session.will_due = Time::NEVER;
+        // 5.0 lets it ask for each subscription.
+        session.bridge = pending.bridge && pending.version != Version::V5;
         session.team.connections.fetch_add(1, Ordering::Relaxed);
 
         let Some(conn) = self.conns.at_mut(index) else {
@@ -369,6 +371,7 @@ impl Shard {
         // The client counts from CONNACK, however long the login was judged.
         conn.heard = now;
         conn.max_packet = pending.max_packet;
+        conn.enhanced = pending.enhanced(assigned);
         let aliases = pending.topic_alias_maximum.min(limits.topic_alias_maximum);
         conn.sent_aliases = SentAliases::up_to(aliases);
         conn.patience = Span::from_millis(u64::from(keep_alive) * 1500);
@@ -402,14 +405,6 @@ impl Shard {
         }
     }
 
-    /// Whether the will's topic is one, with the mount before it. Whether it may be published is
-    /// decided when it is.
-    fn can_mount(&self, will: &PendingWill, grant: &Grant) -> bool {
-        let limits = &self.world.limits;
-        let topic = format!("{}{}", grant.mount(), will.topic);
-        TopicName::parse(&topic, limits.max_topic_length, limits.max_topic_levels).is_ok()
-    }
-
     /// A client id for a client that sent none `[MQTT-3.1.3-6]`: 128 bits that cannot be told from
     /// the ones before, for who knows a client id of its own principal can take the session.
     fn new_client_id(&mut self) -> Arc<str> {
@@ -424,133 +419,4 @@ enum Claimed {
     Session { index: u32, present: bool },
     Elsewhere(u16),
     Full,
-}
-
-impl Pending {
-    fn new(connect: &Connect<'_>, now: Time) -> Self {
-        let properties = &connect.properties;
-        let session_expiry = match connect.version {
-            Version::V5 => properties.session_expiry,
-            // In 3.x a session is either the connection's or kept until it is cleaned.
-            _ if connect.clean_start => 0,
-            _ => u32::MAX,
-        };
-        let texts = [connect.client_id, connect.username.unwrap_or_default()];
-        let texts = texts.iter().map(|text| text.len()).sum::<usize>();
-        let password = connect.password.map_or(0, <[u8]>::len);
-        let will = connect.will.as_ref().map(PendingWill::new);
-        Self {
-            since: now,
-            size: 2 * texts + password + will.as_ref().map_or(0, PendingWill::size),
-            version: connect.version,
-            clean_start: connect.clean_start,
-            keep_alive: connect.keep_alive,
-            client_id: Arc::from(connect.client_id),
-            username: connect.username.map(Arc::from),
-            session_expiry,
-            receive_maximum: properties.receive_maximum.get(),
-            max_packet: properties.maximum_packet_size.unwrap_or(u32::MAX),
-            topic_alias_maximum: properties.topic_alias_maximum,
-            will,
-        }
-    }
-
-    /// How long the session is to outlive the connection, within the limit.
-    fn expiry(&self, limits: &Limits) -> Span {
-        Span::from_secs(u64::from(self.session_expiry)).min(limits.max_session_expiry)
-    }
-
-    /// Seconds in force.
-    fn keep_alive(&self, limits: &Limits) -> u16 {
-        match limits.max_keep_alive_s {
-            // A client of 3.x cannot be told another, so that its own holds.
-            Some(max)
-                if self.version == Version::V5
-                    && (self.keep_alive == 0 || self.keep_alive > max) =>
-            {
-                max
-            }
-            _ => self.keep_alive,
-        }
-    }
-
-    /// CONNACK with success: what is not as the client asked, and limits that differ from the
-    /// standard's default.
-    fn connack(&self, session_present: bool, assigned: bool, limits: &Limits) -> ConnAck<'_> {
-        let (expiry, keep_alive) = (self.expiry(limits), self.keep_alive(limits));
-        let wanted = Span::from_secs(u64::from(self.session_expiry));
-        let unless = |default: u16, value: u16| (value != default).then_some(value);
-        ConnAck {
-            session_present,
-            session_expiry: (expiry < wanted).then(|| expiry.as_secs() as u32),
-            receive_maximum: unless(u16::MAX, limits.receive_maximum),
-            maximum_packet_size: Some(limits.max_packet_size),
-            assigned_client_id: assigned.then_some(&*self.client_id),
-            topic_alias_maximum: unless(0, limits.topic_alias_maximum),
-            server_keep_alive: unless(self.keep_alive, keep_alive),
-            ..ConnAck::default()
-        }
-    }
-
-    fn check(&self, connect: &Connect<'_>, limits: &Limits) -> Result<(), ReasonCode> {
-        if connect.properties.authentication_method.is_some() {
-            return Err(ReasonCode::BadAuthenticationMethod);
-        }
-        let nameless = self.client_id.is_empty();
-        let may_be_nameless =
-            self.version == Version::V5 || self.version == Version::V311 && self.clean_start;
-        if nameless && !may_be_nameless
-            || self.client_id.len() > usize::from(limits.max_client_id_length)
-        {
-            return Err(ReasonCode::ClientIdentifierNotValid); // [MQTT-3.1.3-8]
-        }
-        Ok(())
-    }
-}
-
-impl PendingWill {
-    fn new(will: &crate::wire::Will<'_>) -> Self {
-        let PublishProperties {
-            response_topic,
-            message_expiry,
-            ..
-        } = will.properties;
-        Self {
-            topic: will.topic.into(),
-            payload: will.payload.into(),
-            qos: will.qos,
-            retain: will.retain,
-            delay: will.delay,
-            passed_on: will.properties.passed_on().into(),
-            response_topic: response_topic.map(Into::into),
-            expiry: message_expiry,
-        }
-    }
-
-    fn size(&self) -> usize {
-        let response = self.response_topic.as_ref().map_or(0, |topic| topic.len());
-        self.topic.len() + self.payload.len() + self.passed_on.len() + response
-    }
-
-    /// With the mount before its topics, ready to be published.
-    fn mounted(self, mount: &str) -> Will {
-        let response = self.response_topic.map(|topic| format!("{mount}{topic}"));
-        let view = MessageView {
-            topic: &format!("{mount}{}", self.topic),
-            passed_on: &self.passed_on,
-            response_topic: response
-                .as_deref()
-                .filter(|topic| topic.len() <= usize::from(u16::MAX)),
-            payload: &self.payload,
-            qos: self.qos,
-            retain: self.retain,
-            expires: Time::NEVER,
-            publisher: SessionAddress::NOBODY,
-        };
-        Will {
-            message: view.keep(),
-            expiry: self.expiry.map(|secs| Span::from_secs(u64::from(secs))),
-            delay: Span::from_secs(u64::from(self.delay)),
-        }
-    }
 }

@@ -1,9 +1,15 @@
 //! One connection, as the core sees it.
 
+use std::sync::Arc;
+
 use super::alias::{ReceivedAliases, SentAliases};
-use super::connect::Pending;
+use super::authenticate::Enhanced;
+use super::event::DisconnectCause;
 use super::outbox::Outbox;
+use super::pending::Pending;
 use super::recent::Recent;
+use super::turn::Spent;
+use crate::limits::Limits;
 use crate::session::Peer;
 use crate::time::{Span, Time};
 use crate::wire::Version;
@@ -12,14 +18,26 @@ use crate::wire::Version;
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) peer: Peer,
+    /// Of its listener.
+    pub(super) limits: Arc<Limits>,
     pub(super) phase: Phase,
     /// Settled by CONNECT.
     pub(super) version: Version,
     pub(super) outbox: Outbox,
     /// It stands in the shard's list of outboxes to flush.
     pub(super) touched: bool,
-    /// The front of a packet whose rest has not come, or what came while the login is judged.
+    /// The front of a packet whose rest has not come, or what came while the login is judged, or
+    /// what is left for the next turn.
     pub(super) held: Vec<u8>,
+    pub(super) spent: Spent,
+    /// What is held waits for the next turn.
+    pub(super) paused: bool,
+    /// Its session is to be looked after in the next turn.
+    pub(super) waiting: bool,
+    /// It ended while paused, for this cause.
+    pub(super) ended: Option<DisconnectCause>,
+    /// Its socket was closed while it was paused.
+    pub(super) gone: bool,
     pub(super) opened: Time,
     /// When something last came.
     pub(super) heard: Time,
@@ -35,6 +53,8 @@ pub(super) struct Conn {
     pub(super) sent_aliases: SentAliases,
     pub(super) recent: Recent,
     pub(super) traffic: Traffic,
+    /// How it logged in, where CONNECT named a method.
+    pub(super) enhanced: Option<Box<Enhanced>>,
 }
 
 /// How far a connection has come.
@@ -44,6 +64,8 @@ pub(super) enum Phase {
     Opening,
     /// CONNECT came and is being judged elsewhere.
     Judging(Box<Pending>),
+    /// The login needs more from the client: its AUTH is waited for.
+    Challenged(Box<Pending>),
     /// Logged in; the index of its session.
     Active(u32),
     /// Over; what the outbox holds is still to be written.
@@ -60,24 +82,45 @@ pub(super) struct Traffic {
 }
 
 impl Conn {
-    pub(super) fn new(peer: Peer, now: Time) -> Self {
+    pub(super) fn new(peer: Peer, limits: Arc<Limits>, now: Time) -> Self {
         Self {
             peer,
+            limits,
             phase: Phase::Opening,
             version: Version::V311,
             outbox: Outbox::default(),
             touched: false,
             held: Vec::new(),
+            spent: Spent::default(),
+            paused: false,
+            waiting: false,
+            ended: None,
+            gone: false,
             opened: now,
             heard: now,
             patience: Span::ZERO,
             timer: Time::NEVER,
-            max_packet: u32::MAX,
+            max_packet: crate::wire::encode::PACKET_SIZE_MAX as u32,
             received_aliases: ReceivedAliases::default(),
             sent_aliases: SentAliases::default(),
             recent: Recent::default(),
             traffic: Traffic::default(),
+            enhanced: None,
         }
+    }
+
+    /// When the client has been silent for too long; never where it needs not speak.
+    pub(super) fn silence_ends(&self) -> Time {
+        match self.patience {
+            Span::ZERO => Time::NEVER,
+            patience => self.heard + patience,
+        }
+    }
+
+    /// When the re-authentication must be over; never where there is none.
+    pub(super) fn renewal_ends(&self) -> Time {
+        let enhanced = self.enhanced.as_ref();
+        enhanced.map_or(Time::NEVER, |enhanced| enhanced.ends)
     }
 
     /// The session's index, while logged in.
@@ -85,6 +128,15 @@ impl Conn {
         match self.phase {
             Phase::Active(session) => Some(session),
             _ => None,
+        }
+    }
+
+    /// Room to set aside for a packet that begins here and takes `needed` bytes. Who has not logged
+    /// in gets none in advance: else four bytes would cost as much as the largest CONNECT.
+    pub(super) const fn room_for(&self, needed: usize) -> usize {
+        match self.phase {
+            Phase::Active(_) => needed,
+            Phase::Opening | Phase::Judging(_) | Phase::Challenged(_) | Phase::Closing => 0,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a shard counts. Plain numbers of one thread; the shell publishes them.
 
+use std::sync::Arc;
+
 use crate::wire::QoS;
 
 /// Why a message did not reach someone who would have got it.
@@ -37,12 +39,25 @@ pub struct Counters {
     pub bytes_out: [u64; 3],
     /// Messages not delivered, by [`Drop`].
     pub dropped: [u64; Drop::COUNT],
+    /// Bytes of MQTT by listener, as they come and go; of all connections, logged in or not.
+    pub listeners: Vec<ListenerBytes>,
     /// Sessions now.
     pub sessions: u64,
     /// Connections now, logged in or not.
     pub connections: u64,
     /// Sessions that ended because their time was over.
     pub sessions_expired: u64,
+}
+
+/// Bytes of MQTT over one listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerBytes {
+    /// Its name.
+    pub listener: Arc<str>,
+    /// From clients.
+    pub received: u64,
+    /// Taken by the sockets of clients.
+    pub sent: u64,
 }
 
 impl Drop {
@@ -69,6 +84,22 @@ impl Counters {
     pub(super) fn message_out(&mut self, qos: QoS, payload: usize) {
         self.messages_out[qos as usize] += 1;
         self.bytes_out[qos as usize] += payload as u64;
+    }
+
+    /// The bytes of a listener. There are few, and connections share their names.
+    pub(super) fn bytes_of(&mut self, listener: &Arc<str>) -> &mut ListenerBytes {
+        let mut known = self.listeners.iter();
+        let place = known
+            .position(|it| Arc::ptr_eq(&it.listener, listener) || it.listener == *listener)
+            .unwrap_or_else(|| {
+                self.listeners.push(ListenerBytes {
+                    listener: Arc::clone(listener),
+                    received: 0,
+                    sent: 0,
+                });
+                self.listeners.len() - 1
+            });
+        &mut self.listeners[place]
     }
 
     pub(super) fn drop(&mut self, why: Drop) {

@@ -14,9 +14,6 @@ use crate::team::{Matched, Route};
 use crate::time::Time;
 use crate::wire::{Ack, PacketId, QoS, ReasonCode, encode};
 
-/// Retained messages are encoded ahead up to here; the rest waits until the client has taken them.
-const REPLAY_AHEAD: usize = 64 << 10;
-
 impl Shard {
     /// Gives a message to everyone who matched. Says whether anyone did.
     pub(super) fn route(&mut self, matched: &Matched, passing: &Passing<'_>, now: Time) -> bool {
@@ -37,11 +34,12 @@ impl Shard {
         !matched.routes.is_empty() || !matched.groups.is_empty()
     }
 
-    fn hand_over(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
+    pub(super) fn hand_over(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
         if route.session.shard == self.id {
             self.deliver(route, passing, now);
         } else if let Some(batch) = self.batches.get_mut(usize::from(route.session.shard)) {
             batch.push(passing.kept(), route);
+            self.fed.add(route.session.shard);
         }
     }
 
@@ -63,7 +61,7 @@ impl Shard {
     }
 
     /// One message for one session.
-    fn deliver(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
+    pub(super) fn deliver(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
         let address = route.session;
         let Some(session) = self.sessions.get_mut(address.index, address.generation) else {
             return self.counters.drop(Drop::Gone);
@@ -82,32 +80,19 @@ impl Shard {
             qos: view.qos.min(route.qos),
             retain: view.retain && route.retain_as_published,
             subscription_id: route.subscription_id,
+            share: route.share,
         };
         let conn = session.conn.and_then(|conn| self.conns.entry_mut(conn));
         let Some((generation, conn)) = conn else {
             if terms.qos > QoS::AtMostOnce {
-                enqueue(
-                    session,
-                    passing,
-                    terms,
-                    &self.world.limits,
-                    &mut self.counters,
-                    now,
-                );
+                enqueue(session, passing, terms, &mut self.counters, now);
                 session.publish_waiting();
             }
             return;
         };
-        let has_room = conn.outbox.len() <= self.world.limits.max_outbox_bytes as usize;
+        let has_room = conn.outbox.len() <= conn.limits.max_outbox_bytes as usize;
         if terms.qos > QoS::AtMostOnce && !(has_room && session.outgoing.is_open(session.window)) {
-            enqueue(
-                session,
-                passing,
-                terms,
-                &self.world.limits,
-                &mut self.counters,
-                now,
-            );
+            enqueue(session, passing, terms, &mut self.counters, now);
             session.publish_waiting();
             return;
         }
@@ -150,7 +135,7 @@ impl Shard {
             return;
         };
         let mut expired = 0;
-        let limit = self.world.limits.max_outbox_bytes as usize;
+        let limit = conn.limits.max_outbox_bytes as usize;
         let before = conn.outbox.len();
         while conn.outbox.len() <= limit
             && let Some(again) = session.outgoing.resend(session.window)
@@ -195,60 +180,6 @@ impl Shard {
             self.touch(conn_index);
         }
         self.replay(index, now);
-    }
-
-    /// Goes on handing retained messages to new subscriptions.
-    fn replay(&mut self, index: u32, now: Time) {
-        // Beyond the outbox's own limit a message would be dropped as for a slow reader.
-        let ahead = REPLAY_AHEAD.min(self.world.limits.max_outbox_bytes as usize);
-        loop {
-            let Some(session) = self.sessions.at_mut(index) else {
-                return;
-            };
-            let Some(conn) = session.conn.and_then(|conn| self.conns.at(conn)) else {
-                return;
-            };
-            if conn.outbox.len() > ahead || !session.outgoing.is_open(session.window) {
-                return;
-            }
-            let Some(replay) = session.replays.front_mut() else {
-                return;
-            };
-            let Some(subscription) = session.subscriptions.get(&replay.subscription) else {
-                session.replays.pop_front();
-                continue;
-            };
-            let filter = crate::topic::TopicFilter::parse(
-                subscription.filter(&replay.subscription),
-                u16::MAX,
-                u16::MAX,
-            );
-            let next = filter.ok().and_then(|filter| {
-                replay
-                    .team
-                    .with_retained(|kept| kept.next_match(filter, replay.after.as_deref()).cloned())
-            });
-            let Some(message) = next else {
-                session.replays.pop_front();
-                continue;
-            };
-            replay.after = Some(message.topic().into());
-            if message.expires <= now {
-                replay.team.forget_expired(&message);
-                continue;
-            }
-            let route = Route {
-                session: session.address,
-                qos: subscription.options.qos,
-                no_local: subscription.options.no_local,
-                retain_as_published: true, // retained messages are sent as such [MQTT-3.3.1-8]
-                checked: subscription.checked,
-                hides: subscription.hides,
-                subscription_id: subscription.id,
-            };
-            self.form.forget();
-            self.deliver(route, &Passing::of(&message), now);
-        }
     }
 
     /// PUBACK.
@@ -307,17 +238,15 @@ fn enqueue(
     session: &mut Session,
     passing: &Passing<'_>,
     terms: Terms,
-    limits: &crate::limits::Limits,
     counters: &mut Counters,
     now: Time,
 ) {
     let item = terms.queued(Arc::clone(passing.kept()));
     let expired = &mut counters.dropped[Drop::Expired as usize];
-    if session
-        .outgoing
-        .enqueue(item, limits, now, expired)
-        .is_err()
-    {
+    let Session {
+        outgoing, limits, ..
+    } = session;
+    if outgoing.enqueue(item, limits, now, expired).is_err() {
         counters.drop(Drop::QueueFull);
     }
 }
@@ -340,6 +269,7 @@ fn send(
         qos: item.qos,
         retain: item.retain,
         subscription_id: item.subscription_id,
+        share: item.share,
     };
     let passing = Passing::of(&item.message);
     form.forget();

@@ -27,11 +27,11 @@ impl Shard {
             return Ok(());
         };
         if let Some(secs) = disconnect.session_expiry {
-            if session.expiry == Span::ZERO && secs > 0 {
+            if !session.asked_to_outlive && secs > 0 {
                 return Err(ReasonCode::ProtocolError); // [MQTT-3.14.2-2]
             }
             let wanted = Span::from_secs(u64::from(secs));
-            session.expiry = wanted.min(self.world.limits.max_session_expiry);
+            session.expiry = wanted.min(session.limits.max_session_expiry);
         }
         if disconnect.reason == ReasonCode::Success {
             session.will = None; // [MQTT-3.14.4-3]
@@ -51,15 +51,13 @@ impl Shard {
             return;
         };
         match &conn.phase {
-            Phase::Active(session) => {
-                let session = *session;
-                self.detach(session, DisconnectCause::Lost, now);
-                self.close(id.index);
-            }
+            Phase::Active(_) => self.end(id.index, DisconnectCause::Lost, now),
             // A probe that says nothing is nobody's login.
             Phase::Opening if conn.traffic.bytes_in == 0 => self.close(id.index),
             Phase::Opening => self.refuse(id.index, None, Refusal::Gone, None, now),
-            Phase::Judging(_) => self.give_up_judging(id.index, Refusal::Gone, now),
+            Phase::Judging(_) | Phase::Challenged(_) => {
+                self.give_up_judging(id.index, Refusal::Gone, now)
+            }
             Phase::Closing => {}
         }
     }
@@ -67,8 +65,12 @@ impl Shard {
     /// The socket is closed, whoever closed it: the connection's place is free.
     pub fn closed(&mut self, id: ConnId, now: Time) {
         self.lost(id, now);
-        if self.conns.get(id.index, id.generation).is_some() {
-            self.conns.remove(id.index);
+        match self.conns.get_mut(id.index, id.generation) {
+            Some(conn) if conn.paused => conn.gone = true,
+            Some(_) => {
+                self.conns.remove(id.index);
+            }
+            None => {}
         }
     }
 
@@ -82,13 +84,11 @@ impl Shard {
             Breach::WebSocket(code) => (Refusal::WebSocket(code), DisconnectCause::WebSocket(code)),
         };
         match &conn.phase {
-            Phase::Active(session) => {
-                let session = *session;
-                self.detach(session, cause, now);
-                self.close(id.index);
-            }
+            Phase::Active(_) => self.end(id.index, cause, now),
             Phase::Opening => self.refuse(id.index, None, refusal, None, now),
-            Phase::Judging(_) => self.give_up_judging(id.index, refusal, now),
+            Phase::Judging(_) | Phase::Challenged(_) => {
+                self.give_up_judging(id.index, refusal, now)
+            }
             Phase::Closing => {}
         }
     }
@@ -108,7 +108,9 @@ impl Shard {
                     self.detach(session, cause, now);
                     self.close(index);
                 }
-                Some(Phase::Judging(_)) => self.give_up_judging(index, Refusal::Stopping, now),
+                Some(Phase::Judging(_) | Phase::Challenged(_)) => {
+                    self.give_up_judging(index, Refusal::Stopping, now);
+                }
                 Some(Phase::Opening) => self.close(index),
                 Some(Phase::Closing) | None => {}
             }
@@ -138,6 +140,7 @@ impl Shard {
         if let Some(will) = &session.will {
             session.will_due = (now + will.delay).min(session.expires);
         }
+        self.pass_on_queue(index, now);
         self.settle_session(index, now);
     }
 
@@ -171,6 +174,7 @@ impl Shard {
                 due,
                 &mut session.timer,
             );
+            self.sweep_timers();
         }
     }
 
@@ -212,8 +216,10 @@ impl Shard {
         if let Some(will) = will {
             self.publish_will(index, &will, now);
         }
-        if let Some(session) = self.sessions.remove(index) {
+        if let Some(mut session) = self.sessions.remove(index) {
             team.registry.release(&session.key, address);
+            session.subscriptions = subscriptions;
+            self.pass_on_all(session, now);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a shard asks its shell to do.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use super::connect::Migrant;
@@ -59,21 +60,77 @@ pub struct Login {
     pub client_id: Box<str>,
     /// As sent.
     pub username: Option<Box<str>>,
-    /// As sent.
+    /// As sent; never there beyond the first step of an exchange.
     pub password: Option<Box<[u8]>>,
+    /// Enhanced authentication, where the client asked for it: then this decides, and the password
+    /// does not.
+    pub exchange: Option<Exchange>,
 }
 
+/// One step of an enhanced authentication (section 4.12), from the client's side.
+pub struct Exchange {
+    /// The method that CONNECT named.
+    pub method: Arc<str>,
+    /// As sent.
+    pub data: Option<Box<[u8]>>,
+    /// What the judge gave along with its last challenge; `None`: the exchange begins.
+    pub state: Option<ExchangeState>,
+}
+
+/// What a judge wants back with the answer to its challenge. The core keeps it and never looks
+/// inside; with the connection it is gone, so that no table of exchanges has to be kept or bounded.
+pub struct ExchangeState(Box<dyn Any + Send + Sync>);
+
 /// What a login amounts to.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Verdict {
     /// Comes in, with this grant.
     Admit(Arc<Grant>),
+    /// Comes in, and its method has a last word for it, which proves the server to the client.
+    AdmitWith {
+        /// What it may do.
+        grant: Arc<Grant>,
+        /// Goes into CONNACK, or into the AUTH that ends a re-authentication.
+        data: Box<[u8]>,
+    },
+    /// The method needs more from the client. Only for a login with an [`Exchange`].
+    Challenge {
+        /// Goes to the client.
+        data: Box<[u8]>,
+        /// Comes back with the client's answer.
+        state: ExchangeState,
+        /// Who the client says it is, for the record.
+        username: Option<Arc<str>>,
+    },
     /// Judged and refused. The client is told 0x86 (5.0) or return code 4 (3.x) whatever the
-    /// reason; the true one goes on record.
+    /// reason, but for [`Refusal::Method`]; the true one goes on record.
     Refuse(Refusal),
     /// Nothing could be judged (database away, queue full): closed without CONNACK, so that the
     /// client tries again.
     Undecided(Refusal),
+}
+
+impl ExchangeState {
+    /// Wraps what the judge wants back.
+    pub fn new<T: Any + Send + Sync>(state: T) -> Self {
+        Self(Box::new(state))
+    }
+
+    /// What was wrapped, where it was a `T`.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+
+    /// Unwraps a `T`; `None` where it is something else.
+    pub fn into<T: Any>(self) -> Option<T> {
+        self.0.downcast().ok().map(|state| *state)
+    }
+}
+
+impl std::fmt::Debug for ExchangeState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ExchangeState(..)")
+    }
 }
 
 impl std::fmt::Debug for Login {

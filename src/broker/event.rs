@@ -71,6 +71,15 @@ pub enum EventKind {
         /// Bytes of MQTT sent to it.
         bytes_out: u64,
     },
+    /// A connection that is logged in proved again who it is; its grant is the one of now.
+    Reauthenticated,
+    /// It could not, and was cut.
+    ReauthenticationRefused {
+        /// The true reason, which the client is not told.
+        reason: Refusal,
+        /// What the client was told.
+        told: ReasonCode,
+    },
     /// Another connection took the session; recorded for the one that lost it.
     TakenOver {
         /// The address of the connection that took it.
@@ -109,6 +118,14 @@ pub enum Refusal {
     WrongPassword,
     /// Neither username nor password, and the listener takes no anonymous clients.
     Anonymous,
+    /// The authentication method is none that is known here.
+    Method,
+    /// What the client sent is not as its authentication method has it.
+    Exchange,
+    /// The client did not answer its authentication method's challenge in time.
+    ExchangeTimeout,
+    /// Proved to be somebody, but not who the connection was logged in as.
+    OtherPrincipal,
     /// The team is suspended.
     TeamSuspended,
     /// The role demands another client id.
@@ -126,8 +143,10 @@ pub enum Refusal {
     /// The WebSocket upgrade was answered with this HTTP status, or the frames before CONNECT
     /// with this close code (RFC 6455).
     WebSocket(u16),
-    /// A limit on connections or sessions.
+    /// A limit on a team's connections or sessions.
     Quota,
+    /// The broker has as many connections as it may; closed unheard.
+    TooManyConnections,
     /// The client went away first.
     Gone,
     /// The broker is stopping.
@@ -162,6 +181,8 @@ impl EventKind {
             Self::Connected { .. } => "connect",
             Self::ConnectRefused { .. } => "connect_refused",
             Self::Disconnected { .. } => "disconnect",
+            Self::Reauthenticated => "reauthenticate",
+            Self::ReauthenticationRefused { .. } => "reauthenticate_refused",
             Self::TakenOver { .. } => "takeover",
             Self::PublishRefused { .. } => "publish_refused",
             Self::SubscribeRefused { .. } => "subscribe_refused",
@@ -170,6 +191,15 @@ impl EventKind {
 }
 
 impl Refusal {
+    /// What a client that was judged and refused is told: the same whatever the reason, except
+    /// that a method may be named unknown (section 4.12), which says nothing about anybody.
+    pub const fn told(self) -> ReasonCode {
+        match self {
+            Self::Method => ReasonCode::BadAuthenticationMethod,
+            _ => ReasonCode::BadUserNameOrPassword,
+        }
+    }
+
     /// The reason's name on record and in metrics: it never changes.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -177,6 +207,10 @@ impl Refusal {
             Self::NoCredential => "no_credential",
             Self::WrongPassword => "wrong_password",
             Self::Anonymous => "anonymous",
+            Self::Method => "method",
+            Self::Exchange => "exchange",
+            Self::ExchangeTimeout => "exchange_timeout",
+            Self::OtherPrincipal => "other_principal",
             Self::TeamSuspended => "team_suspended",
             Self::ClientId => "client_id",
             Self::Unavailable => "unavailable",
@@ -186,6 +220,7 @@ impl Refusal {
             Self::Tls => "tls",
             Self::WebSocket(_) => "websocket",
             Self::Quota => "quota",
+            Self::TooManyConnections => "too_many_connections",
             Self::Gone => "gone",
             Self::Stopping => "stopping",
         }

@@ -41,6 +41,7 @@ pub(super) struct Terms {
     pub(super) qos: QoS,
     pub(super) retain: bool,
     pub(super) subscription_id: u32,
+    pub(super) share: u32,
 }
 
 /// A packet identifier to encode before the true one is known.
@@ -53,6 +54,7 @@ impl Terms {
             qos: self.qos,
             retain: self.retain,
             subscription_id: self.subscription_id,
+            share: self.share,
         }
     }
 }

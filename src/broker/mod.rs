@@ -4,11 +4,14 @@
 //! outboxes and [`Effect`]s. No I/O happens here and nothing waits. A shard belongs to one thread;
 //! what shards share is the [`World`](crate::team::World).
 //!
-//! One file a concern: `connect` (from CONNECT to CONNACK, takeover), `publish` (a message in),
-//! `deliver` (a message out) and `form` (its bytes), `subscribe`, `depart` (the end of connections
-//! and sessions, wills), `timers`; the tables, outboxes, aliases and counters that they work on.
+//! One file a concern: `connect` (from CONNECT to CONNACK, takeover) and `pending` (what waits in
+//! between), `authenticate` (challenges, re-authentication), `publish` (a message in), `deliver` (a
+//! message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn` (how much
+//! of it one connection gets done at a time), `depart` (the end of connections and sessions, wills),
+//! `timers`; the tables, outboxes, aliases and counters that they work on.
 
 mod alias;
+mod authenticate;
 mod batch;
 mod connect;
 mod connection;
@@ -19,18 +22,22 @@ mod effect;
 mod event;
 mod form;
 mod outbox;
+mod pending;
 mod publish;
 mod recent;
+mod replay;
 mod shard;
+mod share;
 mod subscribe;
 mod table;
 mod timers;
+mod turn;
 
 pub use crate::session::Peer;
-pub use batch::Batch;
+pub use batch::{Batch, Fed};
 pub use connect::Migrant;
-pub use counters::{Counters, Drop};
-pub use effect::{Breach, ConnId, Effect, Login, Verdict};
+pub use counters::{Counters, Drop, ListenerBytes};
+pub use effect::{Breach, ConnId, Effect, Exchange, ExchangeState, Login, Verdict};
 pub use event::{DisconnectCause, Event, EventKind, Refusal, Who};
 pub use outbox::Outbox;
 pub use shard::Shard;

@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::alias::Named;
 use super::counters::Drop;
 use super::event::EventKind;
 use super::recent::Routed;
@@ -65,13 +66,22 @@ impl Shard {
             return Ok(());
         };
         conn.traffic.messages_in += 1;
-        let alias = conn.received_aliases.resolve(publish, &self.world.limits)?;
+        if publish.qos > conn.limits.max_qos {
+            return Err(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-11]
+        }
+        if publish.retain && !conn.limits.retain_available {
+            return Err(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-14]
+        }
+        let named = conn.received_aliases.resolve(publish, &conn.limits)?;
         // 3.x has no Receive Maximum: its clients may use every identifier there is.
         let receive_maximum = match conn.version {
-            Version::V5 => self.world.limits.receive_maximum,
+            Version::V5 => conn.limits.receive_maximum,
             Version::V31 | Version::V311 => u16::MAX,
         };
-        let topic = alias.as_deref().unwrap_or(publish.topic);
+        let topic = match &named {
+            Named::ByAlias(topic) => topic,
+            Named::InPacket | Named::Refused => publish.topic,
+        };
 
         if let (QoS::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {
             let Some(session) = self.sessions.at_mut(session) else {
@@ -88,7 +98,11 @@ impl Shard {
                 }
             }
         }
-        let answer = match self.accept(index, session, topic, publish, now) {
+        let accepted = match named {
+            Named::Refused => Err(PublishError::TOPIC),
+            _ => self.accept(index, session, topic, publish, now),
+        };
+        let answer = match accepted {
             Ok(true) => ReasonCode::Success,
             Ok(false) => ReasonCode::NoMatchingSubscribers,
             Err(refused) => {
@@ -145,6 +159,12 @@ impl Shard {
             return Ok(false);
         };
         let properties = &publish.properties;
+        if properties.payload_is_utf8
+            && session.limits.check_payload_format
+            && std::str::from_utf8(publish.payload).is_err()
+        {
+            return Err(PublishError::FORMAT);
+        }
         let mount = session.grant.mount();
         let mounted;
         let response_topic = match properties.response_topic {
@@ -170,12 +190,14 @@ impl Shard {
             publisher: session.address,
         });
         if !publish.retain {
+            self.charge(index, known.matched.candidates());
             return Ok(self.route(&known.matched, &passing, now));
         }
         self.retain(&known.team, &passing, now)?;
         // Only now may the matches be taken for whole: whoever subscribed on another shard in the
         // meantime either stands in the routes now or found the message retained.
         let known = self.know(index, session_index, written)?;
+        self.charge(index, known.matched.candidates());
         Ok(self.route(&known.matched, &passing, now))
     }
 
@@ -206,6 +228,7 @@ impl Shard {
             Some(routed) => routed,
             None => {
                 let (generation, matched) = self.world.compartment(&team).matches(&topic);
+                self.charge(index, matched.visited);
                 let topic = Arc::from(topic);
                 let routed = Rc::new(Routed {
                     topic,
@@ -233,7 +256,7 @@ impl Shard {
         session: &crate::session::Session,
         topic: &str,
     ) -> Result<Arc<Team>, PublishError> {
-        let limits = &self.world.limits;
+        let limits = &session.limits;
         let name = TopicName::parse(topic, limits.max_topic_length, limits.max_topic_levels)
             .map_err(|_| PublishError::TOPIC)?;
         let grant = &session.grant;
@@ -320,6 +343,10 @@ impl PublishError {
     const TOPIC: Self = Self {
         code: ReasonCode::TopicNameInvalid,
         why: "not a topic name within the limits",
+    };
+    const FORMAT: Self = Self {
+        code: ReasonCode::PayloadFormatInvalid,
+        why: "said to be UTF-8 and is not",
     };
     const OUTSIDE: Self = Self {
         code: ReasonCode::NotAuthorized,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::team::{Generation, Matched, Team};
+use crate::team::{Generation, Group, Matched, Member, Route, Team};
 
 /// Who gets the messages of one topic: good until the routes change.
 #[derive(Debug)]
@@ -44,15 +44,30 @@ pub(super) struct Recent {
     places: Option<Box<[Option<Known>; PLACES]>>,
 }
 
-/// What a shard remembers at most: topics, and routes in all of them (24 bytes each).
+/// What a shard remembers at most: topics, and the bytes of all of them with their routes and
+/// groups.
 const TOPICS_MAX: usize = 65_536;
-const ROUTES_MAX: usize = 1 << 20;
+const BYTES_MAX: usize = 64 << 20;
 
 /// The matches of the topics last published to on one shard.
 #[derive(Debug, Default)]
 pub(super) struct RouteMemory {
     by_topic: HashMap<Arc<str>, Rc<Routed>, foldhash::fast::RandomState>,
-    routes: usize,
+    bytes: usize,
+}
+
+impl Routed {
+    /// Bytes that remembering it can take. A group's members are among them: while the team's group
+    /// is the same they are shared, but once it is another, this is what keeps them.
+    fn weight(&self) -> usize {
+        let Matched { routes, groups, .. } = &self.matched;
+        let members = groups.iter().map(|group| group.members().len());
+        size_of::<Self>()
+            + self.topic.len()
+            + routes.capacity() * size_of::<Route>()
+            + groups.capacity() * size_of::<Arc<Group>>()
+            + members.sum::<usize>() * size_of::<Member>()
+    }
 }
 
 impl Recent {
@@ -85,15 +100,15 @@ impl RouteMemory {
     /// Remembers a topic's matches in place of older ones. When there is no room, all is forgotten:
     /// what is still in use is matched anew.
     pub(super) fn put(&mut self, routed: &Rc<Routed>) {
-        let weight = routed.matched.routes.len();
-        if self.by_topic.len() >= TOPICS_MAX || self.routes + weight > ROUTES_MAX {
+        let weight = routed.weight();
+        if self.by_topic.len() >= TOPICS_MAX || self.bytes + weight > BYTES_MAX {
             self.by_topic.clear();
-            self.routes = 0;
+            self.bytes = 0;
         }
-        self.routes += weight;
+        self.bytes += weight;
         let topic = Arc::clone(&routed.topic);
         if let Some(old) = self.by_topic.insert(topic, Rc::clone(routed)) {
-            self.routes -= old.matched.routes.len();
+            self.bytes -= old.weight();
         }
     }
 }
@@ -112,23 +127,25 @@ mod tests {
     use super::*;
     use crate::limits::Limits;
     use crate::policy::{Policy, TeamId};
-    use crate::team::{Route, SessionAddress, World};
+    use crate::team::{Presence, SessionAddress, World};
     use crate::wire::QoS;
+
+    const ROUTE: Route = Route {
+        session: SessionAddress::NOBODY,
+        qos: QoS::AtMostOnce,
+        no_local: false,
+        retain_as_published: false,
+        checked: false,
+        hides: false,
+        subscription_id: 0,
+        share: 0,
+    };
 
     fn routed(world: &World, topic: &str, routes: usize) -> Rc<Routed> {
         let id = TeamId::new("t").expect("an id");
         let team = world.team(&id, "ff/v1/t/");
         let (generation, mut matched) = world.compartment(&team).matches(topic);
-        let route = Route {
-            session: SessionAddress::NOBODY,
-            qos: QoS::AtMostOnce,
-            no_local: false,
-            retain_as_published: false,
-            checked: false,
-            hides: false,
-            subscription_id: 0,
-        };
-        matched.routes = vec![route; routes];
+        matched.routes = vec![ROUTE; routes];
         let topic = Arc::from(topic);
         Rc::new(Routed {
             topic,
@@ -147,16 +164,12 @@ mod tests {
     fn a_shard_remembers_no_more_routes_than_its_bound() {
         let world = world();
         let mut memory = RouteMemory::default();
-        let half = ROUTES_MAX / 2;
+        let half = BYTES_MAX / 2 / size_of::<Route>() - 100;
         for topic in ["ff/v1/t/a", "ff/v1/t/b", "ff/v1/t/b", "ff/v1/t/c"] {
             memory.put(&routed(&world, topic, half));
-            let held: usize = memory
-                .by_topic
-                .values()
-                .map(|r| r.matched.routes.len())
-                .sum();
-            assert_eq!(held, memory.routes);
-            assert!(held <= ROUTES_MAX);
+            let held: usize = memory.by_topic.values().map(|r| r.weight()).sum();
+            assert_eq!(held, memory.bytes);
+            assert!((half * size_of::<Route>()..=BYTES_MAX).contains(&held));
         }
         let team = Arc::clone(&routed(&world, "ff/v1/t/c", 0).team);
         assert!(
@@ -167,6 +180,40 @@ mod tests {
             memory.get(world.commons(), "ff/v1/t/c").is_none(),
             "another compartment's is not"
         );
+    }
+
+    #[test]
+    fn long_topics_and_the_members_of_groups_weigh_as_much_as_routes() {
+        let world = world();
+        let mut memory = RouteMemory::default();
+        for i in 0..20_000 {
+            memory.put(&routed(&world, &format!("{i}{}", "t".repeat(8192)), 0));
+        }
+        let bytes: usize = memory.by_topic.keys().map(|topic| topic.len()).sum();
+        assert!(bytes <= BYTES_MAX, "{bytes} bytes of topics");
+
+        let mut memory = RouteMemory::default();
+        let filter = Arc::from("ff/v1/t/#");
+        let team = Arc::clone(&routed(&world, "ff/v1/t/a", 0).team);
+        let sessions = 2000;
+        for index in 0..sessions {
+            let session = SessionAddress {
+                index,
+                ..SessionAddress::NOBODY
+            };
+            let member = Member {
+                route: Route { session, ..ROUTE },
+                presence: Arc::new(Presence::default()),
+                grant: None,
+            };
+            team.join(&filter, &Arc::from("group"), member);
+            memory.put(&routed(&world, &format!("ff/v1/t/{index}"), 0));
+        }
+        let groups = memory.by_topic.values().flat_map(|r| &r.matched.groups);
+        let members: usize = groups.map(|group| group.members().len()).sum();
+        assert!(members > 0);
+        let bytes = members * size_of::<Member>();
+        assert!(bytes <= BYTES_MAX, "{bytes} bytes of members");
     }
 
     #[test]

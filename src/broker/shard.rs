@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::batch::Batch;
+use super::batch::{Batch, Fed};
 use super::connection::{Conn, Phase};
 use super::counters::Counters;
 use super::effect::{ConnId, Effect};
@@ -18,9 +18,6 @@ use crate::time::Time;
 use crate::wire::decode::{self, Framing};
 use crate::wire::{Packet, ReasonCode, Version, encode};
 
-/// The first byte of every connection.
-const CONNECT: u8 = 0x10;
-
 /// One thread's part of the broker: the connections that it accepted and the sessions that live
 /// here.
 #[derive(Debug)]
@@ -32,7 +29,14 @@ pub struct Shard {
     pub(super) timers: Timers,
     pub(super) effects: Vec<Effect>,
     pub(super) touched: Vec<ConnId>,
+    /// Counts turns.
+    pub(super) turn: u64,
+    /// Connections whose session is looked after in the next turn.
+    pub(super) waiting: Vec<ConnId>,
+    /// Connections with bytes for the next turn.
+    pub(super) unread: Vec<ConnId>,
     pub(super) batches: Vec<Batch>,
+    pub(super) fed: Fed,
     pub(super) pool: BufferPool,
     pub(super) form: Form,
     pub(super) routes: RouteMemory,
@@ -53,7 +57,11 @@ impl Shard {
             timers: Timers::default(),
             effects: Vec::new(),
             touched: Vec::new(),
+            turn: 0,
+            waiting: Vec::new(),
+            unread: Vec::new(),
             batches: (0..count).map(|_| Batch::default()).collect(),
+            fed: Fed::default(),
             pool: BufferPool::default(),
             form: Form::default(),
             routes: RouteMemory::default(),
@@ -63,36 +71,28 @@ impl Shard {
         }
     }
 
-    /// Sweeps out the timers of connections and sessions that have gone: keep alives of hours and
-    /// expiries of days would be held that long, and clients that come and go set them for nothing.
-    pub(super) fn sweep_timers(&mut self) {
-        if !self
-            .timers
-            .are_stale(self.conns.len() + self.sessions.len())
-        {
-            return;
-        }
-        self.timers.sweep(|timer, at| match timer {
-            Timer::Conn { index, generation } => self
-                .conns
-                .get(index, generation)
-                .is_some_and(|conn| conn.timer == at),
-            Timer::Session { index, generation } => self
-                .sessions
-                .get(index, generation)
-                .is_some_and(|session| session.timer == at),
-        });
-    }
-
-    /// A connection was accepted. `None`: there are as many as there may be; close it.
+    /// A connection was accepted. `None`: there are as many as there may be, which goes on record;
+    /// close it.
     pub fn open(&mut self, peer: Peer, now: Time) -> Option<ConnId> {
         if self.conns.len() >= self.world.limits.max_connections as usize {
             self.counters.turned_away += 1;
+            let who = Who {
+                team: None,
+                username: None,
+                client_id: None,
+                peer,
+            };
+            let kind = EventKind::ConnectRefused {
+                reason: Refusal::TooManyConnections,
+                told: None,
+            };
+            self.record(now, who, kind);
             return None;
         }
-        self.sweep_timers();
-        let (index, generation) = self.conns.insert(Conn::new(peer, now));
-        self.set_conn_timer(index, now + self.world.limits.connect_timeout);
+        let limits = Arc::clone(self.world.limits_of(&peer.listener));
+        let due = now + limits.connect_timeout;
+        let (index, generation) = self.conns.insert(Conn::new(peer, limits, now));
+        self.set_conn_timer(index, due);
         Some(ConnId { index, generation })
     }
 
@@ -103,13 +103,16 @@ impl Shard {
         let Some(conn) = self.conns.get(id.index, id.generation) else {
             return 0;
         };
-        let limits = &self.world.limits;
+        let limits = &conn.limits;
         match conn.phase {
             Phase::Opening => {
                 (limits.max_unauthenticated_bytes as usize).saturating_sub(conn.held.len())
             }
-            Phase::Judging(ref pending) => (limits.max_unauthenticated_bytes as usize)
-                .saturating_sub(conn.held.len() + pending.size),
+            Phase::Judging(ref pending) | Phase::Challenged(ref pending) => {
+                (limits.max_unauthenticated_bytes as usize)
+                    .saturating_sub(conn.held.len() + pending.size)
+            }
+            Phase::Active(_) if conn.paused => 0,
             Phase::Active(_) if conn.outbox.len() > limits.max_outbox_bytes as usize => 0,
             Phase::Active(_) => usize::MAX,
             Phase::Closing => 0,
@@ -123,7 +126,10 @@ impl Shard {
         };
         conn.heard = now;
         conn.traffic.bytes_in += bytes.len() as u64;
-        if conn.held.is_empty() {
+        self.counters.bytes_of(&conn.peer.listener).received += bytes.len() as u64;
+        if conn.paused {
+            conn.held.extend_from_slice(bytes);
+        } else if conn.held.is_empty() {
             let (used, needed) = self.consume(id, bytes, now);
             self.hold(id, &bytes[used..], needed);
         } else {
@@ -139,17 +145,13 @@ impl Shard {
         if used == held.len() {
             return;
         }
-        if used == 0 && needed <= held.capacity() {
-            if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
-                conn.held = held;
-            }
-        } else if used == 0 {
-            held.reserve_exact(needed - held.len());
-            if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
-                conn.held = held;
-            }
-        } else {
-            self.hold(id, &held[used..], needed);
+        if used > 0 {
+            return self.hold(id, &held[used..], needed);
+        }
+        if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
+            let room = conn.room_for(needed);
+            held.reserve_exact(room.saturating_sub(held.len()));
+            conn.held = held;
         }
     }
 
@@ -161,30 +163,34 @@ impl Shard {
         if let Some(conn) = self.conns.get_mut(id.index, id.generation)
             && !matches!(conn.phase, Phase::Closing)
         {
-            conn.held = Vec::with_capacity(needed.max(rest.len()));
+            conn.held = Vec::with_capacity(conn.room_for(needed).max(rest.len()));
             conn.held.extend_from_slice(rest);
         }
     }
 
-    /// Handles the whole packets at the front of `bytes`. Returns how many bytes they took, and the
-    /// length of the packet that comes next where that is known.
+    /// Handles the whole packets at the front of `bytes`, as many as one turn has room for. Returns
+    /// how many bytes they took, and the length of the packet that comes next where that is known.
     fn consume(&mut self, id: ConnId, bytes: &[u8], now: Time) -> (usize, usize) {
         let mut used = 0;
         while used < bytes.len() {
+            if self.pauses(id) {
+                return (used, 0);
+            }
             let Some(conn) = self.conns.get(id.index, id.generation) else {
                 break;
             };
             let (max, version) = match conn.phase {
-                Phase::Opening => (self.world.limits.max_unauthenticated_bytes, None),
+                Phase::Opening => (conn.limits.max_unauthenticated_bytes, None),
+                Phase::Challenged(_) => (conn.limits.max_unauthenticated_bytes, Some(conn.version)),
                 Phase::Active(_) => (u32::MAX, Some(conn.version)),
                 Phase::Judging(_) | Phase::Closing => return (used, 0),
             };
-            if version.is_none() && bytes[used] != CONNECT {
-                // Garbage need not be waited for, whatever length it seems to announce.
-                self.fail(id.index, ReasonCode::ProtocolError, None, now); // [MQTT-3.1.0-1]
+            let max = max.min(conn.limits.max_packet_size);
+            // What has no place between CONNECT and CONNACK is not waited for [MQTT-3.1.2-30].
+            if matches!(conn.phase, Phase::Challenged(_)) && !matches!(bytes[used] >> 4, 14 | 15) {
+                self.fail(id.index, ReasonCode::ProtocolError, version, now);
                 return (bytes.len(), 0);
             }
-            let max = max.min(self.world.limits.max_packet_size);
             let mut answer_in = version;
             // What does not begin as CONNECT does is not waited for [MQTT-3.1.0-1].
             let handled = if version.is_none() && bytes[used] >> 4 != 1 {
@@ -213,14 +219,9 @@ impl Shard {
     /// One packet. An error ends the connection with that reason code.
     fn handle(&mut self, index: u32, packet: Packet<'_>, now: Time) -> Result<(), ReasonCode> {
         let Some(session) = self.conns.at(index).and_then(Conn::session) else {
-            return match packet {
-                Packet::Connect(connect) => {
-                    self.connect(index, &connect, now);
-                    Ok(())
-                }
-                _ => Err(ReasonCode::ProtocolError), // [MQTT-3.1.0-1]
-            };
+            return self.handle_login(index, packet, now);
         };
+        self.charge(index, 1);
         match packet {
             Packet::Publish(publish) => self.publish(index, session, &publish, now),
             Packet::PubAck(ack) => self.puback(session, ack, now),
@@ -234,10 +235,31 @@ impl Shard {
                 Ok(())
             }
             Packet::Disconnect(disconnect) => self.disconnect(index, session, &disconnect, now),
-            // Enhanced authentication was not agreed on in CONNECT [MQTT-4.12.0-7].
-            Packet::Auth(_) => Err(ReasonCode::ProtocolError),
+            Packet::Auth(auth) => self.authenticate_again(index, &auth, now),
             Packet::Connect(_) => Err(ReasonCode::ProtocolError), // [MQTT-3.1.0-2]
         }
+    }
+
+    /// One packet of a connection that is not logged in.
+    fn handle_login(
+        &mut self,
+        index: u32,
+        packet: Packet<'_>,
+        now: Time,
+    ) -> Result<(), ReasonCode> {
+        let challenged = matches!(
+            self.conns.at(index).map(|conn| &conn.phase),
+            Some(Phase::Challenged(_))
+        );
+        match packet {
+            Packet::Connect(connect) if !challenged => self.connect(index, &connect, now),
+            Packet::Auth(auth) if challenged => return self.answer_challenge(index, &auth),
+            Packet::Disconnect(_) if challenged => {
+                self.give_up_judging(index, Refusal::Gone, now);
+            }
+            _ => return Err(ReasonCode::ProtocolError), // [MQTT-3.1.0-1], [MQTT-3.1.2-30]
+        }
+        Ok(())
     }
 
     /// Ends a connection that broke the protocol. Before login only a CONNECT is answered, in
@@ -263,6 +285,17 @@ impl Shard {
                     code
                 });
                 self.refuse(index, None, Refusal::Malformed(code), told, now);
+            }
+            Some(Phase::Challenged(_)) => {
+                let pending = self.take_pending(index);
+                let told = Some(code).filter(|code| code.fits_connack());
+                self.refuse(
+                    index,
+                    pending.as_deref(),
+                    Refusal::Malformed(code),
+                    told,
+                    now,
+                );
             }
             _ => {}
         }
@@ -308,6 +341,7 @@ impl Shard {
         if !matches!(conn.phase, Phase::Closing) {
             conn.phase = Phase::Closing;
             conn.held = Vec::new();
+            conn.paused = false;
             self.effects
                 .push(Effect::Close(ConnId { index, generation }));
         }
@@ -326,6 +360,7 @@ impl Shard {
     /// Whether there is something for the shell to do.
     pub fn has_output(&self) -> bool {
         !self.touched.is_empty()
+            || !self.waiting.is_empty()
             || !self.effects.is_empty()
             || self.batches.iter().any(|batch| !batch.is_empty())
     }
@@ -333,6 +368,11 @@ impl Shard {
     /// What is to be done since the last call.
     pub fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
+    }
+
+    /// The shards that something was put into a batch for since the last call.
+    pub fn take_fed(&mut self) -> Fed {
+        std::mem::take(&mut self.fed)
     }
 
     /// What is for other shards since the last call, by shard.
@@ -350,16 +390,20 @@ impl Shard {
             .map(|conn| &mut conn.outbox)
     }
 
-    /// The shell wrote `count` bytes of the outbox: there may be room for what waits.
-    pub fn flushed(&mut self, id: ConnId, count: usize, now: Time) {
+    /// The shell wrote `count` bytes of the outbox: there may be room for what waits. That comes in
+    /// the next turn, so that a client that takes everything at once does not get everything at once.
+    pub fn flushed(&mut self, id: ConnId, count: usize) {
         let Some(conn) = self.conns.get_mut(id.index, id.generation) else {
             return;
         };
         conn.traffic.bytes_out += count as u64;
+        self.counters.bytes_of(&conn.peer.listener).sent += count as u64;
         conn.outbox.advance(count);
         conn.outbox.settle(&mut self.pool);
-        if let Some(session) = conn.session() {
-            self.pump(session, now);
+        if let Some(session) = conn.session().and_then(|session| self.sessions.at(session))
+            && (session.outgoing.is_waiting() || !session.replays.is_empty())
+        {
+            self.pump_later(id.index);
         }
     }
 
@@ -411,29 +455,41 @@ impl Shard {
         if let Some((generation, conn)) = self.conns.entry_mut(index) {
             self.timers
                 .set(Timer::Conn { index, generation }, at, &mut conn.timer);
+            self.sweep_timers();
         }
     }
 
     /// A connection's timer fired: for CONNECT, for the login, or for the keep alive.
     fn conn_timer(&mut self, index: u32, generation: u32, now: Time) {
-        let limits = &self.world.limits;
         let Some(conn) = self.conns.get_mut(index, generation) else {
             return;
         };
+        if conn.paused {
+            conn.heard = now; // what it sent is still being read
+        }
+        let limits = &conn.limits;
         conn.timer = Time::NEVER;
         let due = match &conn.phase {
             Phase::Opening => conn.opened + limits.connect_timeout,
-            Phase::Judging(pending) => pending.since + limits.login_timeout,
-            Phase::Active(_) if conn.patience.as_micros() == 0 => return,
-            Phase::Active(_) => conn.heard + conn.patience,
+            Phase::Judging(pending) | Phase::Challenged(pending) => {
+                pending.since + limits.login_timeout
+            }
+            Phase::Active(_) => conn.silence_ends().min(conn.renewal_ends()),
             Phase::Closing => return,
         };
+        if due == Time::NEVER {
+            return;
+        }
         if now < due {
             return self.set_conn_timer(index, due);
         }
         match conn.phase {
             Phase::Opening => self.refuse(index, None, Refusal::ConnectTimeout, None, now),
             Phase::Judging(_) => self.give_up_judging(index, Refusal::Unavailable, now),
+            Phase::Challenged(_) => self.give_up_judging(index, Refusal::ExchangeTimeout, now),
+            Phase::Active(session) if conn.renewal_ends() <= now => {
+                self.give_up_renewal(index, session, now);
+            }
             Phase::Active(session) => {
                 self.say_goodbye(index, ReasonCode::KeepAliveTimeout);
                 self.detach(session, DisconnectCause::KeepAlive, now);

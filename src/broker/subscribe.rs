@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use super::counters::Drop;
 use super::event::EventKind;
 use super::shard::{Shard, who};
 use crate::policy::{Grant, Ruling};
-use crate::session::{Replay, Subscription};
-use crate::team::{Member, Route, Team};
+use crate::session::{Queued, Session, Subscription};
+use crate::team::{Member, Route};
 use crate::time::Time;
-use crate::topic::{SharedFilter, TopicFilter};
+use crate::topic::{SharedFilter, TopicFilter, TopicName};
 use crate::wire::{
-    QoS, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Unsubscribe, encode,
+    QoS, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, SubscriptionOptions, Unsubscribe,
+    encode,
 };
 
 /// A filter that is granted.
@@ -36,16 +38,25 @@ impl Shard {
         now: Time,
     ) -> Result<(), ReasonCode> {
         let mut codes = Vec::with_capacity(subscribe.filters.len());
+        let mut replayed = Vec::new();
         for asked in &subscribe.filters {
             let id = subscribe.subscription_id.unwrap_or(0);
             codes.push(match self.grant_filter(session, asked, id) {
-                Ok(granted) => self.add_subscription(session, granted),
+                Ok(granted) => {
+                    let key = Arc::clone(&granted.key);
+                    let (code, replays) = self.add_subscription(session, granted);
+                    replayed.extend(replays.then_some(key));
+                    code
+                }
                 Err(refused) => {
                     self.record_refused_subscribe(session, asked.filter, &refused, now);
                     refused.code
                 }
             });
         }
+        // Only now: what is retained from here on is routed to all of them.
+        self.begin_replays(session, replayed);
+        self.charge(index, subscribe.filters.len());
         self.write(index, |out, version| {
             encode::suback(out, version, subscribe.packet_id, &codes);
         });
@@ -60,10 +71,10 @@ impl Shard {
         asked: &SubscribeFilter<'_>,
         id: u32,
     ) -> Result<Granted, SubscribeError> {
-        let limits = &self.world.limits;
         let Some(session) = self.sessions.at(session) else {
             return Err(SubscribeError::GONE);
         };
+        let limits = &session.limits;
         let parse =
             |text| SharedFilter::parse(text, limits.max_topic_length, limits.max_topic_levels);
         let written = parse(asked.filter).map_err(|_| SubscribeError::FILTER)?;
@@ -81,8 +92,15 @@ impl Shard {
         };
         let subscription = Subscription {
             group: full.group.map(Arc::from),
-            options: asked.options,
+            options: SubscriptionOptions {
+                qos: asked.options.qos.min(limits.max_qos),
+                // A share group has no publisher of its own [MQTT-3.8.3-4].
+                no_local: asked.options.no_local || session.bridge && full.group.is_none(),
+                retain_as_published: asked.options.retain_as_published || session.bridge,
+                ..asked.options
+            },
             id,
+            share: 0,
             checked,
             hides: written.filter.as_str().starts_with(['+', '#']),
             in_commons: !filter.starts_with(session.team.root()),
@@ -94,16 +112,26 @@ impl Shard {
         })
     }
 
-    /// Puts a granted subscription in force, in place of the session's own of the same name.
-    fn add_subscription(&mut self, index: u32, granted: Granted) -> ReasonCode {
+    /// Puts a granted subscription in force, in place of the session's own of the same name. Returns
+    /// what the client is told, and whether it is to get the retained messages.
+    fn add_subscription(&mut self, index: u32, granted: Granted) -> (ReasonCode, bool) {
         let Granted {
             key,
             filter,
-            subscription,
+            mut subscription,
         } = granted;
         let commons = Arc::clone(self.world.commons());
         let Some(session) = self.sessions.at_mut(index) else {
-            return ReasonCode::UnspecifiedError;
+            return (ReasonCode::UnspecifiedError, false);
+        };
+        // A subscription that replaces another goes on under its number.
+        subscription.share = match session.subscriptions.get(&key) {
+            _ if subscription.group.is_none() => 0,
+            Some(old) => old.share,
+            None => {
+                session.last_share = session.last_share.wrapping_add(1);
+                session.last_share
+            }
         };
         let options = subscription.options;
         let route = Route {
@@ -114,6 +142,7 @@ impl Shard {
             checked: subscription.checked,
             hides: subscription.hides,
             subscription_id: subscription.id,
+            share: subscription.share,
         };
         let team = if subscription.in_commons {
             &commons
@@ -143,52 +172,12 @@ impl Shard {
             RetainHandling::DoNotSend => false,
         };
         // A shared subscription gets no retained messages [MQTT-3.8.3.1].
-        if wanted && !shared {
-            self.begin_replay(index, &key);
-        }
-        match options.qos {
+        let code = match options.qos {
             QoS::AtMostOnce => ReasonCode::Success,
             QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
             QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
-        }
-    }
-
-    /// Starts to hand the matching retained messages to a subscription: those of its own team, or,
-    /// of a principal that spans teams, those of every team that it reaches.
-    fn begin_replay(&mut self, index: u32, key: &Arc<str>) {
-        let Some(session) = self.sessions.at(index) else {
-            return;
         };
-        let Some(subscription) = session.subscriptions.get(key) else {
-            return;
-        };
-        let teams = match (session.grant.team(), subscription.in_commons) {
-            (Some(_), false) => vec![Arc::clone(&session.team)],
-            (Some(_), true) => vec![Arc::clone(self.world.commons())],
-            (None, _) => {
-                let mut teams = self.world.teams();
-                teams.push(Arc::clone(self.world.commons()));
-                teams
-            }
-        };
-        let Ok(filter) = TopicFilter::parse(subscription.filter(key), u16::MAX, u16::MAX) else {
-            return;
-        };
-        let has_match =
-            |team: &Arc<Team>| team.with_retained(|kept| kept.next_match(filter, None).is_some());
-        let replays: Vec<Replay> = teams
-            .into_iter()
-            .filter(has_match)
-            .map(|team| Replay {
-                team,
-                subscription: Arc::clone(key),
-                after: None,
-            })
-            .collect();
-        if let Some(session) = self.sessions.at_mut(index) {
-            session.replays.retain(|replay| replay.subscription != *key);
-            session.replays.extend(replays);
-        }
+        (code, wanted && !shared)
     }
 
     /// UNSUBSCRIBE.
@@ -202,6 +191,7 @@ impl Shard {
         for written in &unsubscribe.filters {
             codes.push(self.remove_written(session, written));
         }
+        self.charge(index, unsubscribe.filters.len());
         self.write(index, |out, version| {
             encode::unsuback(out, version, unsubscribe.packet_id, &codes);
         });
@@ -228,6 +218,7 @@ impl Shard {
         let Some(session) = self.sessions.at_mut(index) else {
             return false;
         };
+        session.replays.remove(key);
         let Some(subscription) = session.subscriptions.remove(key) else {
             return false;
         };
@@ -244,9 +235,10 @@ impl Shard {
         true
     }
 
-    /// A session is resumed under another grant: what that one does not grant ends, and what it
-    /// grants is in force on its terms.
-    pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>) {
+    /// A session goes on under another grant: what that one does not grant ends, on record, and
+    /// what it grants is in force on its terms. Messages that came by what has ended, or that a
+    /// deny rule now keeps from it, are let go.
+    pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>, now: Time) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
@@ -255,52 +247,64 @@ impl Shard {
         }
         session.grant = Arc::clone(grant);
         let keys: Vec<Arc<str>> = session.subscriptions.keys().cloned().collect();
+        let mut narrower = false;
         for key in keys {
-            self.rejudge_subscription(index, &key);
+            narrower |= self.rejudge_subscription(index, &key, now);
+        }
+        if narrower && let Some(session) = self.sessions.at_mut(index) {
+            let gone = let_go_of_unwanted(session);
+            session.publish_waiting();
+            self.counters.dropped[Drop::Denied as usize] += gone;
         }
     }
 
-    fn rejudge_subscription(&mut self, index: u32, key: &Arc<str>) {
+    /// Says whether it lets less through than before.
+    fn rejudge_subscription(&mut self, index: u32, key: &Arc<str>, now: Time) -> bool {
         let Some(session) = self.sessions.at(index) else {
-            return;
+            return false;
         };
         let Some(subscription) = session.subscriptions.get(key) else {
-            return;
+            return false;
         };
-        let filter = subscription.filter(key);
-        let group = subscription.group.as_deref();
-        let verdict = TopicFilter::parse(filter, u16::MAX, u16::MAX)
-            .map_err(|_| SubscribeError::FILTER)
-            .and_then(|filter| judge(&session.grant, filter, group));
+        let filter: Arc<str> = Arc::from(subscription.filter(key));
         let mount = session.grant.mount();
-        match verdict {
-            Ok(_) if !filter.starts_with(mount) => {
+        let verdict = match filter.strip_prefix(mount) {
+            Some(_) => TopicFilter::parse(&filter, u16::MAX, u16::MAX)
+                .map_err(|_| SubscribeError::FILTER)
+                .and_then(|parsed| judge(&session.grant, parsed, subscription.group.as_deref())),
+            None => Err(SubscribeError::OUTSIDE),
+        };
+        let checked = match verdict {
+            Ok(checked) => checked,
+            Err(refused) => {
+                let (filter, reason, why) = (Box::from(&**key), refused.code, refused.why);
+                let kind = EventKind::SubscribeRefused {
+                    filter,
+                    reason,
+                    why,
+                };
+                self.record(now, who(session), kind);
                 self.remove_subscription(index, key);
+                return true;
             }
-            Err(_) => {
-                self.remove_subscription(index, key);
-            }
-            Ok(checked) => {
-                let hides = filter[mount.len()..].starts_with(['+', '#']);
-                let before = (subscription.checked, subscription.hides);
-                // A share group has the grant that it asks; that one is another now.
-                let asked = subscription.group.is_some() && (checked || hides);
-                if asked || before != (checked, hides) {
-                    let filter = Arc::from(filter);
-                    let mut subscription = subscription.clone();
-                    (subscription.checked, subscription.hides) = (checked, hides);
-                    subscription.options.retain_handling = RetainHandling::DoNotSend;
-                    self.add_subscription(
-                        index,
-                        Granted {
-                            key: Arc::clone(key),
-                            filter,
-                            subscription,
-                        },
-                    );
-                }
-            }
+        };
+        let hides = filter[mount.len()..].starts_with(['+', '#']);
+        let before = (subscription.checked, subscription.hides);
+        // A share group has the grant that it asks; that one is another now.
+        let asked = subscription.group.is_some() && (checked || hides);
+        if asked || before != (checked, hides) {
+            let mut subscription = subscription.clone();
+            (subscription.checked, subscription.hides) = (checked, hides);
+            subscription.options.retain_handling = RetainHandling::DoNotSend;
+            let key = Arc::clone(key);
+            let granted = Granted {
+                key,
+                filter,
+                subscription,
+            };
+            self.add_subscription(index, granted);
         }
+        checked
     }
 
     fn record_refused_subscribe(
@@ -378,4 +382,26 @@ impl SubscribeError {
         code: ReasonCode::QuotaExceeded,
         why: "the session's subscriptions are at their limit",
     };
+}
+
+/// Lets go of what none of a session's subscriptions lets through any more. Returns how many
+/// messages that were.
+fn let_go_of_unwanted(session: &mut Session) -> u64 {
+    let Session {
+        subscriptions,
+        outgoing,
+        grant,
+        ..
+    } = session;
+    let wanted = |item: &Queued| {
+        let Ok(name) = TopicName::parse(item.message.topic(), u16::MAX, u16::MAX) else {
+            return false;
+        };
+        subscriptions.iter().any(|(key, subscription)| {
+            let filter = TopicFilter::parse(subscription.filter(key), u16::MAX, u16::MAX);
+            filter.is_ok_and(|filter| filter.matches(name))
+                && (!subscription.checked || grant.may_receive(name))
+        })
+    };
+    outgoing.let_go_of(|item| !wanted(item))
 }

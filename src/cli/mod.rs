@@ -11,6 +11,7 @@ pub(crate) mod audit;
 pub(crate) mod client;
 mod config;
 mod data_dir;
+mod descriptors;
 mod output;
 mod policy;
 mod serve;
@@ -115,7 +116,7 @@ pub enum TeamCommand {
     /// List all teams.
     #[command(after_help = "Example:\n  cofferdam team list --json")]
     List,
-    /// Refuse a team's logins and end its connections.
+    /// Refuse a team's logins from now on; connections that are there stay until they end.
     #[command(after_help = "Example:\n  cofferdam team suspend acme")]
     Suspend {
         /// Which team.

@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::data_dir::DataDir;
+use super::descriptors;
 use super::store::policy;
 use super::welcome::Welcome;
 use super::{Context, Failure, print};
@@ -22,7 +23,7 @@ use crate::config::{CertificateFiles, Config, Transport};
 use crate::database::Database;
 use crate::identity::{self, Authenticator, Secrets, TokenKey};
 use crate::net::clock::Clock;
-use crate::net::server::{Bound, ListenerSpec, Parts, Request, Server, Verdicts};
+use crate::net::server::{Bound, ListenerSpec, Parts, Request, SHARD_THREAD, Server, Verdicts};
 use crate::net::tls::{self, Development, Made};
 use crate::provision::Provisioner;
 use crate::team::World;
@@ -50,6 +51,7 @@ const DATABASE: &str = "database";
 /// # Errors
 /// What could not be opened, read or bound, with what to do about it.
 pub fn run(context: &Context) -> Result<ExitCode, Failure> {
+    end_with_a_panicking_shard();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVICE_THREADS)
         .thread_name("services")
@@ -62,11 +64,30 @@ pub fn run(context: &Context) -> Result<ExitCode, Failure> {
     code
 }
 
+/// A shard that panicked would leave its connections open and unserved, and the other shards
+/// waiting for it. No input is known to do that; should one, the process ends and says why, and
+/// whoever supervises it starts it anew.
+fn end_with_a_panicking_shard() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        let thread = std::thread::current();
+        if thread
+            .name()
+            .is_some_and(|name| name.starts_with(SHARD_THREAD))
+        {
+            tracing::error!("a shard panicked: the broker ends");
+            std::process::abort();
+        }
+    }));
+}
+
 async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
     tracing::info!(source = %config.source, "configuration read");
+    descriptors::raise();
     let clock = Clock::start();
     let policy = Arc::new(policy(config)?);
     let _claimed = DataDir::claim(&config.data_dir).map_err(failed)?;
@@ -128,7 +149,11 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
 
     let signals = Signals::listen().map_err(failed)?;
     let (requests, waiting) = mpsc::channel(LOGINS_WAITING_MAX);
-    let world = Arc::new(World::new(config.limits.clone(), policy));
+    let world = World::new(config.limits.clone(), policy);
+    let listener_limits = config.listeners.iter();
+    let world = Arc::new(listener_limits.fold(world, |world, listener| {
+        world.with_listener(&listener.name, listener.limits.clone())
+    }));
     let counted = Arc::clone(&world);
     board.source(move |snapshot| count_teams(&counted, snapshot));
     let server = Server::start(Parts {
@@ -251,13 +276,10 @@ fn development(config: &Config) -> Result<Option<Development>, Failure> {
     if !config.listeners.iter().any(needs) {
         return Ok(None);
     }
-    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let hostname = hostname
-        .as_deref()
-        .map(str::trim)
-        .filter(|name| !name.is_empty());
+    let hostname = tls::hostname();
     let development =
-        Development::prepare(&config.data_dir, hostname, SystemTime::now()).map_err(failed)?;
+        Development::prepare(&config.data_dir, hostname.as_deref(), SystemTime::now())
+            .map_err(failed)?;
     match development.made {
         Made::Nothing => {}
         Made::Server => tracing::info!("development certificate renewed; its CA is the same"),
@@ -328,8 +350,21 @@ async fn stop(server: Server, writer: AuditWriter, database: Database) {
     {
         tracing::error!("the shards did not stop in order");
     }
-    if writer.finish(LAST_WORDS).await == Finished::Incomplete {
-        tracing::error!("the last audit events could not be written");
+    match writer.finish(LAST_WORDS).await {
+        Finished::Whole { written } => tracing::info!(written, "the audit is whole"),
+        Finished::Incomplete {
+            cause,
+            written,
+            lost,
+        } => {
+            let why = match cause {
+                audit::Cause::Slow => "the audit store was too slow for the last events",
+                audit::Cause::Away => "the audit store took none of the last events",
+                audit::Cause::Failed => "the last audit events could not be written",
+            };
+            let waited_ms = LAST_WORDS.as_millis();
+            tracing::error!(written, lost, waited_ms, "{why}");
+        }
     }
     let _ = tokio::time::timeout(LAST_WORDS, database.close()).await;
 }

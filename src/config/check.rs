@@ -45,6 +45,10 @@ pub(super) fn database_url(url: String) -> Result<String, String> {
 }
 
 pub(super) fn log_filter(filter: String) -> Result<String, String> {
+    // tracing-subscriber 0.3.23 cuts the text between bytes and panics within a character.
+    if !filter.is_ascii() {
+        return Err(format!("{filter:?} is no filter: it holds ASCII alone"));
+    }
     match EnvFilter::try_new(&filter) {
         Ok(_) => Ok(filter),
         Err(error) => Err(format!("{filter:?} is no filter: {error}")),

@@ -5,9 +5,12 @@ use std::ops::RangeInclusive;
 use super::section::Section;
 use crate::limits::Limits;
 use crate::time::Span;
+use crate::wire::QoS;
 
 /// The largest packet that MQTT can frame: four bytes of remaining length and the fixed header.
 const LARGEST_PACKET: u64 = 268_435_455 + 5;
+/// Matching a topic goes one call deeper for each of its levels.
+const LEVELS_MOST: u64 = 256;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// A field of [`Limits`], by the kind of value it takes.
@@ -17,6 +20,8 @@ pub(super) enum Slot<'a> {
     Count16(&'a mut u16),
     Count32(&'a mut u32),
     Span(&'a mut Span),
+    QoS(&'a mut QoS),
+    Flag(&'a mut bool),
     /// A duration of whole seconds; left out: no limit.
     Seconds(&'a mut Option<u16>),
 }
@@ -42,6 +47,9 @@ pub(super) fn rows(limits: &mut Limits) -> Vec<Row<'_>> {
         max_outbox_bytes,
         max_subscriptions,
         topic_alias_maximum,
+        max_qos,
+        retain_available,
+        check_payload_format,
         max_session_expiry,
         max_keep_alive_s,
         max_retained_messages,
@@ -75,7 +83,7 @@ pub(super) fn rows(limits: &mut Limits) -> Vec<Row<'_>> {
         (
             "max_topic_levels",
             Slot::Count16(max_topic_levels),
-            8..=65_535,
+            8..=LEVELS_MOST,
         ),
         (
             "max_client_id_length",
@@ -109,6 +117,13 @@ pub(super) fn rows(limits: &mut Limits) -> Vec<Row<'_>> {
             Slot::Count16(topic_alias_maximum),
             0..=65_535,
         ),
+        ("max_qos", Slot::QoS(max_qos), 0..=2),
+        ("retain_available", Slot::Flag(retain_available), 0..=1),
+        (
+            "check_payload_format",
+            Slot::Flag(check_payload_format),
+            0..=1,
+        ),
         (
             "max_session_expiry",
             Slot::Span(max_session_expiry),
@@ -138,11 +153,30 @@ pub(super) fn rows(limits: &mut Limits) -> Vec<Row<'_>> {
     ]
 }
 
-/// The limits of a section, those left out at their defaults.
-pub(super) fn read(section: &mut Section<'_>) -> Limits {
-    let mut limits = Limits::default();
+/// Keys that a listener's own limits cannot have: they bound a team, or the broker.
+const BROKER_WIDE: [&str; 4] = [
+    "max_retained_messages",
+    "max_retained_bytes",
+    "max_sessions_per_team",
+    "max_connections",
+];
+
+/// The limits of a section, those left out as in `base`.
+pub(super) fn read(section: &mut Section<'_>, base: &Limits) -> Limits {
+    read_rows(section, base, |_| true)
+}
+
+/// The limits of a listener, those left out as in `base`, the broker's.
+pub(super) fn read_listener(section: &mut Section<'_>, base: &Limits) -> Limits {
+    read_rows(section, base, |key| !BROKER_WIDE.contains(&key))
+}
+
+fn read_rows(section: &mut Section<'_>, base: &Limits, known: fn(&str) -> bool) -> Limits {
+    let mut limits = base.clone();
     for (key, slot, range) in rows(&mut limits) {
-        fill(section, key, slot, &range);
+        if known(key) {
+            fill(section, key, slot, &range);
+        }
     }
     limits
 }
@@ -157,6 +191,11 @@ fn fill(section: &mut Section<'_>, key: &'static str, slot: Slot<'_>, range: &Ra
         Slot::Count16(field) => set(field, section.integer(key, range).map(narrower)),
         Slot::Count32(field) => set(field, section.integer(key, range).map(narrow)),
         Slot::Span(field) => set(field, section.span(key, range)),
+        Slot::QoS(field) => {
+            let bits = section.integer(key, range).map(|qos| qos as u8);
+            set(field, bits.and_then(QoS::from_bits));
+        }
+        Slot::Flag(field) => set(field, section.boolean(key)),
         Slot::Seconds(field) => set(
             field,
             section

@@ -87,6 +87,8 @@ pub struct Listener {
     pub allow_anonymous_remote: bool,
     /// WebSocket only, else `None`.
     pub websocket: Option<WebSocket>,
+    /// The limits of `[limits]`, but for those that `[listener.limits]` sets anew.
+    pub limits: Limits,
 }
 
 /// What is spoken beneath MQTT.
@@ -116,9 +118,12 @@ pub struct CertificateFiles {
 pub struct WebSocket {
     /// Paths of the upgrade request, at least one, each beginning with `/`.
     pub paths: Vec<String>,
-    /// Origins that a browser may come from; empty: any. A client that sends no Origin is no
-    /// browser and is not judged by it.
+    /// Origins that a browser may come from; empty: any, unless `listed_origins_only`. A client
+    /// that sends no Origin is no browser and is not judged by it.
     pub allowed_origins: Vec<String>,
+    /// An Origin must be listed. So it is where clients need not log in: any page that somebody
+    /// on this machine opens could otherwise act for the team.
+    pub listed_origins_only: bool,
     /// Largest payload of one frame, in bytes; not below `limits.max_packet_size`.
     pub max_frame_size: u64,
 }

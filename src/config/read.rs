@@ -28,7 +28,7 @@ pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
         .path("data_dir")
         .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     let shards = top.integer("shards", &(1..=MAX_SHARDS));
-    let limits = limits(top.section("limits"));
+    let limits = limits(top.section("limits"), &Limits::default(), limits::read);
     let admin = admin(top.section("admin"));
     let listeners = listeners(&mut top, &limits, &admin);
     let config = Config {
@@ -53,9 +53,15 @@ fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-fn limits(mut section: Section<'_>) -> Limits {
-    let limits = limits::read(&mut section);
-    check::limits(&section, &limits);
+fn limits(
+    mut section: Section<'_>,
+    base: &Limits,
+    read: fn(&mut Section<'_>, &Limits) -> Limits,
+) -> Limits {
+    let limits = read(&mut section, base);
+    if limits != *base {
+        check::limits(&section, &limits);
+    }
     section.finish();
     limits
 }
@@ -120,7 +126,7 @@ fn listeners(top: &mut Section<'_>, limits: &Limits, admin: &Admin) -> Vec<Liste
 }
 
 /// `None` where what makes a listener is missing; the report says what.
-fn listener(section: &mut Section<'_>, limits: &Limits) -> Option<Listener> {
+fn listener(section: &mut Section<'_>, base: &Limits) -> Option<Listener> {
     let name = required(section, "name", Section::text);
     let name = name.and_then(|name| section.keep("name", check::name(name)));
     let transport = required(section, "transport", |section, key| {
@@ -137,7 +143,9 @@ fn listener(section: &mut Section<'_>, limits: &Limits) -> Option<Listener> {
         section.keep("anonymous_team", team)
     });
     let allow_anonymous_remote = section.boolean("allow_anonymous_remote").unwrap_or(false);
-    let websocket = websocket(section, limits);
+    let limits = limits(section.section("limits"), base, limits::read_listener);
+    let mut websocket = websocket(section, &limits);
+    websocket.listed_origins_only = anonymous_team.is_some();
     let (transport, bind) = (transport?, bind?);
     check::certificate(section, transport);
     check::websocket(section, transport);
@@ -154,6 +162,7 @@ fn listener(section: &mut Section<'_>, limits: &Limits) -> Option<Listener> {
         anonymous_team,
         allow_anonymous_remote,
         websocket: transport.is_websocket().then_some(websocket),
+        limits,
     };
     check::anonymous(section, &listener);
     Some(listener)
@@ -170,6 +179,7 @@ fn websocket(section: &mut Section<'_>, limits: &Limits) -> WebSocket {
     WebSocket {
         paths: paths.unwrap_or_else(default),
         allowed_origins: origins.unwrap_or_default(),
+        listed_origins_only: false,
         max_frame_size: frame.unwrap_or(DEFAULT_MAX_FRAME.max(smallest)),
     }
 }

@@ -5,17 +5,18 @@ use serde_json::{Map, Value, json};
 use super::limits::{Slot, rows};
 use super::quantity::{format_size, format_span};
 use super::{Config, Listener};
+use crate::limits::Limits;
 use crate::time::Span;
 
 pub(super) fn json(config: &Config) -> Value {
     let mut value = json!({
         "data_dir": config.data_dir,
         "shards": config.shards,
-        "listener": config.listeners.iter().map(listener).collect::<Vec<_>>(),
+        "listener": config.listeners.iter().map(|l| listener(l, &config.limits)).collect::<Vec<_>>(),
         "admin": { "bind": config.admin.bind.to_string() },
         "database": { "url": config.database.url.to_string() },
         "journal": { "durability": config.journal.durability.as_str() },
-        "limits": limits(config),
+        "limits": limits(&config.limits),
         "log": { "filter": config.log.filter },
     });
     if let Some(file) = &config.policy.file {
@@ -48,6 +49,12 @@ pub(super) fn toml(config: &Config) -> String {
         ];
         for key in order {
             if let Some(value) = entry.get(key) {
+                line(&mut out, key, value);
+            }
+        }
+        if let Some(limits) = entry.get("limits").and_then(Value::as_object) {
+            out.push_str("[listener.limits]\n");
+            for (key, value) in limits {
                 line(&mut out, key, value);
             }
         }
@@ -98,7 +105,7 @@ fn line(out: &mut String, key: &str, value: &Value) {
     out.push_str(&format!("{key} = {value}\n"));
 }
 
-fn listener(listener: &Listener) -> Value {
+fn listener(listener: &Listener, base: &Limits) -> Value {
     let mut value = json!({
         "name": listener.name.as_ref(),
         "transport": listener.transport.as_str(),
@@ -117,11 +124,18 @@ fn listener(listener: &Listener) -> Value {
         value["allowed_origins"] = json!(websocket.allowed_origins);
         value["max_frame_size"] = json!(format_size(websocket.max_frame_size));
     }
+    // Only what differs: the rest is the broker's.
+    let mut own = limits(&listener.limits);
+    let shared = limits(base);
+    own.retain(|key, value| shared.get(key) != Some(value));
+    if !own.is_empty() {
+        value["limits"] = Value::Object(own);
+    }
     value
 }
 
-fn limits(config: &Config) -> Map<String, Value> {
-    let mut limits = config.limits.clone();
+fn limits(limits: &Limits) -> Map<String, Value> {
+    let mut limits = limits.clone();
     let mut shown = Map::new();
     for (key, slot, _) in rows(&mut limits) {
         let value = match slot {
@@ -129,6 +143,8 @@ fn limits(config: &Config) -> Map<String, Value> {
             Slot::Size64(size) => json!(format_size(*size)),
             Slot::Count16(count) => json!(*count),
             Slot::Count32(count) => json!(*count),
+            Slot::QoS(qos) => json!(*qos as u8),
+            Slot::Flag(flag) => json!(*flag),
             Slot::Span(span) => json!(format_span(*span)),
             Slot::Seconds(Some(s)) => json!(format_span(Span::from_secs(u64::from(*s)))),
             Slot::Seconds(None) => continue,

@@ -96,6 +96,16 @@ fn every_problem_is_reported_with_its_line_key_and_nearest_known_key() {
 }
 
 #[test]
+fn a_log_filter_beyond_ascii_is_a_problem_and_no_panic() {
+    let found = problems(&format!("{LISTENER}[log]\nfilter = \"a, ö[b]\"\n"), &[]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("log.filter: \"a, ö[b]\" is no filter"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn every_syntax_error_is_reported_with_its_line() {
     let found = problems(&format!("{LISTENER}[limits]\nx = \n\n[admin\n"), &[]);
     assert!(
@@ -304,6 +314,10 @@ fn keys_that_contradict_the_transport_are_refused() {
             listener("ws", "max_frame_size = \"1 KiB\"\n"),
             "is not between 1 MiB and",
         ),
+        (
+            "[limits]\nmax_topic_levels = 257\n".to_owned(),
+            "limits.max_topic_levels: 257 is not between 8 and 256",
+        ),
     ];
     for (text, wanted) in cases {
         let found = problems(&text, &[]);
@@ -331,4 +345,36 @@ fn plaintext_on_a_remote_address_is_warned_about() {
     let warnings = parse(&text, &[]).expect("allowed").warnings();
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains("listener `a` takes passwords unencrypted on 0.0.0.0:1883"));
+}
+
+#[test]
+fn a_listener_may_have_limits_of_its_own_for_what_is_a_clients() {
+    let own =
+        "[listener.limits]\nmax_qos = 1\nretain_available = false\nmax_packet_size = \"2 KiB\"\n";
+    let text = format!("{LISTENER}{own}[limits]\nmax_subscriptions = 5\n");
+    let config = parse(
+        &text,
+        &[("COFFERDAM__LISTENER__A__LIMITS__MAX_INFLIGHT", "7")],
+    );
+    let config = config.expect("sound");
+    let expected = Limits {
+        max_subscriptions: 5,
+        max_qos: crate::wire::QoS::AtLeastOnce,
+        retain_available: false,
+        max_packet_size: 2048,
+        max_inflight: 7,
+        ..Limits::default()
+    };
+    assert_eq!(config.listeners[0].limits, expected);
+    assert_eq!(
+        config.limits.max_packet_size,
+        Limits::default().max_packet_size
+    );
+    let again = parse(&config.to_toml(), &[]).expect("what is shown can be read");
+    assert_eq!(again.listeners, config.listeners);
+
+    let team_wide = format!("{LISTENER}[listener.limits]\nmax_retained_bytes = \"1 GiB\"\n");
+    let found = problems(&team_wide, &[]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("max_retained_bytes"), "{found:?}");
 }

@@ -96,7 +96,7 @@ fn set(table: &mut Table, path: &[&str], value: String, origin: &Origin) -> Resu
         Value::Table(inner) if key != LISTENER => set(inner, rest, value, origin),
         Value::List(entries) if key == LISTENER => {
             let entry = listener(entries, rest[0])?;
-            if rest.len() != 2 {
+            if !(2..=3).contains(&rest.len()) {
                 return Err("is written COFFERDAM__LISTENER__<name>__<KEY>".to_owned());
             }
             set(entry, &rest[1..], value, origin)

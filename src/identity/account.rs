@@ -43,6 +43,16 @@ impl Kind {
             Self::Client => format!("{id}@{team}"),
         }
     }
+
+    /// What a username is by its form, whether it exists or not.
+    pub(super) fn of(username: &str) -> Self {
+        match username.split_once(':') {
+            Some(("project", _)) => Self::Instance,
+            Some(("device", _)) => Self::Device,
+            _ if username == Self::Platform.username("", "") => Self::Platform,
+            _ => Self::Client,
+        }
+    }
 }
 
 /// What the database has on a username, as far as a login asks.
@@ -51,6 +61,7 @@ pub(super) struct Account {
     pub(super) team: Option<TeamId>,
     pub(super) suspended: bool,
     pub(super) secret: Option<String>,
+    pub(super) scram: Option<String>,
     pub(super) record: OnRecord,
 }
 
@@ -92,7 +103,7 @@ pub(super) async fn find(
 ) -> Result<(Option<Account>, i64), DatabaseError> {
     let row = sqlx::query(
         "SELECT r.value AS revision, p.username, p.team, p.owner_type, p.owner, p.patterns, \
-                p.secret, t.suspended \
+                p.secret, p.scram, t.suspended \
          FROM revision r \
          LEFT JOIN principal p ON p.username = $1 \
          LEFT JOIN team t ON t.id = p.team",
@@ -109,6 +120,7 @@ pub(super) async fn find(
         team: team.map(|team| team_id(&team)).transpose()?,
         suspended: row.try_get::<Option<i64>, _>("suspended")? == Some(1),
         secret: row.try_get("secret")?,
+        scram: row.try_get("scram")?,
         record: OnRecord::from_row(&row)?,
     };
     Ok((Some(account), revision))

@@ -15,7 +15,7 @@ use super::memo::Memo;
 use super::secret::{Scheme, SecretError, Secrets};
 use super::waiting_room::WaitingRoom;
 use super::world::{AtLogin, Members};
-use crate::broker::{Login, Refusal, Verdict};
+use crate::broker::{ExchangeState, Login, Refusal, Verdict};
 use crate::database::{Database, DatabaseError};
 use crate::policy::{Grant, Policy, Principal, TeamId};
 use crate::telemetry::metric as m;
@@ -65,10 +65,10 @@ pub struct Authenticator {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     database: Database,
     policy: ArcSwap<Policy>,
-    secrets: Arc<Secrets>,
+    pub(super) secrets: Arc<Secrets>,
     anonymous: HashMap<Arc<str>, TeamId>,
     settings: Settings,
     memo: Memo,
@@ -81,8 +81,44 @@ struct Inner {
     members: Members,
 }
 
+/// A login, or a step of one, that may go on.
+pub(super) enum Judged {
+    /// Comes in.
+    In {
+        grant: Grant,
+        /// Of its method, where it has one.
+        last_word: Option<Box<[u8]>>,
+    },
+    /// Is asked for more.
+    Challenge {
+        data: Box<[u8]>,
+        state: ExchangeState,
+        username: Arc<str>,
+    },
+}
+
+impl From<Judged> for Verdict {
+    fn from(judged: Judged) -> Self {
+        match judged {
+            Judged::In { grant, last_word } => match (Arc::new(grant), last_word) {
+                (grant, None) => Self::Admit(grant),
+                (grant, Some(data)) => Self::AdmitWith { grant, data },
+            },
+            Judged::Challenge {
+                data,
+                state,
+                username,
+            } => Self::Challenge {
+                data,
+                state,
+                username: Some(username),
+            },
+        }
+    }
+}
+
 /// A login that is not admitted.
-enum Declined {
+pub(super) enum Declined {
     Refused(Refusal),
     Undecided(Refusal),
 }
@@ -145,19 +181,19 @@ impl Authenticator {
             .await;
     }
 
-    /// Judges a login that came in at `now`. Always answers, by the deadline.
-    pub async fn judge(&self, login: Login, now: Time) -> Verdict {
+    /// Judges a login, or one step of it, that came in at `now`. Always answers, by the deadline.
+    pub async fn judge(&self, mut login: Login, now: Time) -> Verdict {
         let begun = Instant::now();
         let Settings {
             deadline,
             refusal_step,
             ..
         } = self.inner.settings;
-        let judged = tokio::time::timeout(deadline, self.inner.decide(&login, now)).await;
+        let judged = tokio::time::timeout(deadline, self.inner.decide(&mut login, now)).await;
         drop(login);
         m::LOGIN_DURATION.observe(begun.elapsed());
         match judged {
-            Ok(Ok(grant)) => Verdict::Admit(Arc::new(grant)),
+            Ok(Ok(judged)) => judged.into(),
             Ok(Err(Declined::Refused(refusal))) => {
                 let departure = departure(begun.elapsed(), refusal_step, deadline);
                 tokio::time::sleep_until(begun + departure).await;
@@ -181,11 +217,14 @@ impl Authenticator {
 }
 
 impl Inner {
-    async fn decide(&self, login: &Login, now: Time) -> Result<Grant, Declined> {
+    async fn decide(&self, login: &mut Login, now: Time) -> Result<Judged, Declined> {
         let before = self.judging.fetch_add(1, Ordering::Relaxed);
         let _judging = Judging(&self.judging);
         if before >= self.settings.judging_max {
             return Err(Declined::Undecided(Refusal::Busy));
+        }
+        if let Some(exchange) = login.exchange.take() {
+            return self.by_exchange(login, exchange).await;
         }
         let grant = match (&login.username, &login.password) {
             (None, None) => self.anonymous(login, now).await?,
@@ -195,10 +234,18 @@ impl Inner {
                 self.with_password(username, password).await?
             }
         };
-        if grant.accepts_client_id(&login.client_id) {
-            Ok(grant)
-        } else {
-            Err(Declined::Refused(Refusal::ClientId))
+        self.fits(&grant, login)?;
+        Ok(Judged::In {
+            grant,
+            last_word: None,
+        })
+    }
+
+    /// The role may ask for a client id of its own.
+    pub(super) fn fits(&self, grant: &Grant, login: &Login) -> Result<(), Declined> {
+        match grant.accepts_client_id(&login.client_id) {
+            true => Ok(()),
+            false => Err(Declined::Refused(Refusal::ClientId)),
         }
     }
 
@@ -219,7 +266,7 @@ impl Inner {
     }
 
     /// No username that PostgreSQL would choke on is on record.
-    async fn find(&self, username: &str) -> Result<(Option<Account>, i64), Declined> {
+    pub(super) async fn find(&self, username: &str) -> Result<(Option<Account>, i64), Declined> {
         let username = if username.contains('\0') {
             ""
         } else {
@@ -274,7 +321,7 @@ impl Inner {
         Ok(matches)
     }
 
-    async fn grant(
+    pub(super) async fn grant(
         &self,
         username: &str,
         account: &Account,

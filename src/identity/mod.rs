@@ -12,6 +12,9 @@
 //! whatever caches add; so a refusal leaves on a fixed grid of time ([`Settings::refusal_step`]).
 //! The true reason goes on record, where only operators read it.
 //!
+//! **A password can be proved instead of sent**, by SCRAM-SHA-256 in two steps; whoever cannot is
+//! told as late and as little as with a wrong password.
+//!
 //! **A crowd that comes back costs little.** Machine tokens cost a microsecond. A password that was
 //! found right is remembered under a key of this process, bound to the stored hash that it matched:
 //! the next time it costs no argon2id, and after a rotation it does. Only the right password is
@@ -20,7 +23,10 @@
 mod account;
 mod anonymous;
 mod authenticator;
+mod credential;
+mod enhanced;
 mod memo;
+mod scram;
 mod secret;
 mod token_key;
 mod waiting_room;
@@ -30,6 +36,7 @@ pub use account::{Kind, tokens_under_another_key};
 pub(crate) use account::{read_patterns, write_patterns};
 pub use anonymous::ANONYMOUS;
 pub use authenticator::{Authenticator, Settings};
+pub use credential::Credential;
 pub use secret::{MAX_PASSWORD_BYTES, Scheme, SecretError, Secrets, Work, random_token};
 pub use token_key::{TokenKey, TokenKeyError};
 pub use world::World;

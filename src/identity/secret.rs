@@ -16,6 +16,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq as _;
 
+use super::scram::{self, Seal, Verifier};
 use super::token_key::TokenKey;
 
 /// Longest password in bytes. A longer one is hashed like any other and never matches.
@@ -63,8 +64,10 @@ pub enum SecretError {
     /// More than [`MAX_PASSWORD_BYTES`].
     #[error("a password has at most {MAX_PASSWORD_BYTES} bytes")]
     TooLong,
-    /// `$…$`, but none of the two known hashes.
-    #[error("a text that begins like a hash is taken for one: write $argon2id$v=19$… or $blake3$…")]
+    /// `$…$`, but none of the known hashes.
+    #[error(
+        "a text that begins like a hash is taken for one: write $argon2id$v=19$…, $blake3$… or SCRAM-SHA-256$…"
+    )]
     UnknownHash,
     /// An argon2id string with something wrong in it.
     #[error("not a complete argon2id hash (version 19, with salt and output): {0}")]
@@ -82,6 +85,9 @@ pub enum SecretError {
         /// Ours.
         own: String,
     },
+    /// A SCRAM verifier with something wrong in it.
+    #[error("not SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>: {0}")]
+    Scram(&'static str),
     /// The system gave no randomness, or hashing failed.
     #[error("hashing failed: {0}")]
     Hashing(String),
@@ -110,6 +116,7 @@ pub struct Secrets {
     key: TokenKey,
     argon2: Argon2<'static>,
     decoy: PasswordHash,
+    seal: Seal,
     work: Work,
 }
 
@@ -130,10 +137,12 @@ impl Secrets {
         let argon2 = Argon2::from(params);
         // Its password is known here, and still nobody gets in by it: `check` says no to a decoy.
         let decoy = argon2.hash_password(b"decoy").map_err(hashing)?;
+        let seal = Seal::new(&key)?;
         Ok(Self {
             key,
             argon2,
             decoy,
+            seal,
             work: Work::default(),
         })
     }
@@ -141,6 +150,10 @@ impl Secrets {
     /// The key of the token scheme.
     pub fn key(&self) -> &TokenKey {
         &self.key
+    }
+
+    pub(super) fn seal(&self) -> &Seal {
+        &self.seal
     }
 
     /// What was computed so far.
@@ -199,17 +212,20 @@ impl Secrets {
         }
     }
 
-    /// Whether `text` is to be taken for a hash: `$<letters and digits>$…`. So a hash of a kind
-    /// unknown here is refused, and never taken for a password in plain.
+    /// Whether `text` is to be taken for a hash: `$<letters and digits>$…`, or a SCRAM verifier. So
+    /// a hash of a kind unknown here is refused, and never taken for a password in plain.
     pub fn is_hash(text: &str) -> bool {
-        text.strip_prefix('$')
-            .and_then(|rest| rest.split_once('$'))
-            .is_some_and(|(name, _)| {
-                !name.is_empty()
-                    && name
-                        .bytes()
-                        .all(|it| it.is_ascii_alphanumeric() || it == b'-')
-            })
+        let is_verifier = text.starts_with(scram::PREFIX);
+        is_verifier
+            || text
+                .strip_prefix('$')
+                .and_then(|rest| rest.split_once('$'))
+                .is_some_and(|(name, _)| {
+                    !name.is_empty()
+                        && name
+                            .bytes()
+                            .all(|it| it.is_ascii_alphanumeric() || it == b'-')
+                })
     }
 
     /// Checks that a hash made elsewhere can be stored.
@@ -219,6 +235,9 @@ impl Secrets {
     pub fn import(&self, hash: &str) -> Result<(), SecretError> {
         if hash.starts_with("$blake3$") {
             return self.token_hash(hash).map(drop);
+        }
+        if hash.starts_with(scram::PREFIX) {
+            return hash.parse::<Verifier>().map(drop);
         }
         if !hash.starts_with("$argon2id$") {
             return Err(SecretError::UnknownHash);

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use argon2::Params;
 
+mod proofs;
+
 use super::*;
 use crate::audit;
 use crate::broker::{ConnId, Login, Peer, Verdict};
@@ -128,6 +130,8 @@ impl Court {
 fn said(verdict: Verdict) -> String {
     match verdict {
         Verdict::Admit(grant) => format!("admit {}", grant.principal().username),
+        Verdict::AdmitWith { grant, .. } => format!("admit {}", grant.principal().username),
+        Verdict::Challenge { .. } => "challenge".to_owned(),
         Verdict::Refuse(refusal) => format!("refuse {}", refusal.as_str()),
         Verdict::Undecided(refusal) => format!("undecided {}", refusal.as_str()),
     }
@@ -148,6 +152,7 @@ fn login(username: &str, password: &str) -> Login {
         client_id: Box::from(username),
         username: Some(Box::from(username)),
         password: Some(Box::from(password.as_bytes())),
+        exchange: None,
     }
 }
 

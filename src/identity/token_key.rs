@@ -133,6 +133,11 @@ impl TokenKey {
         &self.id
     }
 
+    /// A key for another purpose, which `context` names.
+    pub(super) fn derive(&self, context: &str) -> [u8; 32] {
+        blake3::derive_key(context, &self.key)
+    }
+
     /// The keyed hash of a token.
     pub(super) fn hash(&self, token: &[u8]) -> [u8; 32] {
         *blake3::keyed_hash(&self.key, token).as_bytes()

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use sqlx::Row as _;
-use tokio::sync::Mutex;
 
 use super::account::{OnRecord, team_id};
 use crate::database::{Database, DatabaseError};
@@ -16,22 +15,33 @@ use crate::policy::{Directory, Principal, TeamId, TeamMembers};
 /// The members of the teams that somebody has logged in to, shared with their grants.
 ///
 /// Another process changes them in the database (`cofferdam apply`), so they are read again when
-/// the database's revision is not the one they were read at: before a login is admitted, and by
-/// [`Self::follow`] for those who are in already.
+/// the database's revision is not the one they were read at: one team's before a login to it is
+/// admitted, and all of them by [`Self::follow`] for those who are in already. Nothing is held
+/// while the database is asked, so what was read may be old news by then: it counts only where it
+/// is newer than what is there.
 #[derive(Debug)]
 pub(super) struct Members {
-    teams: DashMap<TeamId, Arc<TeamMembers>>,
-    revision: AtomicI64,
-    /// Held while reading: of many logins that find a new revision, one reads.
-    reading: Mutex<()>,
+    teams: DashMap<TeamId, AtRevision>,
+    /// Of the last time that all were read.
+    followed: AtomicI64,
 }
+
+/// A team's members, and how old they are.
+#[derive(Debug)]
+struct AtRevision {
+    members: Arc<TeamMembers>,
+    /// They are no older than this.
+    revision: i64,
+}
+
+/// The ids of instances, by team.
+type Instances = HashMap<TeamId, Vec<String>>;
 
 impl Members {
     pub(super) fn new() -> Self {
         Self {
             teams: DashMap::new(),
-            revision: AtomicI64::new(-1),
-            reading: Mutex::new(()),
+            followed: AtomicI64::new(-1),
         }
     }
 
@@ -42,23 +52,13 @@ impl Members {
         team: &TeamId,
         revision: i64,
     ) -> Result<Arc<TeamMembers>, DatabaseError> {
-        let current = || self.revision.load(Ordering::Acquire) >= revision;
-        if current()
-            && let Some(members) = self.teams.get(team)
+        if let Some(known) = self.teams.get(team)
+            && known.revision >= revision
         {
-            return Ok(Arc::clone(&members));
+            return Ok(Arc::clone(&known.members));
         }
-        let _reading = self.reading.lock().await;
-        if !current() {
-            self.read_again(database).await?;
-        }
-        if let Some(members) = self.teams.get(team) {
-            return Ok(Arc::clone(&members));
-        }
-        let members = Arc::<TeamMembers>::default();
-        replace(database, team, &members).await?;
-        self.teams.insert(team.clone(), Arc::clone(&members));
-        Ok(members)
+        let instances = instances_of(database, team).await?;
+        Ok(self.learn(team, &instances, revision))
     }
 
     /// Reads the members again whenever the revision changes, for ever.
@@ -67,32 +67,52 @@ impl Members {
             tokio::time::sleep(every).await;
             // Away: the next login finds that out, and what is known stays in force.
             if let Ok(revision) = revision(database).await
-                && revision != self.revision.load(Ordering::Acquire)
+                && revision != self.followed.load(Ordering::Acquire)
             {
-                let _reading = self.reading.lock().await;
-                if let Err(error) = self.read_again(database).await {
-                    tracing::warn!(%error, "cannot read the teams' members again");
+                match instances(database).await {
+                    Ok(instances) => self.learn_all(&instances, revision),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot read the teams' members again");
+                    }
                 }
             }
         }
     }
 
-    /// With `reading` held. The revision is taken first: what changes meanwhile is read next time.
-    async fn read_again(&self, database: &Database) -> Result<(), DatabaseError> {
-        let revision = revision(database).await?;
-        // A team that nobody holds a grant of is forgotten.
-        self.teams
-            .retain(|_, members| Arc::strong_count(members) > 1);
-        let known: Vec<_> = self
+    /// What a query that began at `revision` or later found out about one team.
+    fn learn(&self, team: &TeamId, instances: &[String], revision: i64) -> Arc<TeamMembers> {
+        let mut known = self
             .teams
-            .iter()
-            .map(|entry| (entry.key().clone(), Arc::clone(entry.value())))
-            .collect();
-        for (team, members) in known {
-            replace(database, &team, &members).await?;
+            .entry(team.clone())
+            .or_insert_with(|| AtRevision {
+                members: Arc::default(),
+                revision: i64::MIN,
+            });
+        known.learn(instances, revision);
+        Arc::clone(&known.members)
+    }
+
+    /// What one query found out about all teams.
+    fn learn_all(&self, instances: &Instances, revision: i64) {
+        self.teams.retain(|team, known| {
+            // A team that nobody holds a grant of is forgotten.
+            let is_held = Arc::strong_count(&known.members) > 1;
+            if is_held {
+                known.learn(instances.get(team).map_or(&[], Vec::as_slice), revision);
+            }
+            is_held
+        });
+        self.followed.store(revision, Ordering::Release);
+    }
+}
+
+impl AtRevision {
+    fn learn(&mut self, instances: &[String], revision: i64) {
+        if revision > self.revision {
+            let ids = instances.iter().map(String::as_str);
+            self.members.replace_instances(ids);
+            self.revision = revision;
         }
-        self.revision.store(revision, Ordering::Release);
-        Ok(())
     }
 }
 
@@ -102,18 +122,24 @@ async fn revision(database: &Database) -> Result<i64, sqlx::Error> {
         .await
 }
 
-async fn replace(
-    database: &Database,
-    team: &TeamId,
-    members: &TeamMembers,
-) -> Result<(), DatabaseError> {
-    let instances: Vec<String> =
-        sqlx::query_scalar("SELECT id FROM principal WHERE kind = 'instance' AND team = $1")
-            .bind(team.as_str())
-            .fetch_all(database.pool())
-            .await?;
-    members.replace_instances(instances.iter().map(String::as_str));
-    Ok(())
+async fn instances_of(database: &Database, team: &TeamId) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar("SELECT id FROM principal WHERE kind = 'instance' AND team = $1")
+        .bind(team.as_str())
+        .fetch_all(database.pool())
+        .await
+}
+
+/// Those of all teams, with one query however many teams there are.
+async fn instances(database: &Database) -> Result<Instances, DatabaseError> {
+    let sql = "SELECT team, id FROM principal WHERE kind = 'instance' AND team IS NOT NULL";
+    let rows = sqlx::query(sql).fetch_all(database.pool()).await?;
+    let mut instances = Instances::new();
+    for row in rows {
+        let team: String = row.try_get("team")?;
+        let ids = instances.entry(team_id(&team)?).or_default();
+        ids.push(row.try_get("id")?);
+    }
+    Ok(instances)
 }
 
 /// What is known about one principal at its login.
@@ -186,5 +212,45 @@ impl Directory for World {
         if let Some(record) = self.records.get(&*principal.username) {
             record.complete(principal);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn team(id: &str) -> TeamId {
+        TeamId::new(id).unwrap()
+    }
+
+    fn ids(ids: &[&str]) -> Vec<String> {
+        ids.iter().map(|id| (*id).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_was_read_earlier_never_replaces_what_was_read_later() {
+        let members = Members::new();
+        let held = members.learn(&team("a"), &ids(&["new"]), 2);
+        // A slower login, then a slower follower, whose queries began before the change.
+        let same = members.learn(&team("a"), &ids(&["old"]), 1);
+        members.learn_all(&Instances::from([(team("a"), ids(&["old"]))]), 1);
+        assert!(Arc::ptr_eq(&held, &same));
+        assert!(held.has_instance("new") && !held.has_instance("old"));
+    }
+
+    #[test]
+    fn one_answer_renews_every_team_that_is_held_and_forgets_the_others() {
+        let members = Members::new();
+        let a = members.learn(&team("a"), &ids(&["gone"]), 1);
+        let b = members.learn(&team("b"), &ids(&["stays"]), 1);
+        drop(members.learn(&team("c"), &[], 1));
+        let found = Instances::from([(team("b"), ids(&["stays", "comes"]))]);
+        members.learn_all(&found, 2);
+        assert!(!a.has_instance("gone"));
+        assert!(b.has_instance("stays") && b.has_instance("comes"));
+        let mut known: Vec<_> = members.teams.iter().map(|it| it.key().clone()).collect();
+        known.sort();
+        assert_eq!(known, [team("a"), team("b")]);
+        assert!(members.teams.iter().all(|it| it.revision == 2));
     }
 }

@@ -91,12 +91,16 @@ impl Layers {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
-    /// Says goodbye in the layers' own words, once, after all else that was to be written.
-    /// `true`: there is something to write for it.
-    pub(super) fn say_goodbye(&mut self) -> bool {
+    /// Says goodbye in the layers' own words, once, after all else that was to be written;
+    /// `stopping`: because the broker is. `true`: there is something to write for it.
+    pub(super) fn say_goodbye(&mut self, stopping: bool) -> bool {
+        let code = match stopping {
+            true => CloseCode::GoingAway,
+            false => CloseCode::Normal,
+        };
         self.websocket
             .as_mut()
-            .is_some_and(|websocket| websocket.close(CloseCode::Normal))
+            .is_some_and(|websocket| websocket.close(code))
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::layers::{Layers, drain_tls, write_through};
-use crate::broker::{ConnId, Outbox};
+use crate::broker::{ConnId, Fed, Outbox};
 
 /// A connection's socket.
 #[derive(Debug)]
@@ -26,6 +26,10 @@ pub(super) struct Link {
     pub(super) blocked: bool,
     /// Its task knows that it is ending.
     pub(super) ending: bool,
+    /// Not read because the core wanted no more; read again when it has been written to.
+    pub(super) sated: bool,
+    /// The shards that its messages went to since it was last stalled.
+    pub(super) feeds: Fed,
     /// Not read until another shard has caught up.
     pub(super) stalled: bool,
 }
@@ -82,6 +86,8 @@ impl Link {
             state: State::Open,
             blocked: false,
             ending: false,
+            sated: false,
+            feeds: Fed::default(),
             stalled: false,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::reactor::Arrival;
-use crate::broker::{Batch, ConnId, Verdict};
+use crate::broker::{Batch, ConnId, Fed, Verdict};
 
 /// What reaches a shard from outside its own thread.
 pub(super) enum Inbound {
@@ -50,8 +50,16 @@ impl Peers {
             .collect()
     }
 
-    /// Whether some other shard has too much waiting for it.
-    pub(super) fn are_behind(&self) -> bool {
+    /// Whether one of these shards has too much waiting for it.
+    pub(super) fn are_behind(&self, fed: Fed) -> bool {
+        let waiting = |(shard, backlog): (usize, &AtomicUsize)| {
+            fed.has(shard as u16) && backlog.load(Ordering::Relaxed) > BEHIND
+        };
+        self.backlog.iter().enumerate().any(waiting)
+    }
+
+    /// Whether any other shard has too much waiting for it.
+    pub(super) fn any_is_behind(&self) -> bool {
         let waiting = |(shard, backlog): (usize, &AtomicUsize)| {
             shard != usize::from(self.own) && backlog.load(Ordering::Relaxed) > BEHIND
         };

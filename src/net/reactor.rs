@@ -19,7 +19,7 @@ use super::layers::{Ending, Layers};
 use super::link::{Link, State};
 use super::peers::Peers;
 use super::services::Services;
-use crate::broker::{Batch, ConnId, Effect, Migrant, Peer, Shard, Verdict};
+use crate::broker::{Batch, ConnId, Effect, Fed, Migrant, Peer, Shard, Verdict};
 use crate::time::Time;
 
 /// Bytes read from a socket at a time, and the most that one connection gets in one turn.
@@ -103,7 +103,10 @@ impl Reactor {
             return None;
         }
         let listener = Arc::clone(&peer.listener);
-        let conn = self.core.open(peer, self.clock.now())?;
+        let Some(conn) = self.core.open(peer, self.clock.now()) else {
+            self.end_turn(); // there is something for the record
+            return None;
+        };
         self.put(Link::new(conn, tcp, layers, listener));
         self.end_turn();
         Some(conn)
@@ -142,9 +145,11 @@ impl Reactor {
         for conn in std::mem::take(&mut self.stalled) {
             if let Some(link) = self.link(conn) {
                 link.stalled = false;
+                link.feeds = Fed::default();
             }
             self.wake(conn);
         }
+        self.end_turn();
     }
 
     /// Everyone is told to go.
@@ -171,14 +176,13 @@ impl Reactor {
     /// One connection's turn: reads while there is something, up to a scratch buffer's worth.
     pub(super) fn poll_link(&mut self, conn: ConnId, cx: &mut Context<'_>) -> Poll<Outcome> {
         loop {
-            let now = self.clock.now();
             let Some(link) = self.link(conn) else {
                 return Poll::Ready(Outcome::Gone);
             };
             link.waker.clone_from(cx.waker());
             if link.blocked && link.tcp.poll_write_ready(cx).is_ready() {
                 link.blocked = false;
-                self.flush(conn, now);
+                self.flush(conn);
                 self.end_turn();
                 continue;
             }
@@ -196,6 +200,9 @@ impl Reactor {
                 State::Open => self.appetite(conn),
             };
             if appetite == 0 {
+                if let Some(link) = self.link(conn) {
+                    link.sated = true;
+                }
                 return Poll::Pending;
             }
             let Some(link) = self.link(conn) else {
@@ -214,7 +221,8 @@ impl Reactor {
     /// Bytes that may be read from a link now.
     fn appetite(&mut self, conn: ConnId) -> usize {
         let appetite = self.core.appetite(conn).min(SCRATCH);
-        if appetite == 0 || !self.peers.are_behind() {
+        let feeds = self.link(conn).map(|link| link.feeds).unwrap_or_default();
+        if appetite == 0 || !self.peers.are_behind(feeds) {
             return appetite;
         }
         if let Some(link) = self.link(conn)
@@ -224,7 +232,11 @@ impl Reactor {
             self.stalled.push(conn);
         }
         // Asked again, for the others may have caught up before the note was made.
-        if self.peers.are_behind() { 0 } else { appetite }
+        if self.peers.are_behind(feeds) {
+            0
+        } else {
+            appetite
+        }
     }
 
     /// Reads once. `true`: the buffer was filled, and there may be more.
@@ -241,26 +253,34 @@ impl Reactor {
         let length = match link.read(raw) {
             Ok(None) => return false,
             Ok(Some(length)) => length,
-            Err(_) => 0,
+            Err(_) => {
+                link.state = State::Over;
+                return false;
+            }
         };
         if matches!(link.state, State::Lingering { .. }) {
             link.discard(length);
             return false;
         }
         if length == 0 {
-            link.state = State::Over;
+            // It may have closed its side alone and still wait for answers.
+            self.core.lost(conn, now);
+            self.finish(conn);
+            self.end_turn();
             return false;
         }
         self.turn_began.get_or_insert_with(Instant::now);
         let shook = link.layers.is_shaking_hands();
         let core = &mut self.core;
+        core.take_fed(); // what others' turns fed is theirs
         let ended = link
             .layers
             .ingest(&mut raw[..length], &mut self.plain, |mqtt| {
                 core.received(conn, mqtt, now);
             });
+        link.feeds.join(self.core.take_fed());
         if shook && !link.layers.is_shaking_hands() {
-            self.services.count_handshake(&link.listener);
+            self.services.count_handshake(&link.listener, "ok");
         }
         match ended {
             Ok(()) => {}
@@ -296,12 +316,15 @@ impl Reactor {
                             self.core.judged(conn, verdict, self.clock.now());
                         }
                     }
-                    Effect::Close(conn) => self.finish(conn),
+                    Effect::Close(conn) => {
+                        self.count_unfinished_handshake(conn);
+                        self.finish(conn);
+                    }
                     Effect::Move { conn, to, migrant } => self.move_link(conn, to, migrant),
                 }
             }
         }
-        if !self.flush_due && (self.core.has_output() || !self.touched.is_empty()) {
+        if !self.flush_due && self.needs_flush() {
             self.flush_due = true;
             self.flusher.wake_by_ref();
         }
@@ -311,21 +334,32 @@ impl Reactor {
         }
     }
 
-    /// The flusher's turn: every outbox that was touched is written once.
+    /// Whether there is something for the flusher to do.
+    fn needs_flush(&self) -> bool {
+        self.core.has_output() || !self.touched.is_empty() || self.reads_on()
+    }
+
+    /// Whether connections are to go on with what they have sent. While another shard is behind they
+    /// wait as all publishers do, and `resume` says when it has caught up.
+    fn reads_on(&self) -> bool {
+        self.core.has_unread() && !self.peers.any_is_behind()
+    }
+
+    /// The flusher's turn: every outbox that was touched is written once, and then what waited for a
+    /// new turn goes on. Ready: there is more to do, once the others have had their turn.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.flusher.clone_from(cx.waker());
         if !self.flush_due {
             return Poll::Pending;
         }
-        self.flush_due = false;
+        let now = self.clock.now();
         for (shard, batch) in self.core.take_batches() {
             self.peers.send_batch(shard, batch);
         }
-        let now = self.clock.now();
         let mut touched = std::mem::take(&mut self.touched);
         self.core.take_touched(&mut touched);
         for conn in touched.drain(..) {
-            self.flush(conn, now);
+            self.flush(conn);
         }
         // What flushing made room for is written in the next turn, after everyone else's.
         if self.touched.capacity() == 0 {
@@ -337,8 +371,19 @@ impl Reactor {
                 .routed(began.elapsed(), messages - self.delivered);
             self.delivered = messages;
         }
+        self.core.go_on(now);
+        if self.reads_on() {
+            self.turn_began.get_or_insert_with(Instant::now);
+            for conn in self.core.read_on(now) {
+                self.wake(conn);
+            }
+        }
         self.end_turn();
-        Poll::Pending
+        self.flush_due = self.needs_flush();
+        match self.flush_due {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     }
 
     /// When the timekeeper is to call [`tick`](Self::tick).
@@ -355,7 +400,7 @@ impl Reactor {
     }
 
     /// Writes what a link has to say until there is nothing left or its socket takes no more.
-    fn flush(&mut self, conn: ConnId, now: Time) {
+    fn flush(&mut self, conn: ConnId) {
         loop {
             let Some(link) = self
                 .links
@@ -368,7 +413,7 @@ impl Reactor {
                 return;
             }
             match link.write(self.core.outbox(conn).map(|outbox| &*outbox)) {
-                Ok(Some(count)) => self.core.flushed(conn, count, now),
+                Ok(Some(count)) => self.core.flushed(conn, count),
                 Ok(None) => break,
                 Err(_) => {
                     link.state = State::Over;
@@ -376,18 +421,30 @@ impl Reactor {
                 }
             }
         }
+        let stopping = self.stopping;
         let Some(link) = self.link(conn) else { return };
         if link.blocked {
             return link.waker.wake_by_ref();
         }
         match link.state {
-            State::Finishing if link.layers.say_goodbye() => self.flush(conn, now),
+            State::Finishing if link.layers.say_goodbye(stopping) => self.flush(conn),
             State::Finishing => {
                 link.finish();
                 self.wake(conn);
             }
             State::Over => self.wake(conn),
+            State::Open if std::mem::take(&mut link.sated) => self.wake(conn),
             State::Open | State::Lingering { .. } => {}
+        }
+    }
+
+    /// The core closes a connection that stands in the middle of its TLS handshake: its time for
+    /// the whole of logging in was over. A handshake that failed has been ended before.
+    fn count_unfinished_handshake(&mut self, conn: ConnId) {
+        let Some(link) = self.link(conn) else { return };
+        if link.state == State::Open && link.layers.is_shaking_hands() {
+            let listener = Arc::clone(&link.listener);
+            self.services.count_handshake(&listener, "timeout");
         }
     }
 

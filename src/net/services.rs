@@ -77,16 +77,9 @@ impl Services {
                 self.events
                     .add(&m::CONNECTS_REFUSED, &[listener, reason.as_str()], 1);
             }
-            EventKind::Disconnected {
-                cause,
-                bytes_in,
-                bytes_out,
-                ..
-            } => {
+            EventKind::Disconnected { cause, .. } => {
                 self.events
                     .add(&m::DISCONNECTS, &[listener, cause.as_str()], 1);
-                self.events.add(&m::BYTES_RECEIVED, &[listener], *bytes_in);
-                self.events.add(&m::BYTES_SENT, &[listener], *bytes_out);
                 if let Some(online) = self.online.get_mut(&seat(&event)) {
                     *online = online.saturating_sub(1);
                 }
@@ -96,6 +89,13 @@ impl Services {
             }
             EventKind::SubscribeRefused { why, .. } => {
                 self.events.add(&m::SUBSCRIBES_REFUSED, &[why], 1);
+            }
+            EventKind::Reauthenticated => {
+                self.events.add(&m::REAUTHENTICATIONS, &[listener, "ok"], 1);
+            }
+            EventKind::ReauthenticationRefused { reason, .. } => {
+                self.events
+                    .add(&m::REAUTHENTICATIONS, &[listener, reason.as_str()], 1);
             }
             EventKind::TakenOver { .. } => {}
         }
@@ -119,9 +119,9 @@ impl Services {
         }
     }
 
-    /// Counts a TLS handshake that went well.
-    pub(super) fn count_handshake(&mut self, listener: &str) {
-        self.events.add(&m::TLS_HANDSHAKES, &[listener, "ok"], 1);
+    /// Counts a TLS handshake: `ok` or `timeout`; one that failed is a breach.
+    pub(super) fn count_handshake(&mut self, listener: &str, result: &str) {
+        self.events.add(&m::TLS_HANDSHAKES, &[listener, result], 1);
     }
 
     /// One turn took this long, from the first read to the last write, for so many messages.
@@ -142,6 +142,13 @@ impl Services {
         for (label, dropped) in Drop::LABELS.into_iter().zip(counters.dropped) {
             snapshot.add(&m::MESSAGES_DROPPED, &[label], dropped);
         }
+        for bytes in &counters.listeners {
+            let labels: &[&str] = &[&bytes.listener];
+            snapshot.add(&m::BYTES_RECEIVED, labels, bytes.received);
+            snapshot.add(&m::BYTES_SENT, labels, bytes.sent);
+        }
+        snapshot.add(&m::CONNECTIONS_TURNED_AWAY, &[], counters.turned_away);
+        snapshot.add(&m::SESSIONS_EXPIRED, &[], counters.sessions_expired);
         for ((listener, team), count) in &self.online {
             snapshot.add(&m::CONNECTIONS, &[listener, team], *count);
         }

@@ -7,7 +7,7 @@ use super::member::{self, Member, NewMember};
 use super::{Change, ProvisionError, Provisioner, Verb};
 use crate::config::{ConfigErrors, Report};
 use crate::database::Transaction;
-use crate::identity::Kind;
+use crate::identity::{Credential, Kind};
 
 /// What `apply` did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub struct Applied {
     pub notes: Vec<String>,
 }
 
-/// Hashes that took long to make, by username and by the stored secret that they were made for.
-type Hashed = HashMap<(String, Option<String>), Option<String>>;
+/// What took long to make, by username and by what was stored when it was made.
+type Hashed = HashMap<(String, Credential), Credential>;
 
 impl Provisioner<'_> {
     /// Brings the database to what `text`, the text of `file`, declares. Hashing takes some twenty
@@ -137,16 +137,17 @@ impl Provisioner<'_> {
         let team = declared.team.as_deref();
         let id = &declared.id;
         let there = member::find(transaction, declared.kind, team.unwrap_or_default(), id).await?;
-        let stored = there.as_ref().and_then(|it| it.secret.clone());
+        let stored = there.as_ref().map(|it| it.credential.clone());
+        let stored = stored.unwrap_or_default();
         let username = declared.username();
-        let secret = match hashed.get(&(username.clone(), stored.clone())) {
-            Some(secret) => secret.clone(),
+        let credential = match hashed.get(&(username.clone(), stored.clone())) {
+            Some(credential) => credential.clone(),
             // Somebody gave it another password since.
-            None => self.secret_for(&declared.password, stored.as_deref())?,
+            None => self.credential_for(declared, &stored)?,
         };
         let fields = match &there {
             None => Vec::new(),
-            Some(there) => differences(there, declared, secret.as_deref()),
+            Some(there) => differences(there, declared, &credential),
         };
         if there.is_some() && fields.is_empty() {
             return Ok(None);
@@ -157,7 +158,7 @@ impl Provisioner<'_> {
             id,
             owner: declared.owner.as_ref(),
             patterns: &declared.patterns,
-            secret: secret.as_deref(),
+            credential: &credential,
         };
         let was = there.as_ref().map(|there| there.username.as_str());
         member::write(transaction, was, &new, self.now_us()).await?;
@@ -178,12 +179,12 @@ impl Provisioner<'_> {
         for declared in &document.members {
             let team = declared.team.as_deref().unwrap_or_default();
             let there = member::find(&mut connection, declared.kind, team, &declared.id).await?;
-            stored.push(there.and_then(|it| it.secret));
+            stored.push(there.map(|it| it.credential).unwrap_or_default());
         }
         connection.rollback().await?;
         for (declared, stored) in document.members.iter().zip(stored) {
-            let secret = self.secret_for(&declared.password, stored.as_deref())?;
-            hashed.insert((declared.username(), stored), secret);
+            let credential = self.credential_for(declared, &stored)?;
+            hashed.insert((declared.username(), stored), credential);
             tokio::task::yield_now().await;
         }
         Ok(hashed)
@@ -191,20 +192,18 @@ impl Provisioner<'_> {
 
     /// What to store for a declared password, where `stored` is what there is: the same, if it
     /// matches.
-    fn secret_for(
+    fn credential_for(
         &self,
-        password: &Password,
-        stored: Option<&str>,
-    ) -> Result<Option<String>, ProvisionError> {
-        Ok(match password {
-            Password::None => None,
-            Password::Hash(hash) => Some(hash.clone()),
-            Password::Plain(plain) => match stored {
-                Some(stored) if self.secrets.check(plain.as_bytes(), Some(stored)) => {
-                    Some(stored.to_owned())
-                }
-                _ => Some(self.secrets.hash(plain)?),
-            },
+        declared: &DeclaredMember,
+        stored: &Credential,
+    ) -> Result<Credential, ProvisionError> {
+        Ok(match &declared.password {
+            Password::None => Credential::default(),
+            Password::Hash(hash) => self.secrets.imported(hash, stored)?,
+            Password::Plain(plain) => {
+                let username = declared.username();
+                self.secrets.credential(&username, plain, stored)?
+            }
         })
     }
 }
@@ -237,10 +236,13 @@ impl Applied {
 }
 
 /// The keys in which what is there differs from what is declared.
-fn differences(there: &Member, declared: &DeclaredMember, secret: Option<&str>) -> Vec<String> {
-    let password = match (&there.secret, secret) {
-        (Some(_), None) => "password removed",
-        (None, Some(_)) => "password set",
+fn differences(there: &Member, declared: &DeclaredMember, credential: &Credential) -> Vec<String> {
+    let before = &there.credential;
+    let password = match (before.is_empty(), credential.is_empty()) {
+        (false, true) => "password removed",
+        (true, false) => "password set",
+        // The password is the same, and can now be proved too.
+        _ if before.secret == credential.secret && before.scram.is_none() => "scram",
         _ => "password",
     };
     let team = format!("moved from team {}", there.team.as_deref().unwrap_or("-"));
@@ -248,7 +250,7 @@ fn differences(there: &Member, declared: &DeclaredMember, secret: Option<&str>) 
         (there.team != declared.team, team.as_str()),
         (there.owner != declared.owner, "owner"),
         (there.patterns != declared.patterns, "acl"),
-        (there.secret.as_deref() != secret, password),
+        (before != credential, password),
     ]
     .into_iter()
     .filter(|(differs, _)| *differs)

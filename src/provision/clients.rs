@@ -7,7 +7,7 @@ use super::member::{self, NewMember};
 use super::teams::created;
 use super::{Change, NameError, ProvisionError, Provisioner, Verb, names};
 use crate::database::{Database, DatabaseError, Transaction};
-use crate::identity::{Kind, random_token, read_patterns};
+use crate::identity::{Credential, Kind, random_token, read_patterns};
 use crate::policy::Pattern;
 
 /// A client as `client list` shows it.
@@ -34,7 +34,7 @@ impl ClientEntry {
     /// [`DatabaseError`].
     pub async fn list(database: &Database, team: Option<&str>) -> Result<Vec<Self>, DatabaseError> {
         let rows = sqlx::query(
-            "SELECT username, team, patterns, secret, created_us, changed_us FROM principal \
+            "SELECT username, team, patterns, secret, scram, created_us, changed_us FROM principal \
              WHERE kind = 'client' AND ($1 = '' OR team = $1) ORDER BY team, username",
         )
         .bind(team.unwrap_or_default())
@@ -43,11 +43,15 @@ impl ClientEntry {
         rows.iter()
             .map(|row| {
                 let patterns: String = row.try_get("patterns")?;
+                let credential = Credential {
+                    secret: row.try_get("secret")?,
+                    scram: row.try_get("scram")?,
+                };
                 Ok(Self {
                     username: row.try_get("username")?,
                     team: row.try_get("team")?,
                     patterns: read_patterns(&patterns)?,
-                    can_log_in: row.try_get::<Option<String>, _>("secret")?.is_some(),
+                    can_log_in: !credential.is_empty(),
                     created: created(row.try_get("created_us")?),
                     changed: created(row.try_get("changed_us")?),
                 })
@@ -109,15 +113,14 @@ impl Provisioner<'_> {
                 name: username.to_owned(),
             });
         }
-        let password = random_token()?;
-        let secret = self.secrets.hash(&password)?;
+        let (password, credential) = self.new_password(username)?;
         let client = NewMember {
             kind: Kind::Client,
             team: Some(team),
             id,
             owner: None,
             patterns,
-            secret: Some(&secret),
+            credential: &credential,
         };
         member::write(transaction, None, &client, self.now_us()).await?;
         Ok((of_client(Verb::Add, username, team), password))
@@ -129,14 +132,14 @@ impl Provisioner<'_> {
     /// [`ProvisionError`]; also where there is no such client.
     pub async fn client_rotate(&self, username: &str) -> Result<(Change, String), ProvisionError> {
         let (_, team) = names::client_username(username)?;
-        let password = random_token()?;
-        let secret = self.secrets.hash(&password)?;
+        let (password, credential) = self.new_password(username)?;
         let mut transaction = self.database.begin_administration().await?;
         let rotated = sqlx::query(
-            "UPDATE principal SET secret = $1, changed_us = $2 \
-             WHERE kind = 'client' AND username = $3",
+            "UPDATE principal SET secret = $1, scram = $2, changed_us = $3 \
+             WHERE kind = 'client' AND username = $4",
         )
-        .bind(secret)
+        .bind(credential.secret)
+        .bind(credential.scram)
         .bind(self.now_us())
         .bind(username)
         .execute(&mut *transaction)
@@ -148,6 +151,14 @@ impl Provisioner<'_> {
         self.commit(transaction, std::slice::from_ref(&change), "client")
             .await?;
         Ok((change, password))
+    }
+
+    /// A random password, and what to store for it.
+    fn new_password(&self, username: &str) -> Result<(String, Credential), ProvisionError> {
+        let password = random_token()?;
+        let nothing = Credential::default();
+        let credential = self.secrets.credential(username, &password, &nothing)?;
+        Ok((password, credential))
     }
 
     /// Removes a client.

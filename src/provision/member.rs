@@ -4,7 +4,7 @@ use sqlx::Row as _;
 
 use super::document::Owner;
 use crate::database::{DatabaseError, Transaction};
-use crate::identity::{Kind, read_patterns, write_patterns};
+use crate::identity::{Credential, Kind, read_patterns, write_patterns};
 use crate::policy::Pattern;
 
 /// A row of `principal`.
@@ -14,7 +14,7 @@ pub(super) struct Member {
     pub(super) team: Option<String>,
     pub(super) owner: Option<Owner>,
     pub(super) patterns: Vec<Pattern>,
-    pub(super) secret: Option<String>,
+    pub(super) credential: Credential,
 }
 
 /// The member that is this kind's `id`, whatever team a machine is in.
@@ -29,7 +29,7 @@ pub(super) async fn find(
         Kind::Client | Kind::Platform => ("username", kind.username(team, id)),
     };
     let sql = format!(
-        "SELECT username, team, owner_type, owner, patterns, secret FROM principal \
+        "SELECT username, team, owner_type, owner, patterns, secret, scram FROM principal \
          WHERE kind = $1 AND {column} = $2"
     );
     let row = sqlx::query(sqlx::AssertSqlSafe(sql))
@@ -55,7 +55,10 @@ pub(super) async fn find(
             _ => None,
         },
         patterns: read_patterns(&patterns)?,
-        secret: row.try_get("secret")?,
+        credential: Credential {
+            secret: row.try_get("secret")?,
+            scram: row.try_get("scram")?,
+        },
     }))
 }
 
@@ -66,7 +69,7 @@ pub(super) struct NewMember<'a> {
     pub(super) id: &'a str,
     pub(super) owner: Option<&'a Owner>,
     pub(super) patterns: &'a [Pattern],
-    pub(super) secret: Option<&'a str>,
+    pub(super) credential: &'a Credential,
 }
 
 /// Makes a member, or makes the one that has the username `was` into this one.
@@ -81,12 +84,14 @@ pub(super) async fn write(
         .username(member.team.unwrap_or_default(), member.id);
     let sql = match was {
         None => {
-            "INSERT INTO principal (username, team, owner_type, owner, patterns, secret, \
-             changed_us, kind, id, created_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7)"
+            "INSERT INTO principal (username, team, owner_type, owner, patterns, secret, scram, \
+             changed_us, kind, id, created_us) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $8)"
         }
         Some(_) => {
             "UPDATE principal SET username = $1, team = $2, owner_type = $3, owner = $4, \
-             patterns = $5, secret = $6, changed_us = $7 WHERE kind = $8 AND username = $9"
+             patterns = $5, secret = $6, scram = $7, changed_us = $8 \
+             WHERE kind = $9 AND username = $10"
         }
     };
     sqlx::query(sql)
@@ -95,7 +100,8 @@ pub(super) async fn write(
         .bind(member.owner.map(|owner| owner.kind))
         .bind(member.owner.map(|owner| owner.id.as_str()))
         .bind(write_patterns(member.patterns))
-        .bind(member.secret)
+        .bind(&member.credential.secret)
+        .bind(&member.credential.scram)
         .bind(now_us)
         .bind(member.kind.as_str())
         .bind(was.unwrap_or(member.id))

@@ -95,6 +95,19 @@ impl From<sqlx::Error> for ProvisionError {
     }
 }
 
+/// Reads a file of `cofferdam apply` without applying it: what is said here needs no database.
+///
+/// # Errors
+/// Every problem that was found; see [`ConfigErrors`].
+pub fn check(
+    file: &str,
+    text: &str,
+    policy: &Policy,
+    secrets: &Secrets,
+) -> Result<(), ConfigErrors> {
+    document::Document::parse(file, text, policy, secrets).map(drop)
+}
+
 fn hint(what: &str) -> &'static str {
     match what {
         "client" => "; `cofferdam client rotate` gives it a new password",

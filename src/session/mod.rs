@@ -7,7 +7,7 @@ mod incoming;
 mod outgoing;
 mod subscriptions;
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,6 +16,7 @@ pub use incoming::{Incoming, Receipt};
 pub use outgoing::{Outgoing, PubRecOutcome, QueueFull, Queued, Resend};
 pub use subscriptions::{Subscription, Subscriptions};
 
+use crate::limits::Limits;
 use crate::policy::Grant;
 use crate::team::{Message, Presence, SessionAddress, SessionKey, Team};
 use crate::time::{Span, Time};
@@ -44,8 +45,16 @@ pub struct Session {
     pub conn: Option<u32>,
     /// The far end of its connection, or of the last one.
     pub peer: Peer,
+    /// Of the listener of that connection.
+    pub limits: Arc<Limits>,
+    /// Its connection is another broker's of 3.x, which cannot ask for no local and retain as
+    /// published and needs both: without them its messages come back, and retained ones go on as
+    /// others.
+    pub bridge: bool,
     /// QoS 1 and 2 messages in flight towards the client at a time.
     pub window: u16,
+    /// CONNECT asked for it to outlive the connection, whatever the limit made of that.
+    pub asked_to_outlive: bool,
     /// How long it outlives a connection.
     pub expiry: Span,
     /// When it ends, while it has no connection.
@@ -58,12 +67,14 @@ pub struct Session {
     pub timer: Time,
     /// What it wants.
     pub subscriptions: Subscriptions,
+    /// The number of the last shared subscription made; numbers are not used again.
+    pub last_share: u32,
     /// QoS 1 and 2 towards the client.
     pub outgoing: Outgoing,
     /// QoS 2 from the client.
     pub incoming: Incoming,
-    /// Retained messages still to be sent.
-    pub replays: VecDeque<Replay>,
+    /// Retained messages still to be sent, by the subscription's key in [`Subscriptions`].
+    pub replays: BTreeMap<Arc<str>, Replay>,
     /// What share groups know of it.
     pub presence: Arc<Presence>,
 }
@@ -79,14 +90,15 @@ pub struct Will {
     pub delay: Span,
 }
 
-/// Retained messages on their way to a new subscription: a place in a walk over one team's.
+/// Retained messages on their way to a new subscription: a place in a walk over one team's after
+/// the other.
 #[derive(Debug)]
 pub struct Replay {
     /// Whose retained messages.
-    pub team: Arc<Team>,
-    /// The subscription's key in [`Subscriptions`]; when it is gone, so is the replay.
-    pub subscription: Arc<str>,
-    /// The last topic sent.
+    pub teams: Arc<[Arc<Team>]>,
+    /// The team that the walk has come to.
+    pub place: usize,
+    /// The last of its topics that was looked at.
     pub after: Option<Box<str>>,
 }
 
@@ -98,6 +110,7 @@ impl Session {
         team: Arc<Team>,
         grant: Arc<Grant>,
         peer: Peer,
+        limits: Arc<Limits>,
     ) -> Self {
         Self {
             key,
@@ -106,16 +119,20 @@ impl Session {
             grant,
             conn: None,
             peer,
+            limits,
+            bridge: false,
             window: 0,
+            asked_to_outlive: false,
             expiry: Span::ZERO,
             expires: Time::NEVER,
             will: None,
             will_due: Time::NEVER,
             timer: Time::NEVER,
             subscriptions: Subscriptions::default(),
+            last_share: 0,
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
-            replays: VecDeque::new(),
+            replays: BTreeMap::new(),
             presence: Arc::default(),
         }
     }

@@ -20,6 +20,8 @@ pub struct Queued {
     pub retain: bool,
     /// Of the subscription that matched; 0: none.
     pub subscription_id: u32,
+    /// The number of the shared subscription that it came by; 0: it came by none.
+    pub share: u32,
 }
 
 /// Both halves: what is in flight, and what waits.
@@ -264,6 +266,49 @@ impl Outgoing {
         self.finish(id, |state| matches!(state, State::Released))
     }
 
+    /// Takes out of the queue what `taken` says `true` to.
+    pub fn take_queued(&mut self, mut taken: impl FnMut(&Queued) -> bool) {
+        let bytes = &mut self.queued_bytes;
+        self.queue.retain(|item| {
+            let goes = taken(item);
+            if goes {
+                *bytes -= item.message.size() as u64;
+            }
+            !goes
+        });
+    }
+
+    /// Lets go of everything that `unwanted` says `true` to, sent or not, and says how many those
+    /// were. QoS 2 messages that the client has received are completed all the same.
+    pub fn let_go_of(&mut self, unwanted: impl Fn(&Queued) -> bool) -> u64 {
+        let mut gone = 0;
+        self.take_queued(|item| {
+            let goes = unwanted(item);
+            gone += u64::from(goes);
+            goes
+        });
+        let sent = self.inflight.iter().filter_map(|entry| match &entry.state {
+            State::Published(item) if unwanted(item) => Some(entry.id),
+            _ => None,
+        });
+        for id in sent.collect::<Vec<_>>() {
+            gone += 1;
+            self.let_go(id);
+        }
+        gone
+    }
+
+    /// Takes out everything that somebody else may have instead: QoS 1 messages in flight and the
+    /// whole queue, in order. For a session that ends.
+    pub fn take_unacknowledged(&mut self) -> Vec<Queued> {
+        let in_flight = std::mem::take(&mut self.inflight).into_iter();
+        let sent = in_flight.filter_map(|entry| match entry.state {
+            State::Published(item) if item.qos == QoS::AtLeastOnce => Some(item),
+            _ => None,
+        });
+        sent.chain(std::mem::take(&mut self.queue)).collect()
+    }
+
     /// Lets a message go as if the client had acknowledged it.
     pub fn let_go(&mut self, id: PacketId) {
         self.finish(id, |_| true);
@@ -366,6 +411,7 @@ mod tests {
             qos,
             retain: false,
             subscription_id: 0,
+            share: 0,
         }
     }
 
@@ -377,6 +423,8 @@ mod tests {
         PacketId::new(id).expect("not zero")
     }
 
+    /// Shows: MQTT-2.2.1-4, MQTT-4.3.2-1, MQTT-4.3.3-1 (5.0); MQTT-2.3.1-4, MQTT-4.3.2-1,
+    /// MQTT-4.3.3-1 (3.1.1)
     #[test]
     fn identifiers_are_never_zero_and_never_in_use_twice() {
         let mut outgoing = Outgoing::default();

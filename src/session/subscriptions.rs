@@ -19,6 +19,8 @@ pub struct Subscription {
     pub options: SubscriptionOptions,
     /// 0: none.
     pub id: u32,
+    /// Its number among the session's shared subscriptions; 0: not shared.
+    pub share: u32,
     /// Each delivery must be checked, for a deny rule overlaps the filter.
     pub checked: bool,
     /// Its leading wildcard hides names that begin with `$`.

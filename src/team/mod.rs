@@ -17,6 +17,6 @@ mod world;
 
 pub use message::{Message, MessageView};
 pub use registry::{Claim, SessionAddress, SessionKey};
-pub use retained::{Retained, RetainedFull};
+pub use retained::{Retained, RetainedFull, Walk};
 pub use routes::{Group, Matched, Member, Presence, Route, Routes};
 pub use world::{Compartment, Generation, Team, World};

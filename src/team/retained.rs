@@ -32,6 +32,17 @@ const SEARCH_EVERY: Span = Span::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetainedFull;
 
+/// What a walk over the retained messages came to.
+#[derive(Clone, Debug)]
+pub enum Walk {
+    /// The next match.
+    Found(Arc<Message>),
+    /// Nothing matches after where the walk began.
+    End,
+    /// The steps are used up; nothing up to this topic matches.
+    GoOn(Box<str>),
+}
+
 /// A message that compares by its topic.
 #[derive(Debug)]
 struct ByTopic(Arc<Message>);
@@ -163,12 +174,15 @@ impl Retained {
         }
     }
 
-    /// The first match of `filter` after the topic `after` (from the beginning: `None`).
+    /// The first match of `filter` after the topic `after` (from the beginning: `None`). Each topic
+    /// that is looked at is taken off `steps`, and at least one is; when there are no more, the walk
+    /// stops wherever it is, so that nobody holds the team's lock for long.
     pub fn next_match(
         &self,
         filter: TopicFilter<'_>,
         after: Option<&str>,
-    ) -> Option<&Arc<Message>> {
+        steps: &mut u32,
+    ) -> Walk {
         let literal = literal_prefix(filter.as_str());
         let mut from = match after {
             Some(topic) if topic >= literal => Bound::Excluded(topic.to_owned()),
@@ -176,15 +190,24 @@ impl Retained {
         };
         loop {
             let range = (from.as_ref().map(String::as_str), Bound::Unbounded);
-            let found = &self.by_topic.range::<str, _>(range).next()?.0;
+            *steps = steps.saturating_sub(1);
+            let Some(ByTopic(found)) = self.by_topic.range::<str, _>(range).next() else {
+                return Walk::End;
+            };
             let topic = found.topic();
             if !topic.starts_with(literal) {
-                return None;
+                return Walk::End;
             }
             if TopicName::parse(topic, u16::MAX, u16::MAX).is_ok_and(|name| filter.matches(name)) {
-                return Some(found);
+                return Walk::Found(Arc::clone(found));
             }
-            from = skip_past(filter.as_str(), topic)?;
+            let Some(next) = skip_past(filter.as_str(), topic) else {
+                return Walk::End;
+            };
+            if *steps == 0 {
+                return Walk::GoOn(topic.into());
+            }
+            from = next;
         }
     }
 }
@@ -255,13 +278,48 @@ mod tests {
         Arc::new(view.keep())
     }
 
-    fn walk(retained: &Retained, filter: &str) -> Vec<String> {
+    /// The topics that a walk finds which stops after so many steps and goes on.
+    fn walk(retained: &Retained, filter: &str, at_a_time: u32) -> Vec<String> {
         let filter = TopicFilter::parse(filter, u16::MAX, u16::MAX).expect("a valid filter");
         let mut all: Vec<String> = Vec::new();
-        while let Some(next) = retained.next_match(filter, all.last().map(String::as_str)) {
-            all.push(next.topic().to_owned());
+        let mut after: Option<Box<str>> = None;
+        loop {
+            let mut steps = at_a_time;
+            after = match retained.next_match(filter, after.as_deref(), &mut steps) {
+                Walk::End => return all,
+                Walk::GoOn(topic) => {
+                    assert_eq!(steps, 0);
+                    Some(topic)
+                }
+                Walk::Found(message) => {
+                    all.push(message.topic().to_owned());
+                    Some(message.topic().into())
+                }
+            };
         }
-        all
+    }
+
+    #[test]
+    fn a_walk_that_finds_nothing_stops_when_its_steps_are_used_up() {
+        let mut retained = Retained::default();
+        for i in 0..100 {
+            let message = message(&format!("r{i:02}/a"), b"1");
+            retained
+                .set(message, 100, 1000, Time::EPOCH)
+                .expect("within limits");
+        }
+        let filter = TopicFilter::parse("+/z", 64, 8).expect("a valid filter");
+        let (mut after, mut calls) = (None, 0);
+        loop {
+            calls += 1;
+            match retained.next_match(filter, after.as_deref(), &mut 10) {
+                Walk::GoOn(topic) => after = Some(topic),
+                Walk::End => break,
+                Walk::Found(message) => panic!("{message:?}"),
+            }
+        }
+        // To skip from one topic to the next can take two steps.
+        assert!((11..=21).contains(&calls), "{calls}");
     }
 
     #[test]
@@ -296,6 +354,7 @@ mod tests {
             topics in prop::collection::btree_set(levels(vec!["a", "a-", "a0", "b", ""]), 0..60),
             filter in levels(vec!["a", "a-", "b", "", "+", "+"]),
             rest in any::<bool>(),
+            at_a_time in 1u32..5,
         ) {
             let filter = if rest { format!("{filter}/#") } else { filter };
             prop_assume!(!filter.is_empty());
@@ -311,7 +370,7 @@ mod tests {
                 })
                 .cloned()
                 .collect();
-            prop_assert_eq!(walk(&retained, &filter), scan);
+            prop_assert_eq!(walk(&retained, &filter, at_a_time), scan);
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Route {
     pub hides: bool,
     /// 0: none.
     pub subscription_id: u32,
+    /// The number of a shared subscription among its session's; 0: not shared.
+    pub share: u32,
 }
 
 /// What the members of a share group need to know of each other's sessions, wherever they live.
@@ -63,6 +65,8 @@ pub struct Matched {
     pub routes: Vec<Route>,
     /// One member of each gets it.
     pub groups: Vec<Arc<Group>>,
+    /// Places of the tries that were visited to find them.
+    pub visited: usize,
 }
 
 /// What stands under one filter.
@@ -122,9 +126,26 @@ impl Group {
             .or_else(|| in_turn.clone().next())
     }
 
+    /// Whether a member that may have this topic's messages is connected.
+    pub fn has_connected(&self, topic: &str) -> bool {
+        let connected = |member: &&Member| member.presence.connected.load(Ordering::Relaxed);
+        self.members
+            .iter()
+            .filter(connected)
+            .any(|member| member.takes(topic))
+    }
+
     /// The members.
     pub fn members(&self) -> &[Member] {
         &self.members
+    }
+}
+
+impl Matched {
+    /// How many sessions each message goes to or may go to, which is what it costs to hand it over.
+    pub fn candidates(&self) -> usize {
+        let members = self.groups.iter().map(|group| group.members.len());
+        self.routes.len() + members.sum::<usize>()
     }
 }
 
@@ -244,11 +265,22 @@ impl Routes {
         self.count -= removed;
     }
 
+    /// The group `name` under `filter`.
+    pub fn group(&self, filter: &str, name: &str) -> Option<Arc<Group>> {
+        let groups = &self.filters.get(filter)?.groups;
+        groups.iter().find(|group| *group.name == *name).cloned()
+    }
+
     /// Adds to `matched` what `topic` matches.
     pub fn matches(&self, topic: &str, matched: &mut Matched) {
-        self.filters.for_each_match(topic, |subscribers| {
-            matched.routes.extend_from_slice(&subscribers.routes);
-            matched.groups.extend(subscribers.groups.iter().cloned());
+        let Matched {
+            routes,
+            groups,
+            visited,
+        } = matched;
+        *visited += self.filters.for_each_match(topic, |subscribers| {
+            routes.extend_from_slice(&subscribers.routes);
+            groups.extend(subscribers.groups.iter().cloned());
         });
     }
 }

@@ -1,5 +1,6 @@
 //! All compartments: the teams, and the commons between them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -10,7 +11,7 @@ use super::message::Message;
 use super::registry::Registry;
 use super::registry::SessionAddress;
 use super::retained::{Retained, RetainedFull};
-use super::routes::{Matched, Member, Route, Routes};
+use super::routes::{Group, Matched, Member, Route, Routes};
 use crate::limits::Limits;
 use crate::policy::{Namespace, Policy, TeamId};
 use crate::time::Time;
@@ -35,8 +36,9 @@ pub struct Team {
 pub struct World {
     teams: DashMap<TeamId, Arc<Team>, foldhash::fast::RandomState>,
     commons: Arc<Team>,
-    /// The limits in force.
-    pub limits: Limits,
+    /// The limits in force, where the listener has none of its own.
+    pub limits: Arc<Limits>,
+    listeners: HashMap<Arc<str>, Arc<Limits>>,
     policy: Arc<Policy>,
 }
 
@@ -120,6 +122,11 @@ impl Team {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
+    /// A share group.
+    pub fn group(&self, filter: &str, name: &str) -> Option<Arc<Group>> {
+        self.routes.read().group(filter, name)
+    }
+
     /// Number of subscriptions.
     pub fn subscriptions(&self) -> usize {
         self.routes.read().len()
@@ -167,9 +174,21 @@ impl World {
         Self {
             teams: DashMap::default(),
             commons,
-            limits,
+            limits: Arc::new(limits),
+            listeners: HashMap::new(),
             policy,
         }
+    }
+
+    /// The same world, with limits of its own for what comes by this listener.
+    pub fn with_listener(mut self, name: &Arc<str>, limits: Limits) -> Self {
+        self.listeners.insert(Arc::clone(name), Arc::new(limits));
+        self
+    }
+
+    /// The limits for what comes by this listener.
+    pub fn limits_of(&self, listener: &str) -> &Arc<Limits> {
+        self.listeners.get(listener).unwrap_or(&self.limits)
     }
 
     /// Whose topic is whose.

@@ -64,6 +64,10 @@ metrics! {
         "Connections that were logged in."
     CONNECTS_REFUSED Counter "cofferdam_connects_refused_total" ["listener", "reason"]
         "Connections that ended before they were logged in, by the true reason."
+    CONNECTIONS_TURNED_AWAY Counter "cofferdam_connections_turned_away_total" []
+        "Connections closed unheard because there were max_connections; refused connects have them too."
+    REAUTHENTICATIONS Counter "cofferdam_reauthentications_total" ["listener", "result"]
+        "Logged-in connections that were to prove again who they are: ok, or the true reason why not."
     DISCONNECTS Counter "cofferdam_disconnects_total" ["listener", "cause"]
         "Logged-in connections that ended."
     MESSAGES_RECEIVED Counter "cofferdam_messages_received_total" ["qos"]
@@ -71,13 +75,13 @@ metrics! {
     MESSAGES_SENT Counter "cofferdam_messages_sent_total" ["qos"]
         "PUBLISH packets to clients."
     MESSAGE_BYTES_RECEIVED Counter "cofferdam_messages_received_bytes_total" ["qos"]
-        "Bytes of PUBLISH packets from clients."
+        "Payload bytes of PUBLISH packets from clients."
     MESSAGE_BYTES_SENT Counter "cofferdam_messages_sent_bytes_total" ["qos"]
-        "Bytes of PUBLISH packets to clients."
+        "Payload bytes of PUBLISH packets to clients."
     BYTES_RECEIVED Counter "cofferdam_received_bytes_total" ["listener"]
-        "Bytes of MQTT from clients, all packets."
+        "Bytes of MQTT from clients, all packets, as they come; without TLS and WebSocket framing."
     BYTES_SENT Counter "cofferdam_sent_bytes_total" ["listener"]
-        "Bytes of MQTT to clients, all packets."
+        "Bytes of MQTT to clients, all packets, as they go; without TLS and WebSocket framing."
     MESSAGES_DROPPED Counter "cofferdam_messages_dropped_total" ["reason"]
         "Messages that were accepted and not delivered to a matching session."
     PUBLISHES_REFUSED Counter "cofferdam_publishes_refused_total" ["reason"]
@@ -88,6 +92,8 @@ metrics! {
         "Retained messages that are kept."
     SESSIONS Gauge "cofferdam_sessions" ["team", "state"]
         "Sessions, connected or stored."
+    SESSIONS_EXPIRED Counter "cofferdam_sessions_expired_total" []
+        "Sessions that ended because their expiry interval was over."
     SUBSCRIPTIONS Gauge "cofferdam_subscriptions" ["team"]
         "Subscriptions of all sessions."
     ROUTING_DURATION Histogram "cofferdam_routing_duration_seconds" []
@@ -95,7 +101,9 @@ metrics! {
     AUDIT_QUEUE Gauge "cofferdam_audit_queue_events" []
         "Audit events that wait to be written."
     AUDIT_WRITTEN Counter "cofferdam_audit_written_events_total" []
-        "Audit events that are in the store."
+        "Records that are in the audit store; one may stand for several events."
+    AUDIT_FOLDED Counter "cofferdam_audit_folded_events_total" []
+        "Refusals that are counted in the record of another: the same again within a second."
     AUDIT_DROPPED Counter "cofferdam_audit_dropped_events_total" []
         "Audit events that were lost because their queue was full; a gap record has the count."
     AUDIT_WRITE_FAILURES Counter "cofferdam_audit_write_failures_total" []
@@ -107,7 +115,8 @@ metrics! {
     LOGIN_DURATION Histogram "cofferdam_login_duration_seconds" []
         "Time that judging a login took, without the delay of refusals."
     TLS_HANDSHAKES Counter "cofferdam_tls_handshakes_total" ["listener", "result"]
-        "TLS handshakes: ok, failed or timeout."
+        "TLS handshakes: ok; timeout, not done when the login's time was over; failed, also of a record \
+         later on."
     WEBSOCKET_REFUSED Counter "cofferdam_websocket_refused_total" ["listener", "status"]
         "WebSocket requests that were refused, by HTTP status."
     WEBSOCKET_CLOSED Counter "cofferdam_websocket_closed_total" ["listener", "code"]

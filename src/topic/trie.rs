@@ -137,6 +137,24 @@ impl<V> Trie<V> {
         place.get_or_insert_default()
     }
 
+    /// The value under `filter`.
+    pub fn get(&self, filter: &str) -> Option<&V> {
+        if !is_wild(filter) {
+            return self.exact.get(filter);
+        }
+        let mut node = ROOT;
+        for level in filter.get(self.prefix..)?.split('/') {
+            let at = &self.nodes[node as usize];
+            node = match level {
+                "#" => return at.rest.as_ref(),
+                "+" if at.plus == NONE => return None,
+                "+" => at.plus,
+                _ => *self.edges.get(&EdgeRef { from: node, level })?,
+            };
+        }
+        self.nodes[node as usize].here.as_ref()
+    }
+
     /// Hands the value under `filter` to `change`, and takes it out when `change` says `false`.
     pub fn update(&mut self, filter: &str, change: impl FnOnce(&mut V) -> bool) {
         if !is_wild(filter) {
@@ -155,16 +173,18 @@ impl<V> Trie<V> {
         self.wild -= usize::from(taken);
     }
 
-    /// Calls `found` with the value of every filter that matches `name`.
-    pub fn for_each_match<'a>(&'a self, name: &str, mut found: impl FnMut(&'a V)) {
+    /// Calls `found` with the value of every filter that matches `name`. Returns how many places of
+    /// the trie were visited: the cost, which is at most one a level of every filter.
+    pub fn for_each_match<'a>(&'a self, name: &str, mut found: impl FnMut(&'a V)) -> usize {
         if let Some(value) = self.exact.get(name) {
             found(value);
         }
         if self.wild > 0
             && let Some(levels) = name.get(self.prefix..)
         {
-            self.visit(ROOT, Some(levels), &mut found);
+            return self.visit(ROOT, Some(levels), &mut found);
         }
+        0
     }
 
     /// Makes the nodes of `filter`; says whether it goes on with `#` from the last of them.
@@ -250,7 +270,8 @@ impl<V> Trie<V> {
         taken
     }
 
-    fn visit<'a>(&'a self, at: u32, levels: Option<&str>, found: &mut impl FnMut(&'a V)) {
+    /// Returns how many nodes were visited.
+    fn visit<'a>(&'a self, at: u32, levels: Option<&str>, found: &mut impl FnMut(&'a V)) -> usize {
         let node = &self.nodes[at as usize];
         if let Some(value) = &node.rest {
             found(value); // `#` matches what follows, and the parent itself (section 4.7.1.2)
@@ -259,17 +280,19 @@ impl<V> Trie<V> {
             if let Some(value) = &node.here {
                 found(value);
             }
-            return;
+            return 1;
         };
         let (level, deeper) = split_level(levels);
+        let mut visited = 1;
         if node.edges > 0
             && let Some(&next) = self.edges.get(&EdgeRef { from: at, level })
         {
-            self.visit(next, deeper, found);
+            visited += self.visit(next, deeper, found);
         }
         if node.plus != NONE {
-            self.visit(node.plus, deeper, found);
+            visited += self.visit(node.plus, deeper, found);
         }
+        visited
     }
 }
 
@@ -344,6 +367,11 @@ mod tests {
                         !values.is_empty()
                     });
                 }
+            }
+            for filter in &filters {
+                let scan: Vec<usize> =
+                    (0..kept.len()).filter(|&v| kept[v] == Some(filter.as_str())).collect();
+                prop_assert_eq!(trie.get(filter), Some(&scan).filter(|scan| !scan.is_empty()));
             }
             for name in &names {
                 let scan: Vec<usize> = (0..kept.len())

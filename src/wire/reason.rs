@@ -194,6 +194,8 @@ mod tests {
         90 CPdD, 91 PSU, 92 R, 93 dD, 94 dD, 95 CdD, 96 dD, 97 CPSdD, 98 dD, 99 CPdD, 9a CD, \
         9b CD, 9c CD, 9d CD, 9e SD, 9f CD, a0 D, a1 SD, a2 SD";
 
+    /// Shows: MQTT-3.2.2-8, MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.9.3-2,
+    /// MQTT-3.11.3-2, MQTT-3.14.2-1, MQTT-3.15.2-1 (5.0)
     #[test]
     fn each_code_stands_where_the_standard_lets_it() {
         type Fits = fn(ReasonCode) -> bool;

@@ -58,7 +58,7 @@ rules! {
     WILL_RETAIN_WITHOUT_WILL: MalformedPacket, "MQTT-3.1.2-13", "a will retain flag without a will";
     PASSWORD_WITHOUT_USERNAME: MalformedPacket, "3.1.1: MQTT-3.1.2-22", "a password without a user name";
     WILL_TOPIC_EMPTY: TopicNameInvalid, "MQTT-4.7.3-1", "the will topic is empty";
-    WILL_TOPIC_WILD: TopicNameInvalid, "MQTT-4.7.1-1", "the will topic has a wildcard";
+    WILL_TOPIC_WILD: TopicNameInvalid, "MQTT-4.7.0-1", "the will topic has a wildcard";
     AUTHENTICATION_DATA_ALONE: ProtocolError, "section 3.1.2.11.10", "authentication data without a method";
 
     // PUBLISH

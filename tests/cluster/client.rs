@@ -40,6 +40,12 @@ impl Client {
         self.net.borrow_mut().send(self.wire, bytes.as_ref());
     }
 
+    /// Sends bytes that the broker does not read before its next turn.
+    pub fn send_later(&self, bytes: impl AsRef<[u8]>) {
+        let mut net = self.net.borrow_mut();
+        net.wires[self.wire].unread.extend(bytes.as_ref());
+    }
+
     /// Bytes that it sent and the broker has not read.
     pub fn unread(&self) -> usize {
         self.net.borrow().wires[self.wire].unread.len()

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use cofferdam::broker::{Login, Refusal, Verdict};
+use cofferdam::broker::{Exchange, ExchangeState, Login, Refusal, Verdict};
 use cofferdam::policy::{
     Directory as PolicyDirectory, Pattern, PatternAction, Policy, Principal, TeamId, TeamMembers,
 };
@@ -18,6 +18,10 @@ pub struct Directory {
     owners: HashMap<String, (&'static str, String)>,
     anonymous: HashMap<String, String>,
 }
+
+/// The one method of enhanced authentication that this directory knows: the client says who it is,
+/// is asked `riddle`, answers with its password, and is told `solved` with its success.
+pub const RIDDLE: &str = "RIDDLE";
 
 /// Everyone's password in [`Directory::demo`].
 pub const PASSWORD: &str = "secret";
@@ -97,7 +101,48 @@ impl Directory {
 
     /// The verdict on a login.
     pub fn judge(&self, policy: &Policy, login: &Login) -> Verdict {
-        self.admit(policy, login).unwrap_or_else(Verdict::Refuse)
+        let judged = match &login.exchange {
+            None => self.admit(policy, login),
+            Some(exchange) => self.riddle(policy, login, exchange),
+        };
+        judged.unwrap_or_else(Verdict::Refuse)
+    }
+
+    fn riddle(
+        &self,
+        policy: &Policy,
+        login: &Login,
+        exchange: &Exchange,
+    ) -> Result<Verdict, Refusal> {
+        if &*exchange.method != RIDDLE {
+            return Err(Refusal::Method);
+        }
+        let said = exchange.data.as_deref().ok_or(Refusal::Exchange)?;
+        let Some(state) = &exchange.state else {
+            let username = std::str::from_utf8(said).map_err(|_| Refusal::Exchange)?;
+            return Ok(Verdict::Challenge {
+                data: Box::from(*b"riddle"),
+                state: ExchangeState::new(username.to_owned()),
+                username: Some(username.into()),
+            });
+        };
+        let username = state.get::<String>().expect("the state that was given");
+        let whole = Login {
+            conn: login.conn,
+            peer: login.peer.clone(),
+            version: login.version,
+            client_id: login.client_id.clone(),
+            username: Some(username.as_str().into()),
+            password: Some(said.into()),
+            exchange: None,
+        };
+        Ok(match self.admit(policy, &whole)? {
+            Verdict::Admit(grant) => Verdict::AdmitWith {
+                grant,
+                data: Box::from(*b"solved"),
+            },
+            other => other,
+        })
     }
 
     fn admit(&self, policy: &Policy, login: &Login) -> Result<Verdict, Refusal> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::directory::PASSWORD;
+use super::directory::{PASSWORD, RIDDLE};
 use cofferdam::wire::client::{Connect, Property, Will};
 use cofferdam::wire::{QoS, Version};
 
@@ -87,6 +87,19 @@ impl Hello {
     pub fn password(mut self, password: &str) -> Self {
         self.connect.password = Some(password.as_bytes().to_owned());
         self
+    }
+
+    /// By the directory's method of enhanced authentication in place of username and password.
+    pub fn riddle(self) -> Self {
+        self.method(RIDDLE)
+    }
+
+    /// By a method of enhanced authentication, with the username as its data.
+    pub fn method(mut self, method: &str) -> Self {
+        let username = self.connect.username.take().unwrap_or_default();
+        self.connect.password = None;
+        self.with(Property::AuthenticationMethod(method.to_owned()))
+            .with(Property::AuthenticationData(username.into_bytes()))
     }
 
     /// On another listener.

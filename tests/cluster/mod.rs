@@ -15,7 +15,7 @@
 //! bytes for a client that does not read ([`Client::stop_reading`]).
 //!
 //! `net` carries bytes and effects, `client` is one client's end, `hello` says who connects and
-//! how, `directory` knows who there is.
+//! how, `directory` knows who there is, `random` makes up what happens next.
 
 #![allow(dead_code, unused_imports)] // each test takes what it needs
 
@@ -23,15 +23,17 @@ mod client;
 mod directory;
 mod hello;
 mod net;
+mod random;
 
 use std::cell::{Ref, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
 pub use client::{Client, options};
-pub use directory::Directory;
+pub use directory::{Directory, PASSWORD, RIDDLE};
 pub use hello::{Hello, anonymous, client, device, instance, platform};
 pub use net::{Between, HeldLogin};
+pub use random::Random;
 
 use cofferdam::broker::{Counters, Drop, Event, EventKind, Verdict};
 use cofferdam::limits::Limits;
@@ -70,9 +72,19 @@ impl Cluster {
 
     /// The same under another policy.
     pub fn with_policy(count: u16, limits: Limits, policy: Policy) -> Self {
-        Self {
-            net: Rc::new(RefCell::new(Net::new(count, limits, Arc::new(policy)))),
-        }
+        let net = Net::new(count, limits, Arc::new(policy), |world| world);
+        let net = Rc::new(RefCell::new(net));
+        Self { net }
+    }
+
+    /// The default limits, but for what comes by the listener `name`.
+    pub fn with_listener(count: u16, name: &str, limits: Limits) -> Self {
+        let policy = Policy::flowfuse().unwrap_or_else(|error| panic!("{error}"));
+        let net = Net::new(count, Limits::default(), Arc::new(policy), |world| {
+            world.with_listener(&Arc::from(name), limits)
+        });
+        let net = Rc::new(RefCell::new(net));
+        Self { net }
     }
 
     /// A client that has logged in; its CONNACK is read and was a success.
@@ -126,6 +138,13 @@ impl Cluster {
         self.net.borrow_mut().hold_logins = true;
     }
 
+    /// From now on logins are judged at once again; those that wait are forgotten.
+    pub fn release_logins(&self) {
+        let mut net = self.net.borrow_mut();
+        net.hold_logins = false;
+        net.logins.clear();
+    }
+
     /// The longest-waiting login.
     pub fn next_login(&self) -> Option<HeldLogin> {
         self.net.borrow_mut().logins.pop_front()
@@ -171,6 +190,32 @@ impl Cluster {
         net.run();
     }
 
+    /// Runs one turn only: everybody is read once and written to once. Says whether anything moved.
+    pub fn turn(&self) -> bool {
+        self.net.borrow_mut().turn()
+    }
+
+    /// Runs until nothing moves.
+    pub fn run(&self) {
+        self.net.borrow_mut().run();
+    }
+
+    /// Deliveries in each batch that waits between two shards.
+    pub fn batches_between(&self, from: u16, to: u16) -> Vec<usize> {
+        let net = self.net.borrow();
+        let queue = net.between.get(&(from, to)).into_iter().flatten();
+        let length = |between: &Between| match between {
+            Between::Batch(batch) => Some(batch.len()),
+            Between::Migrant(..) => None,
+        };
+        queue.filter_map(length).collect()
+    }
+
+    /// Turns of the shards so far in which something moved.
+    pub fn turns(&self) -> u64 {
+        self.net.borrow().turns
+    }
+
     /// What went on record since the last call.
     pub fn events(&self) -> Vec<Event> {
         std::mem::take(&mut self.net.borrow_mut().events)
@@ -202,11 +247,6 @@ impl Cluster {
     /// One shard's counters.
     pub fn counters(&self, shard: u16) -> Counters {
         self.net.borrow().shards[usize::from(shard)].counters()
-    }
-
-    /// Timers set on one shard.
-    pub fn timers(&self, shard: u16) -> usize {
-        self.net.borrow().shards[usize::from(shard)].timers()
     }
 
     /// Messages dropped for one reason, on all shards.

@@ -58,11 +58,18 @@ pub(super) struct Net {
     pub(super) hold_between: bool,
     pub(super) between: BTreeMap<(u16, u16), VecDeque<Between>>,
     pub(super) events: Vec<Event>,
+    /// Turns in which something moved.
+    pub(super) turns: u64,
 }
 
 impl Net {
-    pub(super) fn new(count: u16, limits: Limits, policy: Arc<Policy>) -> Self {
-        let world = Arc::new(World::new(limits, Arc::clone(&policy)));
+    pub(super) fn new(
+        count: u16,
+        limits: Limits,
+        policy: Arc<Policy>,
+        world: impl FnOnce(World) -> World,
+    ) -> Self {
+        let world = Arc::new(world(World::new(limits, Arc::clone(&policy))));
         let shards = (0..count).map(|id| Shard::new(id, count, Arc::clone(&world), [id as u8; 32]));
         Self {
             // Some time that is not the epoch, and not on a whole second.
@@ -78,6 +85,7 @@ impl Net {
             hold_between: false,
             between: BTreeMap::new(),
             events: Vec::new(),
+            turns: 0,
         }
     }
 
@@ -172,12 +180,13 @@ impl Net {
         let mut turns = 0;
         while self.turn() {
             turns += 1;
+            self.turns += 1;
             assert!(turns < 1_000_000, "the cluster never comes to rest");
         }
     }
 
     /// Says whether anything moved.
-    fn turn(&mut self) -> bool {
+    pub(super) fn turn(&mut self) -> bool {
         let mut moved = false;
         for wire in 0..self.wires.len() {
             moved |= self.read(wire);
@@ -198,6 +207,10 @@ impl Net {
                 let queue = self.between.entry((shard, to)).or_default();
                 queue.push_back(Between::Batch(batch));
             }
+            let core = &mut self.shards[usize::from(shard)];
+            moved |= core.has_output() || core.has_unread();
+            core.go_on(self.now);
+            core.read_on(self.now);
         }
         if !self.hold_between {
             let waiting = self.between.iter().filter(|(_, queue)| !queue.is_empty());
@@ -280,7 +293,7 @@ impl Net {
             if line.room != usize::MAX {
                 line.room -= count;
             }
-            core.flushed(conn, count, self.now);
+            core.flushed(conn, count);
             moved = true;
         }
     }

@@ -251,6 +251,22 @@ impl Client {
         self.send(&pubcomp(self.version, id, ReasonCode::Success, &[]));
     }
 
+    /// Sends the first acknowledgement of a message; gives its identifier where more is to come.
+    pub fn begin_acknowledging(&mut self, publish: &Publish) -> Option<u16> {
+        let id = publish.packet_id?;
+        if publish.qos == QoS::AtLeastOnce {
+            self.send(&puback(self.version, id, ReasonCode::Success, &[]));
+            return None;
+        }
+        self.send(&pubrec(self.version, id, ReasonCode::Success, &[]));
+        Some(id)
+    }
+
+    /// Sends the last acknowledgement of a message at QoS 2.
+    pub fn complete(&mut self, id: u16) {
+        self.send(&pubcomp(self.version, id, ReasonCode::Success, &[]));
+    }
+
     /// Sends PINGREQ and gives what comes before its answer; `None`: the broker closed.
     pub fn ping(&mut self) -> Option<Vec<ServerPacket>> {
         self.send(&pingreq());

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -238,6 +239,11 @@ impl Broker {
         &self.place
     }
 
+    /// Ends it, if it has not ended already.
+    pub fn into_place(self) -> Place {
+        self.place
+    }
+
     pub fn process(&self) -> &Process {
         &self.process
     }
@@ -277,7 +283,7 @@ impl Broker {
     }
 
     /// Waits until the metrics are as `wanted` says.
-    pub fn wait_for_numbers(&self, wanted: impl Fn(&Numbers) -> Result<(), String>) {
+    pub fn wait_for_numbers(&self, mut wanted: impl FnMut(&Numbers) -> Result<(), String>) {
         eventually("metrics", || wanted(&self.numbers()));
     }
 
@@ -326,4 +332,15 @@ pub fn eventually<T, E: std::fmt::Display>(
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// Lets this process have so many open files; many systems start it with a thousand.
+pub fn allow_sockets(count: usize) {
+    let wanted = count as u64;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let current = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+    setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("within the hard limit");
 }

@@ -62,6 +62,17 @@ impl Process {
         self.log.now()
     }
 
+    /// All that it logged, once it has ended.
+    pub fn whole_log(&self) -> String {
+        self.log.wait_for_end();
+        self.log.now()
+    }
+
+    /// All that it printed so far.
+    pub fn printed(&self) -> String {
+        self.printed.now()
+    }
+
     /// Sends a signal, by name.
     pub fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.id);

@@ -10,9 +10,11 @@ use super::{Broker, eventually};
 #[derive(Default)]
 pub struct Record {
     rows: Vec<Wanted>,
-    /// By metric and its labels.
-    counts: BTreeMap<(&'static str, Vec<(&'static str, String)>), u64>,
+    counts: BTreeMap<Series, u64>,
 }
+
+/// A metric, and labels with their values.
+type Series = (&'static str, Vec<(&'static str, String)>);
 
 struct Wanted {
     what: String,

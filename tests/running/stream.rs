@@ -1,14 +1,16 @@
 //! A socket of a client, with or without TLS. Whatever blocks does so for a while only.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
 
@@ -104,8 +106,20 @@ impl Stream {
     }
 }
 
+/// Each connection from an address of its own: refused connections of one address are folded on
+/// record when they come as fast as tests make them.
 fn connect(address: SocketAddr) -> TcpStream {
-    let socket = TcpStream::connect(address).expect("the broker listens");
+    static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
+    let host = CONNECTIONS.fetch_add(1, Ordering::Relaxed) % 0x00ff_0000;
+    let own = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + host);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+    if address.is_ipv4() {
+        socket
+            .bind(&SocketAddr::from((own, 0)).into())
+            .expect("an address of the loopback network");
+    }
+    socket.connect(&address.into()).expect("the broker listens");
+    let socket = TcpStream::from(socket);
     socket.set_nodelay(true).expect("a socket");
     socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
     socket.set_write_timeout(Some(PATIENCE)).expect("a socket");

@@ -55,6 +55,7 @@ fn connack_says_in_3_x_what_the_reason_means_there() {
     }
 }
 
+/// Shows: MQTT-3.2.2-1, MQTT-3.2.2-6 (5.0); MQTT-3.2.2-4 (3.1.1)
 #[test]
 fn connack_tells_of_a_session_only_where_it_may() {
     let with_session = ConnAck {
@@ -107,6 +108,7 @@ fn acknowledgements_take_their_shortest_form() {
     }
 }
 
+/// Shows: MQTT-2.2.2-1 (5.0); MQTT-3.9.3-2 (3.1.1)
 #[test]
 fn suback_says_each_refusal_as_the_version_can() {
     use ReasonCode as R;
@@ -123,6 +125,7 @@ fn suback_says_each_refusal_as_the_version_can() {
     assert_eq!(suback(Version::V5), [0x90, 8, 1, 2, 0, 0, 1, 2, 0x87, 0x8F]);
 }
 
+/// Shows: MQTT-2.2.2-1 (5.0)
 #[test]
 fn unsuback_has_codes_in_5_0_only() {
     let codes = [ReasonCode::Success, ReasonCode::NoSubscriptionExisted];

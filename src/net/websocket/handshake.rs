@@ -94,7 +94,11 @@ impl Handshake {
         let end = self.held[from..]
             .windows(HEAD_END.len())
             .position(|w| w == HEAD_END);
+        // MQTT or TLS sent to the wrong port need not wait for the deadline. Asked first, so that the
+        // answer does not depend on how the bytes were split.
+        let is_http = self.held.first().is_none_or(u8::is_ascii_uppercase);
         let answer = match end {
+            _ if !is_http => Err(NOT_HTTP),
             Some(at) => {
                 let head = from + at + HEAD_END.len();
                 accept(&self.held[..head], rules).map(|accepted| Accepted {
@@ -103,14 +107,6 @@ impl Handshake {
                 })
             }
             None if self.held.len() == HEAD_MAX => Err(TOO_LARGE),
-            // MQTT or TLS sent to the wrong port need not wait for the deadline.
-            None if self
-                .held
-                .first()
-                .is_some_and(|first| !first.is_ascii_uppercase()) =>
-            {
-                Err(NOT_HTTP)
-            }
             None => return Progress::NeedMore,
         };
         self.held = Vec::new();
@@ -219,7 +215,8 @@ fn check_origin(fields: Fields<'_>, rules: &WebSocket) -> Result<(), No> {
         let same = |known: &String| known.as_bytes().eq_ignore_ascii_case(origin);
         rules.allowed_origins.iter().any(same)
     };
-    if rules.allowed_origins.is_empty() || fields.all("Origin").all(allowed) {
+    let any = rules.allowed_origins.is_empty() && !rules.listed_origins_only;
+    if any || fields.all("Origin").all(allowed) {
         Ok(())
     } else {
         Err(WRONG_ORIGIN)

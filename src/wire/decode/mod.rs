@@ -78,7 +78,8 @@ pub fn frame(bytes: &[u8], max_packet_size: u32) -> Result<Framing<'_>, DecodeEr
 }
 
 /// Bytes of the fixed header and the remaining length (section 2.1.4); `None` when it goes on.
-/// Forms longer than the value needs are let pass, as by other brokers: 3.1 and 3.1.1 allow them.
+/// Forms longer than the value needs are let pass here: 3.1 and 3.1.1 allow them, and the version
+/// may not be known yet.
 fn long_remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, DecodeError> {
     let mut remaining = 0;
     for (place, &byte) in bytes[1..].iter().take(4).enumerate() {
@@ -116,15 +117,36 @@ pub fn answer_version(frame: Frame<'_>) -> Option<Version> {
 
 const CONNECT: u8 = 0x10;
 
+impl Frame<'_> {
+    /// Whether the remaining length takes no more bytes than it needs `[MQTT-1.5.5-1]`.
+    const fn has_shortest_length(&self) -> bool {
+        match self.length.saturating_sub(self.body.len()) {
+            0..=2 => true,
+            3 => self.body.len() >= 1 << 7,
+            4 => self.body.len() >= 1 << 14,
+            _ => self.body.len() >= 1 << 21,
+        }
+    }
+}
+
 #[inline]
 fn read(frame: Frame<'_>, version: Option<Version>) -> Read<Packet<'_>> {
     let Frame { first, body, .. } = frame;
+    if version == Some(Version::V5) && !frame.has_shortest_length() {
+        return Err(&rule::VARIABLE_BYTE_INTEGER);
+    }
     match version {
         Some(version) if first >> 4 == 3 => {
             publish::publish(first & 0x0F, body, version).map(Packet::Publish)
         }
         Some(version) => control(first, body, version),
-        None if first == CONNECT => connect::connect(body).map(Packet::Connect),
+        None if first == CONNECT => {
+            let connect = connect::connect(body)?;
+            if connect.version == Version::V5 && !frame.has_shortest_length() {
+                return Err(&rule::VARIABLE_BYTE_INTEGER);
+            }
+            Ok(Packet::Connect(connect))
+        }
         None if first >> 4 == 1 => Err(&rule::RESERVED_FLAGS),
         None => Err(&rule::FIRST_PACKET),
     }

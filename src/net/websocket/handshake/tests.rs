@@ -11,6 +11,7 @@ fn rules(origins: &[&str]) -> WebSocket {
     WebSocket {
         paths: vec!["/".to_owned(), "/mqtt".to_owned()],
         allowed_origins: origins.iter().map(ToString::to_string).collect(),
+        listed_origins_only: false,
         max_frame_size: 1 << 20,
     }
 }
@@ -201,6 +202,23 @@ fn a_request_may_arrive_in_any_pieces_with_frames_behind_it() {
 }
 
 #[test]
+fn a_request_that_is_none_is_refused_alike_in_any_pieces() {
+    for request in [
+        "get / HTTP/1.1\r\n\r\n",
+        "\r\nGET / HTTP/1.1\r\n\r\n",
+        "\r\n\r\n",
+    ] {
+        let whole = judge(request);
+        assert!(
+            matches!(&whole, Progress::Refuse(no) if no.status == 400),
+            "{request:?}"
+        );
+        let first = judge(&request[..1]);
+        assert_eq!(first, whole, "{request:?}");
+    }
+}
+
+#[test]
 fn a_request_without_end_is_refused_at_eight_kibibytes() {
     let mut handshake = Handshake::new();
     let mut given = 0;
@@ -242,4 +260,36 @@ fn nothing_that_a_client_sent_is_repeated_in_a_refusal() {
     let request = but("/mqtt ", "/<script>secret</script> ");
     let response = refused(&request, &rules(&[])).response;
     assert!(!String::from_utf8_lossy(&response).contains("secret"));
+}
+
+#[test]
+fn where_nobody_logs_in_a_web_page_must_be_listed() {
+    let request = |origin: &str| {
+        format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Protocol: mqtt\r\n{origin}\r\n"
+        )
+    };
+    for (listed, origin, accepted) in [
+        (&[][..], "Origin: https://evil.example\r\n", false),
+        (&[], "Origin: http://localhost\r\n", false),
+        (&[], "", true),
+        (
+            &["https://app.example"],
+            "Origin: https://app.example\r\n",
+            true,
+        ),
+        (
+            &["https://app.example"],
+            "Origin: https://evil.example\r\n",
+            false,
+        ),
+    ] {
+        let mut rules = rules(listed);
+        rules.listed_origins_only = true;
+        let progress = Handshake::new().advance(request(origin).as_bytes(), &rules);
+        let found = matches!(progress, Progress::Accept(_));
+        assert_eq!(found, accepted, "{listed:?} {origin:?}: {progress:?}");
+    }
 }

@@ -1,0 +1,146 @@
+//! Retained messages on their way to new subscriptions.
+//!
+//! A SUBSCRIBE only notes who is to get them; how many there are, and whether any, shows as they are
+//! walked, so far in each turn and as fast as the client takes them.
+
+use std::sync::Arc;
+
+use super::publish::Passing;
+use super::shard::Shard;
+use crate::session::{Replay, Session};
+use crate::team::{Message, Route, Team, Walk};
+use crate::time::Time;
+use crate::topic::TopicFilter;
+
+/// Retained messages are encoded ahead up to here; the rest waits until the client has taken them.
+const REPLAY_AHEAD: usize = 64 << 10;
+
+impl Shard {
+    /// Starts to hand the matching retained messages to subscriptions: those of their own team, or,
+    /// of a principal that spans teams, those of every team that it reaches.
+    pub(super) fn begin_replays(&mut self, index: u32, keys: Vec<Arc<str>>) {
+        let commons = Arc::clone(self.world.commons());
+        let Some(session) = self.sessions.at_mut(index) else {
+            return;
+        };
+        if keys.is_empty() {
+            return;
+        }
+        let (own, outside): (Vec<_>, Vec<_>) = match session.grant.team() {
+            Some(_) => (vec![Arc::clone(&session.team)], vec![commons]),
+            None => {
+                let mut teams = self.world.teams();
+                teams.push(commons);
+                (teams.clone(), teams)
+            }
+        };
+        let [own, outside] = [own, outside].map(|mut teams: Vec<Arc<Team>>| -> Arc<[_]> {
+            teams.retain(|team| team.with_retained(|kept| !kept.is_empty()));
+            teams.into()
+        });
+        for key in keys {
+            let Some(subscription) = session.subscriptions.get(&key) else {
+                continue;
+            };
+            let teams = match subscription.in_commons {
+                true => &outside,
+                false => &own,
+            };
+            let replay = Replay {
+                teams: Arc::clone(teams),
+                place: 0,
+                after: None,
+            };
+            match teams.is_empty() {
+                true => session.replays.remove(&key),
+                false => session.replays.insert(key, replay),
+            };
+        }
+    }
+
+    /// Goes on handing retained messages to new subscriptions: as far as the client takes them, and
+    /// as many steps as its connection has left in this turn.
+    pub(super) fn replay(&mut self, index: u32, now: Time) {
+        loop {
+            let Some(session) = self.sessions.at_mut(index) else {
+                return;
+            };
+            let Some(conn_index) = session.conn else {
+                return;
+            };
+            let Some(conn) = self.conns.at_mut(conn_index) else {
+                return;
+            };
+            // Beyond the outbox's own limit a message would be dropped as for a slow reader.
+            let ahead = REPLAY_AHEAD.min(conn.limits.max_outbox_bytes as usize);
+            if conn.outbox.len() > ahead || !session.outgoing.is_open(session.window) {
+                return;
+            }
+            let Some(steps) = conn.spent.retained_left(self.turn) else {
+                return match session.replays.is_empty() {
+                    true => {}
+                    false => self.pump_later(conn_index),
+                };
+            };
+            let Some((route, team, message)) = next(session, steps) else {
+                if session.replays.is_empty() {
+                    return;
+                }
+                continue;
+            };
+            if message.expires <= now {
+                team.forget_expired(&message);
+                continue;
+            }
+            self.form.forget();
+            self.deliver(route, &Passing::of(&message), now);
+        }
+    }
+}
+
+/// The next retained message for a session, on what terms, and whose it is. `None`: the steps are
+/// used up, or nothing is left of the first replay.
+fn next(session: &mut Session, steps: &mut u32) -> Option<(Route, Arc<Team>, Arc<Message>)> {
+    let mut entry = session.replays.first_entry()?;
+    let walk = session.subscriptions.get(entry.key()).and_then(|wanted| {
+        let filter = wanted.filter(entry.key());
+        let filter = TopicFilter::parse(filter, u16::MAX, u16::MAX).ok()?;
+        let team = entry.get().teams.get(entry.get().place)?;
+        let after = entry.get().after.as_deref();
+        let walk = team.with_retained(|kept| kept.next_match(filter, after, steps));
+        Some((wanted, Arc::clone(team), walk))
+    });
+    let Some((subscription, team, walk)) = walk else {
+        entry.remove();
+        return None;
+    };
+    let replay = entry.get_mut();
+    match walk {
+        Walk::End => {
+            replay.place += 1;
+            replay.after = None;
+            if replay.place == replay.teams.len() {
+                entry.remove();
+            }
+            None
+        }
+        Walk::GoOn(topic) => {
+            replay.after = Some(topic);
+            None
+        }
+        Walk::Found(message) => {
+            replay.after = Some(message.topic().into());
+            let route = Route {
+                session: session.address,
+                qos: subscription.options.qos,
+                no_local: subscription.options.no_local,
+                retain_as_published: true, // retained messages are sent as such [MQTT-3.3.1-8]
+                checked: subscription.checked,
+                hides: subscription.hides,
+                subscription_id: subscription.id,
+                share: 0, // a shared subscription gets no retained messages
+            };
+            Some((route, team, message))
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Shared subscriptions when a member goes: what it was to have goes to another `[MQTT-4.8.2]`.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::counters::Drop;
+use super::publish::Passing;
+use super::shard::Shard;
+use crate::session::{Queued, Session};
+use crate::team::{Group, Team};
+use crate::time::Time;
+use crate::topic::{TopicFilter, TopicName};
+
+/// The groups of one session, by the numbers of its shared subscriptions, each with its filter.
+type Groups = HashMap<u32, (Arc<str>, Arc<Group>)>;
+
+impl Shard {
+    /// The connection of a session is lost. What was never sent to it goes at once to members that
+    /// are connected; what was sent stays, for the client may have handled it and come back.
+    pub(super) fn pass_on_queue(&mut self, index: u32, now: Time) {
+        let Some(session) = self.sessions.at(index) else {
+            return;
+        };
+        if session.outgoing.queued() == 0 {
+            return;
+        }
+        let groups = groups(session, self.world.commons());
+        if groups.is_empty() {
+            return;
+        }
+        let Some(session) = self.sessions.at_mut(index) else {
+            return;
+        };
+        let mut orphans = Vec::new();
+        session.outgoing.take_queued(|item| {
+            let topic = item.message.topic();
+            let goes = group_of(&groups, item).is_some_and(|group| group.has_connected(topic));
+            if goes {
+                orphans.push(item.clone());
+            }
+            goes
+        });
+        session.publish_waiting();
+        self.adopt_orphans(&orphans, &groups, now);
+    }
+
+    /// A session has ended and left its groups. What it had not acknowledged goes to other members,
+    /// but for QoS 2 messages that were sent: only that client may complete them `[MQTT-4.8.2-5]`.
+    pub(super) fn pass_on_all(&mut self, mut session: Session, now: Time) {
+        let groups = groups(&session, self.world.commons());
+        if !groups.is_empty() {
+            let orphans = session.outgoing.take_unacknowledged();
+            self.adopt_orphans(&orphans, &groups, now);
+        }
+    }
+
+    fn adopt_orphans(&mut self, orphans: &[Queued], groups: &Groups, now: Time) {
+        for orphan in orphans {
+            let message = &orphan.message;
+            let Some(group) = group_of(groups, orphan) else {
+                continue;
+            };
+            if message.expires <= now {
+                self.counters.drop(Drop::Expired);
+            } else if let Some(member) = group.choose(message.topic()) {
+                self.form.forget();
+                self.hand_over(member.route, &Passing::of(message), now);
+            }
+        }
+    }
+}
+
+/// The groups that a session is, or was, a member of.
+fn groups(session: &Session, commons: &Arc<Team>) -> Groups {
+    let shared = session
+        .subscriptions
+        .iter()
+        .filter_map(|(key, subscription)| {
+            let name = subscription.group.as_ref()?;
+            let team = match subscription.in_commons {
+                true => commons,
+                false => &session.team,
+            };
+            let filter = subscription.filter(key);
+            let group = team.group(filter, name)?;
+            Some((subscription.share, (Arc::from(filter), group)))
+        });
+    shared.collect()
+}
+
+/// The group that a queued message came by. That its filter matches is asked once more: nobody
+/// gets by a group what the group is not for, whatever became of the subscription since.
+fn group_of<'g>(groups: &'g Groups, item: &Queued) -> Option<&'g Arc<Group>> {
+    let (filter, group) = groups.get(&item.share)?;
+    let filter = TopicFilter::parse(filter, u16::MAX, u16::MAX).ok()?;
+    let name = TopicName::parse(item.message.topic(), u16::MAX, u16::MAX).ok()?;
+    filter.matches(name).then_some(group)
+}
