@@ -12,6 +12,7 @@ use super::outbox::{BufferPool, Outbox};
 use super::recent::RouteMemory;
 use super::table::Table;
 use super::timers::{Timer, Timers};
+use super::turn::Allowance;
 use crate::session::{Peer, Session};
 use crate::team::World;
 use crate::time::Time;
@@ -31,6 +32,8 @@ pub struct Shard {
     pub(super) touched: Vec<ConnId>,
     /// Counts turns.
     pub(super) turn: u64,
+    /// What a connection may spend in one of them.
+    pub(super) allowance: Allowance,
     /// Connections whose session is looked after in the next turn.
     pub(super) waiting: Vec<ConnId>,
     /// Connections with bytes for the next turn.
@@ -58,6 +61,7 @@ impl Shard {
             effects: Vec::new(),
             touched: Vec::new(),
             turn: 0,
+            allowance: Allowance::default(),
             waiting: Vec::new(),
             unread: Vec::new(),
             batches: (0..count).map(|_| Batch::default()).collect(),
