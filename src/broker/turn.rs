@@ -62,7 +62,9 @@ impl Spent {
 
     /// How many retained messages may still be looked at; `None`: no more in this turn.
     pub(super) fn retained_left(&mut self, turn: u64, allowance: Allowance) -> Option<u32> {
-        let left = allowance.retained.saturating_sub(self.within(turn).retained);
+        let left = allowance
+            .retained
+            .saturating_sub(self.within(turn).retained);
         (left > 0).then_some(left)
     }
 

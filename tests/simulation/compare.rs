@@ -6,11 +6,10 @@ use std::sync::Arc;
 use cofferdam::broker::{Batch, Drop};
 use cofferdam::session::{Queued, Session};
 use cofferdam::team::SessionAddress;
-use cofferdam::wire::QoS;
 
 use crate::expected::is_queued;
 use crate::failure::{Failure, Kept, broken, hold};
-use crate::model::{Choice, Entry, Phase};
+use crate::model::{Entry, Phase};
 use crate::sim::Sim;
 
 impl Sim<'_> {
@@ -91,10 +90,12 @@ impl Sim<'_> {
             for entry in lost {
                 let too_large = line.is_some_and(|line| self.reader(line).may_be_too_large(&entry));
                 let by_limit = entry.fresh && is_full;
+                let by_right = entry.doubtful;
                 full_at_most += u64::from(by_limit);
-                full += u64::from(by_limit && !too_large && !self.is_expired(&entry));
+                let sure = by_limit && !too_large && !by_right;
+                full += u64::from(sure && !self.is_expired(&entry));
                 hold(
-                    self.is_expired(&entry) || too_large || by_limit,
+                    self.is_expired(&entry) || too_large || by_limit || by_right,
                     "QoS 1 and 2 arrive at least once",
                     || format!("{who} loses {entry:?}; its queue holds {bytes} bytes"),
                 )?;
@@ -103,7 +104,8 @@ impl Sim<'_> {
             for (line, entry) in std::mem::take(&mut self.model.sessions[place].at_once) {
                 let on = &self.model.lines[line];
                 let over = on.phase != Phase::Active;
-                if over || self.is_expired(&entry) || self.reader(line).may_be_too_large(&entry) {
+                let too_large = self.reader(line).may_be_too_large(&entry);
+                if over || entry.doubtful || self.is_expired(&entry) || too_large {
                     continue;
                 }
                 slow += 1;
@@ -163,7 +165,7 @@ impl Sim<'_> {
             };
             entry.seen = Some(Arc::clone(&item.message));
             // Messages without a payload cannot be told apart.
-            if !entry.message.payload.is_empty() {
+            if !entry.message.payload.is_empty() && !entry.handed {
                 let after = last.insert(entry.message.publisher, entry.message.serial);
                 let right = after.is_none_or(|after| after >= entry.message.serial);
                 hold(right, "order is kept", || {
@@ -197,6 +199,7 @@ impl Sim<'_> {
                         && entry.qos == view.qos.min(route.qos)
                         && entry.retain == (view.retain && route.retain_as_published)
                         && entry.id == route.subscription_id
+                        && entry.share == route.share
                 };
                 let remote = self.model.turn.remote.iter_mut().find(|remote| {
                     !remote.gone && remote.uid == uid && remote.to == to && is_it(&remote.entry)
@@ -208,7 +211,7 @@ impl Sim<'_> {
                     }
                     continue;
                 }
-                let Some(entry) = self.choose(uid, is_it)? else {
+                let Some(entry) = self.choose(uid, false, is_it)? else {
                     return Err(broken(
                         "nobody gets what is not his",
                         format!("shard {shard} has {message:?} for session {uid} on shard {to}"),
@@ -230,69 +233,18 @@ impl Sim<'_> {
         Ok(carried)
     }
 
-    /// Each share group gave its message to somebody, or had a reason not to.
-    pub fn compare_choices(&mut self, shard: u16) -> Kept {
-        let choices = std::mem::take(&mut self.model.turn.choices);
-        for choice in &choices {
-            if choice.taken.is_some() || choice.members.is_empty() || self.excuse(shard, choice) {
-                continue;
-            }
-            // What another group was thought to have given may have come from this one.
-            let mut swapped = false;
-            for other in &choices {
-                swapped |= other.taken.as_ref().is_some_and(|(uid, had)| {
-                    choice.offer(*uid, |entry| entry.is_like(had)).is_some()
-                }) && self.excuse(shard, other);
-            }
-            hold(swapped, "one member of a share group", || {
-                format!("nobody: {choice:?}")
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Whether a share group may have given a message to a member that then lost it.
-    fn excuse(&mut self, shard: u16, choice: &Choice) -> bool {
-        let any = choice.members.iter().any(|(_, connected, _)| *connected);
-        choice.members.iter().any(|(uid, connected, entry)| {
-            let offline = !connected && entry.qos == QoS::AtMostOnce;
-            *connected == any && (offline || self.may_lose(shard, *uid, entry))
-        })
-    }
-
-    fn may_lose(&mut self, shard: u16, uid: u64, entry: &Entry) -> bool {
-        let Some(place) = self.model.place(uid) else {
-            return true;
-        };
-        let session = &self.model.sessions[place];
-        if session.ended || self.is_expired(entry) {
-            return true;
-        }
-        if session.shard != shard {
-            return false;
-        }
-        let Some(line) = session.line else {
-            // It has gone, perhaps in this very turn.
-            return entry.qos == QoS::AtMostOnce
-                || self.would_overflow(place, std::slice::from_ref(entry));
-        };
-        let too_large = self.reader(line).may_be_too_large(entry);
-        too_large
-            || match entry.qos {
-                QoS::AtMostOnce => self.outbox(line) > self.plan.limits.max_outbox_bytes as usize,
-                _ => self.would_overflow(place, std::slice::from_ref(entry)),
-            }
-    }
-
     /// Whether a session's queue could not have held these too at some moment of the turn: what
     /// was queued in it may have been sent in it.
-    fn would_overflow(&self, place: usize, more: &[Entry]) -> bool {
+    pub fn would_overflow(&self, place: usize, more: &[Entry]) -> bool {
         let session = &self.model.sessions[place];
         let sent = session.flights.iter().filter(|flight| flight.fresh);
         let sent = sent.map(|flight| &flight.entry);
         let all = session.queue.iter().chain(more).chain(sent);
-        let bytes: usize = all.clone().map(|entry| entry.message.size()).sum();
-        all.count() > self.plan.limits.max_queued_messages as usize
+        let left = self.model.turn.left.iter();
+        let left = left.filter(|(uid, _)| *uid == session.uid);
+        let bytes: usize = all.clone().map(|entry| entry.message.size()).sum::<usize>()
+            + left.clone().map(|(_, size)| size).sum::<usize>();
+        all.count() + left.count() > self.plan.limits.max_queued_messages as usize
             || bytes as u64 > self.plan.limits.max_queued_bytes
     }
 

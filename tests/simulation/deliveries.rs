@@ -10,7 +10,7 @@ use cofferdam::wire::client::{Property, Publish};
 use crate::cast::matches;
 use crate::expected::{Reader, is_queued};
 use crate::failure::{Failure, Kept, broken, hold};
-use crate::model::{Entry, Flight};
+use crate::model::{Cause, Entry, Flight};
 use crate::sim::Sim;
 
 impl Sim<'_> {
@@ -45,6 +45,7 @@ impl Sim<'_> {
             )
         })?;
         let now = self.now;
+        let carried = self.carried(place, publish.packet_id);
         let session = &self.model.sessions[place];
         let late = |entry: &Entry| entry.message.expires < now;
         if publish.qos == QoS::AtMostOnce {
@@ -61,7 +62,7 @@ impl Sim<'_> {
         } else if let Some(at) = session
             .queue
             .iter()
-            .position(|entry| reader.takes(entry, &publish))
+            .position(|entry| reader.takes(entry, &publish) && is_carried(entry, &carried))
         {
             let entry = session.queue[at].clone();
             let sent = session.flights.iter().filter(|flight| flight.fresh);
@@ -69,6 +70,7 @@ impl Sim<'_> {
             // Messages without a payload cannot be told apart.
             let of_same = |other: &Entry| {
                 other.message.publisher == entry.message.publisher
+                    && !(entry.handed || other.handed)
                     && !other.message.payload.is_empty()
             };
             let overtaken = waits
@@ -87,13 +89,34 @@ impl Sim<'_> {
                 format!("{} was sent {publish:?}", self.name(line))
             })?;
             self.model.sessions[place].queue.remove(at);
+            if self.model.sessions[place].ended {
+                self.left_like(uid, &entry);
+            }
+            return self.fly(line, place, entry, &publish);
+        } else if let Some(entry) = self.sent_before(line, uid, &publish, &carried) {
+            self.model.sessions[place].owe(&entry);
             return self.fly(line, place, entry, &publish);
         }
-        self.judge_other(line, place, &publish)
+        self.judge_other(line, place, &publish, &carried)
+    }
+
+    /// What a session of the core has in flight under this identifier.
+    fn carried(&self, place: usize, id: Option<u16>) -> Option<Queued> {
+        let session = &self.model.sessions[place];
+        let held = self.held(session.shard, session.address)?;
+        let mut flights = held.outgoing.flights();
+        let found = flights.find(|(other, _)| Some(other.get()) == id)?;
+        found.1.cloned()
     }
 
     /// What is neither due at once nor queued: of a share group, or retained.
-    fn judge_other(&mut self, line: usize, place: usize, publish: &Publish) -> Kept {
+    fn judge_other(
+        &mut self,
+        line: usize,
+        place: usize,
+        publish: &Publish,
+        carried: &Option<Queued>,
+    ) -> Kept {
         let uid = self.model.sessions[place].uid;
         let mut chosen = Ok(None);
         if !self.model.turn.choices.is_empty() {
@@ -106,11 +129,23 @@ impl Sim<'_> {
                 max_packet,
                 now,
             };
-            chosen = self.choose(uid, |entry| reader.takes(entry, publish));
+            chosen = self.choose(uid, true, |entry| {
+                reader.takes(entry, publish) && is_carried(entry, carried)
+            });
         }
         let mut entry = chosen.as_ref().ok().cloned().flatten();
         if entry.is_none() && publish.retain {
-            entry = self.replayed(line, place, publish);
+            let person = self.model.people[self.model.lines[line].who].clone();
+            let on = &self.model.lines[line];
+            let reader = Reader {
+                person: &person,
+                version: on.version,
+                max_packet: on.max_packet,
+                now: self.now,
+            };
+            entry = self.replayed(place, |entry| {
+                reader.takes(entry, publish) && is_carried(entry, carried)
+            });
         }
         if entry.is_none() {
             chosen?;
@@ -139,8 +174,7 @@ impl Sim<'_> {
     ///
     /// Where several SUBSCRIBEs of one turn asked for it in the same form it may be for any of
     /// them; the one that needs it most is thought to have it.
-    fn replayed(&mut self, line: usize, place: usize, publish: &Publish) -> Option<Entry> {
-        let reader = self.reader(line);
+    fn replayed(&mut self, place: usize, is_it: impl Fn(&Entry) -> bool) -> Option<Entry> {
         let session = &self.model.sessions[place];
         let mut found: Vec<(usize, Entry)> = Vec::new();
         for (at, replay) in session.replays.iter().enumerate() {
@@ -151,6 +185,9 @@ impl Sim<'_> {
                     qos: message.qos.min(of.options.qos),
                     retain: true,
                     id: of.id,
+                    share: 0,
+                    handed: false,
+                    doubtful: false,
                     fresh: false,
                     seen: None,
                 };
@@ -159,14 +196,18 @@ impl Sim<'_> {
                     && matches(&of.filter, &message.topic)
                     && !replay.done.contains(&message.topic)
                     && message.expires > self.now
-                    && self.model.is_seen(session.who, of, &message.topic)
-                    && reader.takes(&entry, publish)
+                    && self.model.is_seen(session, of, &message.topic)
+                    && is_it(&entry)
                 {
                     found.push((at, entry));
                 }
             }
         }
         let replays = &mut self.model.sessions[place].replays;
+        // One subscription is served after the other, in the order of their names.
+        found.sort_by(|(one, _), (other, _)| {
+            replays[*one].of.filter.cmp(&replays[*other].of.filter)
+        });
         let needs = |(at, entry): &&(usize, Entry)| {
             !replays[*at].over && replays[*at].due.contains(&entry.message.topic)
         };
@@ -188,6 +229,71 @@ impl Sim<'_> {
             replays[*at].done.push(topic.clone());
         }
         Some(entry.clone())
+    }
+
+    /// What was written to a connection that was gone by the end of the turn shows in what is in
+    /// flight.
+    pub fn look_at_unseen(&mut self, shard: u16) -> Kept {
+        for uid in self.model.turn.unseen.clone() {
+            let Some(place) = self.model.place(uid) else {
+                continue;
+            };
+            let session = &self.model.sessions[place];
+            let Some(held) = self.held(shard, session.address).filter(|_| !session.ended) else {
+                continue;
+            };
+            let flights = held.outgoing.flights();
+            let new = flights.filter_map(|(id, item)| Some((id.get(), item?.clone())));
+            let new: Vec<(u16, Queued)> = new
+                .filter(|(id, _)| session.flight(*id).is_none())
+                .collect();
+            // Of QoS 0 it does not: which retained messages were sent is left open.
+            let replays = &mut self.model.sessions[place].replays;
+            replays.iter_mut().for_each(|replay| replay.due.clear());
+            for (id, item) in new {
+                let entry = self.sent_unseen(place, &item)?;
+                self.model.sessions[place].flights.push(Flight {
+                    id,
+                    entry,
+                    released: false,
+                    sent: false,
+                    fresh: true,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn sent_unseen(&mut self, place: usize, item: &Queued) -> Result<Entry, Failure> {
+        let queue = &mut self.model.sessions[place].queue;
+        if let Some(at) = queue.iter().position(|entry| is_queued(entry, item)) {
+            return Ok(queue.remove(at));
+        }
+        let uid = self.model.sessions[place].uid;
+        let mut left = self.model.turn.choices.iter_mut();
+        let left = left.find_map(|choice| match &mut choice.cause {
+            Cause::Left(left) if left.from == uid && is_queued(&left.entry, item) => Some(left),
+            _ => None,
+        });
+        if let Some(left) = left {
+            left.sent = true;
+            let entry = left.entry.clone();
+            self.model.sessions[place].owe(&entry);
+            return Ok(entry);
+        }
+        let mut entry = self.choose(uid, true, |entry| is_queued(entry, item))?;
+        if entry.is_none() {
+            entry = self.replayed(place, |entry| is_queued(entry, item));
+        }
+        let entry = entry.ok_or_else(|| {
+            let who = self.plan.name(self.model.sessions[place].who);
+            broken(
+                "nobody gets what is not his",
+                format!("in flight for {who}: {item:?}"),
+            )
+        })?;
+        self.model.sessions[place].owe(&entry);
+        Ok(entry)
     }
 
     /// A message was sent for the first time.
@@ -237,17 +343,9 @@ impl Sim<'_> {
             .flights
             .iter()
             .position(|flight| !flight.sent && Some(flight.id) == id && !flight.released);
-        // Two that looked alike in 3.x may be told apart now; and then each is the other.
-        let other = at.and_then(|at| {
-            let is_it = |flight: &Flight| {
-                flight.entry.is_like(&session.flights[at].entry)
-                    && reader.takes(&flight.entry, publish)
-            };
-            session.flights.iter().position(is_it)
-        });
         let right = at.is_some_and(|at| {
             let earlier = &session.flights[..at];
-            !self.waits_again(line, earlier) && other.is_some()
+            !self.waits_again(line, earlier) && reader.takes(&session.flights[at].entry, publish)
         });
         hold(right, "what was sent is sent again once, in order", || {
             format!(
@@ -256,9 +354,7 @@ impl Sim<'_> {
             )
         })?;
         let session = &mut self.model.sessions[place];
-        if let (Some(at), Some(other)) = (at, other) {
-            let entry = session.flights[at].entry.clone();
-            session.flights[at].entry = std::mem::replace(&mut session.flights[other].entry, entry);
+        if let Some(at) = at {
             session.flights[at].sent = true;
         }
         hold(
@@ -308,7 +404,7 @@ impl Sim<'_> {
         queued: &Queued,
     ) -> Result<Option<Entry>, Failure> {
         let uid = self.model.sessions[place].uid;
-        let found = self.choose(uid, |entry| is_queued(entry, queued))?;
+        let found = self.choose(uid, false, |entry| is_queued(entry, queued))?;
         if let Some(entry) = &found {
             self.model.sessions[place].owe(entry);
         }
@@ -319,4 +415,9 @@ impl Sim<'_> {
     pub fn is_expired(&self, entry: &Entry) -> bool {
         entry.message.expires < Time::NEVER && entry.message.expires <= self.now
     }
+}
+
+/// Whether a message in flight, where it is known, is this one.
+pub fn is_carried(entry: &Entry, carried: &Option<Queued>) -> bool {
+    carried.as_ref().is_none_or(|item| is_queued(entry, item))
 }

@@ -81,6 +81,7 @@ pub fn is_queued(entry: &Entry, queued: &Queued) -> bool {
         && queued.qos == entry.qos
         && queued.retain == entry.retain
         && queued.subscription_id == entry.id
+        && queued.share == entry.share
         && view.topic == entry.message.topic
         && view.payload == entry.message.payload
         && view.expires == entry.message.expires

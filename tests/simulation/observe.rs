@@ -21,11 +21,13 @@ impl Sim<'_> {
         effects: &[Effect],
     ) -> Result<Vec<Carried>, Failure> {
         self.meet_new_sessions(shard);
+        self.forget_withdrawn();
         self.look_at_queues(shard)?;
         let written = self.look_at_outboxes(shard)?;
         for (line, packet) in written {
             self.judge_packet(line, packet)?;
         }
+        self.look_at_unseen(shard)?;
         self.compare_queues(shard)?;
         let carried = self.compare_batches(shard, batches)?;
         self.compare_choices(shard)?;
@@ -46,6 +48,17 @@ impl Sim<'_> {
                 .for_each(|flight| flight.fresh = false);
         }
         Ok(carried)
+    }
+
+    /// Whether a client had a message before it lost the right to it is the network's luck.
+    fn forget_withdrawn(&mut self) {
+        for (uid, entry) in std::mem::take(&mut self.model.turn.withdrawn) {
+            if let Some(place) = self.model.place(uid) {
+                let who = self.model.sessions[place].who;
+                let payload = entry.message.payload.clone();
+                self.clients[who].undecided.insert((uid, payload));
+            }
+        }
     }
 
     /// Notes where sessions live that the model has just made.
@@ -238,6 +251,10 @@ impl Sim<'_> {
                     EventKind::TakenOver { .. } => found.taken_over += 1,
                     EventKind::PublishRefused { .. } => found.publishes += 1,
                     EventKind::SubscribeRefused { .. } => found.subscribes += 1,
+                    // Nobody here has a method.
+                    EventKind::Reauthenticated | EventKind::ReauthenticationRefused { .. } => {
+                        return Err(broken("everything goes on record", format!("{event:?}")));
+                    }
                 },
                 Effect::Close(conn) => {
                     let line = self.line_of(shard, *conn);

@@ -1,5 +1,6 @@
 //! A world and what happens in it, made from a seed.
 
+use cofferdam::broker::Allowance;
 use cofferdam::limits::Limits;
 use cofferdam::time::Span;
 use cofferdam::wire::{QoS, RetainHandling, SubscriptionOptions, Version};
@@ -16,6 +17,8 @@ pub struct Plan {
     pub people: Vec<Person>,
     /// Clients: a person and which of its client ids.
     pub slots: Vec<(usize, usize)>,
+    /// What a connection may spend in one turn of its shard.
+    pub allowance: Allowance,
     /// What clients have unacknowledged at most.
     pub client_window: usize,
     pub steps: Vec<Step>,
@@ -44,6 +47,10 @@ impl Plan {
         let mut plan = Self {
             shards: 1 + random.below(4) as u16,
             limits: limits(&mut random),
+            allowance: Allowance {
+                packets: random.pick(&[1, 4, 30, 16_384]),
+                retained: random.pick(&[1, 3, 1024]),
+            },
             people,
             slots,
             client_window: 0,
@@ -66,7 +73,7 @@ impl Plan {
         format!(
             "{shards} shards; receive maximum {}, inflight {}, queue {} messages and {} bytes, \
              outbox {} bytes,\nsubscriptions {}, aliases {}, session expiry {} s, keep alive {:?}, \
-             retained {} messages and {} bytes, sessions {}\n",
+             retained {} messages and {} bytes, sessions {}, a turn's packets {} and retained {}\n",
             limits.receive_maximum,
             limits.max_inflight,
             limits.max_queued_messages,
@@ -79,6 +86,8 @@ impl Plan {
             limits.max_retained_messages,
             limits.max_retained_bytes,
             limits.max_sessions_per_team,
+            self.allowance.packets,
+            self.allowance.retained,
         )
     }
 
@@ -211,17 +220,34 @@ impl<'a> Writer<'a> {
             900..910 => Step::Judge {
                 pick: self.random.below(8),
             },
-            910..920 => Step::HoldBetween {
+            910..918 => Step::HoldBetween {
                 on: self.random.percent(70),
             },
-            920..960 => Step::Deliver {
+            918..945 => Step::Deliver {
                 pick: self.random.below(16),
             },
-            960..990 => Step::Pass {
+            945..950 => Step::HoldTurns {
+                on: self.random.percent(60),
+            },
+            950..958 => Step::GoOn {
+                shard: self.shard(),
+            },
+            958..966 => Step::ReadOn {
+                shard: self.shard(),
+            },
+            966..970 => Step::Regrant {
+                who,
+                rights: self.random.below(self.plan.person(who).rights.len()),
+            },
+            970..992 => Step::Pass {
                 micros: self.span(),
             },
             _ => Step::Settle,
         }
+    }
+
+    fn shard(&mut self) -> u16 {
+        self.random.below(usize::from(self.plan.shards)) as u16
     }
 
     fn some<T: Copy>(&mut self, percent: usize, values: &[T]) -> Option<T> {
@@ -248,7 +274,7 @@ impl<'a> Writer<'a> {
         });
         Step::Connect {
             who,
-            shard: self.random.below(usize::from(self.plan.shards)) as u16,
+            shard: self.shard(),
             hello: Hello {
                 version: self.versions[self.random.below(self.versions.len())],
                 clean: self.random.percent(25),
@@ -298,9 +324,7 @@ impl<'a> Writer<'a> {
         ];
         let filters = (0..count).map(|_| {
             let filter = self.filter(who);
-            let shared = self.plan.person(who).filters[filter]
-                .0
-                .starts_with("$share/");
+            let shared = self.plan.person(who).filters[filter].starts_with("$share/");
             let options = SubscriptionOptions {
                 qos: self.random.pick(&QOS),
                 no_local: !shared && self.random.percent(20),

@@ -91,19 +91,28 @@ impl Sim<'_> {
         let session = &self.model.sessions[place];
         let room = session.under_way() < session.window;
         let again = session.flights.iter().find(|flight| !flight.sent);
+        let behind = self.model.lines[line].behind;
         let stuck = match again {
             // One that was answered late has had its PUBREL.
             Some(_) => room,
             None => room && !session.queue.is_empty(),
         };
-        hold(!stuck || outbox > limit, "no shard stalls", || {
-            format!(
-                "{who} is sent nothing; outbox {outbox} bytes, window {}, in flight {:?}, queued {:?}",
-                session.window, session.flights, session.queue
-            )
-        })?;
-        if again.is_some() || !room || !session.queue.is_empty() || outbox > limit.min(REPLAY_AHEAD)
-        {
+        hold(
+            !stuck || outbox > limit || behind,
+            "no shard stalls",
+            || {
+                format!(
+                    "{who} is sent nothing; outbox {outbox} bytes, window {}, in flight {:?}, queued {:?}",
+                    session.window, session.flights, session.queue
+                )
+            },
+        )?;
+        let full = outbox > limit.min(REPLAY_AHEAD);
+        if again.is_some() || !room || !session.queue.is_empty() || full || behind {
+            return Ok(());
+        }
+        // Those that may have looked at as many as one turn allows go on in the next.
+        if self.shards[usize::from(session.shard)].has_output() {
             return Ok(());
         }
         for replay in session.replays.iter().filter(|replay| !replay.over) {
@@ -116,6 +125,9 @@ impl Sim<'_> {
                     qos: message.qos.min(replay.of.options.qos),
                     retain: true,
                     id: replay.of.id,
+                    share: 0,
+                    handed: false,
+                    doubtful: false,
                     fresh: false,
                     seen: None,
                 };
@@ -123,7 +135,7 @@ impl Sim<'_> {
                 !replay.done.contains(topic)
                     && !own
                     && !self.is_expired(&entry)
-                    && self.model.is_seen(session.who, &replay.of, topic)
+                    && self.model.is_seen(session, &replay.of, topic)
                     && !self.reader(line).may_be_too_large(&entry)
             });
             hold(

@@ -1,14 +1,17 @@
 //! Who gets a message, and what stays of it.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use cofferdam::policy::TeamId;
+use cofferdam::team::Walk;
 use cofferdam::time::{Span, Time};
 use cofferdam::topic::TopicFilter;
 use cofferdam::wire::client::{Property, Publish};
 use cofferdam::wire::{QoS, ReasonCode};
 
-use super::{Choice, Entry, Message, Model, Remote, Replay, Retained, Subscription};
+use super::Subscription;
+use super::{Cause, Choice, Entry, Message, Model, Remote, Replay, Retained, Session};
 use crate::cast::{TEAMS, matches};
 
 impl Model {
@@ -19,12 +22,9 @@ impl Model {
         who: usize,
         publish: &Publish,
     ) -> Result<Vec<ReasonCode>, ReasonCode> {
+        let rights = self.place(uid).map_or(0, |at| self.sessions[at].rights);
         let person = &self.people[who];
-        let allowed = person
-            .topics
-            .iter()
-            .find(|(topic, _)| *topic == publish.topic);
-        if !allowed.is_some_and(|(_, allowed)| *allowed) {
+        if !person.may_publish(rights, &publish.topic) {
             return Err(ReasonCode::NotAuthorized);
         }
         self.serials += 1;
@@ -96,6 +96,15 @@ impl Model {
                 return false;
             }
         }
+        let before = self.retained_at(&message.topic);
+        if message.payload.is_empty() || before.is_none_or(|kept| kept.expires <= self.now) {
+            // Whoever was to be sent one, and is still to come to it, found none.
+            for session in &mut self.sessions {
+                for replay in &mut session.replays {
+                    replay.due.retain(|due| *due != message.topic);
+                }
+            }
+        }
         self.retained
             .retain(|kept| kept.message.topic != message.topic);
         if !message.payload.is_empty() {
@@ -112,7 +121,7 @@ impl Model {
     fn is_kept(&self, team: Option<&str>, message: &Message) -> bool {
         let filter = TopicFilter::parse(&message.topic, u16::MAX, u16::MAX);
         let is_it = |kept: &cofferdam::team::Retained| {
-            let found = filter.ok().and_then(|filter| kept.next_match(filter, None));
+            let found = filter.ok().and_then(|filter| first_match(kept, filter));
             let before = self.retained_at(&message.topic);
             found.is_some_and(|found| {
                 let payload = found.view().payload;
@@ -144,11 +153,14 @@ impl Model {
                     qos: message.qos.min(subscription.options.qos),
                     retain: message.retain && subscription.options.retain_as_published,
                     id: subscription.id,
+                    share: subscription.share,
+                    handed: false,
+                    doubtful: false,
                     fresh: true,
                     seen: None,
                 };
                 let own = subscription.options.no_local && message.publisher == session.uid;
-                let hidden = own || !self.is_seen(session.who, subscription, &message.topic);
+                let hidden = own || !self.is_seen(session, subscription, &message.topic);
                 let Some(group) = &subscription.group else {
                     direct.push((session.uid, session.shard, entry, hidden));
                     continue;
@@ -165,6 +177,7 @@ impl Model {
                         filter: subscription.filter.clone(),
                         members: member.into_iter().collect(),
                         taken: None,
+                        cause: Cause::Published,
                     }),
                 }
             }
@@ -190,10 +203,10 @@ impl Model {
     }
 
     /// Whether a subscriber sees the topic at all.
-    pub fn is_seen(&self, who: usize, subscription: &Subscription, topic: &str) -> bool {
-        let person = &self.people[who];
+    pub fn is_seen(&self, session: &Session, subscription: &Subscription, topic: &str) -> bool {
+        let person = &self.people[session.who];
         let dollar = person.sees(topic).is_none_or(|own| own.starts_with('$'));
-        !(person.is_denied(topic) || subscription.hides && dollar)
+        !(person.is_denied(session.rights, topic) || subscription.hides && dollar)
     }
 
     /// A message reaches the shard where its receiver lives.
@@ -204,6 +217,7 @@ impl Model {
             return;
         }
         entry.fresh = true;
+        entry.doubtful = !self.people[session.who].may_read(session.rights, &entry.message.topic);
         match (entry.qos, session.line) {
             (QoS::AtMostOnce, Some(line)) => session.at_once.push((line, entry)),
             (QoS::AtMostOnce, None) => {}
@@ -262,5 +276,16 @@ impl Model {
             let same = replay.of.filter == subscription.filter;
             replay.over |= same && replay.of.group == subscription.group;
         }
+    }
+}
+
+/// The first message that is retained for a filter.
+pub fn first_match(
+    kept: &cofferdam::team::Retained,
+    filter: TopicFilter<'_>,
+) -> Option<Arc<cofferdam::team::Message>> {
+    match kept.next_match(filter, None, &mut { u32::MAX }) {
+        Walk::Found(message) => Some(message),
+        Walk::End | Walk::GoOn(_) => None,
     }
 }

@@ -36,6 +36,12 @@ pub struct Entry {
     pub retain: bool,
     /// 0: none.
     pub id: u32,
+    /// The number of the shared subscription that it came by; 0: it came by none.
+    pub share: u32,
+    /// Another member of its group was to have it: it comes when it comes.
+    pub handed: bool,
+    /// It was on its way when its receiver lost the right to it: whether it arrives is left open.
+    pub doubtful: bool,
     /// It arrived in this turn.
     pub fresh: bool,
     /// As the core was seen to hold it, so that it is known again among others that look alike.
@@ -64,6 +70,8 @@ pub struct Subscription {
     pub options: SubscriptionOptions,
     /// 0: none.
     pub id: u32,
+    /// Of a shared one: its number within the session, which is not used again.
+    pub share: u32,
     /// It begins with a wildcard.
     pub hides: bool,
 }
@@ -93,6 +101,8 @@ pub struct Session {
     /// Never used again.
     pub uid: u64,
     pub who: usize,
+    /// Which of its person's rights it has.
+    pub rights: usize,
     pub shard: u16,
     pub address: Option<SessionAddress>,
     pub line: Option<usize>,
@@ -102,6 +112,8 @@ pub struct Session {
     pub will_due: Time,
     pub window: usize,
     pub subscriptions: Vec<Subscription>,
+    /// The number of the last shared subscription.
+    pub last_share: u32,
     pub flights: Vec<Flight>,
     pub queue: Vec<Entry>,
     /// Those of the queue that the core has in its own, while a turn is compared.
@@ -169,6 +181,13 @@ impl Entry {
     pub fn is_like(&self, other: &Self) -> bool {
         let terms = |entry: &Self| (entry.qos, entry.retain);
         Rc::ptr_eq(&self.message, &other.message) && terms(self) == terms(other)
+    }
+}
+
+impl Subscription {
+    /// Whether the one takes the other's place.
+    pub fn is_named_as(&self, other: &Self) -> bool {
+        self.filter == other.filter && self.group == other.group
     }
 }
 
