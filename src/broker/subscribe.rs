@@ -236,8 +236,9 @@ impl Shard {
     }
 
     /// A session goes on under another grant: what that one does not grant ends, on record, and
-    /// what it grants is in force on its terms. Messages that came by what has ended, or that a
-    /// deny rule now keeps from it, are let go.
+    /// what it grants is in force on its terms. Messages that came by what has ended, or that it may
+    /// no longer read, are let go; others stay, also those whose subscription the client has ended
+    /// `[MQTT-3.10.4-3]`.
     pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>, now: Time) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
@@ -247,25 +248,23 @@ impl Shard {
         }
         session.grant = Arc::clone(grant);
         let keys: Vec<Arc<str>> = session.subscriptions.keys().cloned().collect();
-        let mut narrower = false;
+        let mut ended = Vec::new();
         for key in keys {
-            narrower |= self.rejudge_subscription(index, &key, now);
+            ended.extend(self.rejudge_subscription(index, &key, now));
         }
-        if narrower && let Some(session) = self.sessions.at_mut(index) {
-            let gone = let_go_of_unwanted(session);
+        if let Some(session) = self.sessions.at_mut(index)
+            && session.outgoing.waiting() > 0
+        {
+            let gone = let_go_of_unwanted(session, &ended);
             session.publish_waiting();
             self.counters.dropped[Drop::Denied as usize] += gone;
         }
     }
 
-    /// Says whether it lets less through than before.
-    fn rejudge_subscription(&mut self, index: u32, key: &Arc<str>, now: Time) -> bool {
-        let Some(session) = self.sessions.at(index) else {
-            return false;
-        };
-        let Some(subscription) = session.subscriptions.get(key) else {
-            return false;
-        };
+    /// Returns the filter of a subscription that is no longer granted.
+    fn rejudge_subscription(&mut self, index: u32, key: &Arc<str>, now: Time) -> Option<Arc<str>> {
+        let session = self.sessions.at(index)?;
+        let subscription = session.subscriptions.get(key)?;
         let filter: Arc<str> = Arc::from(subscription.filter(key));
         let mount = session.grant.mount();
         let verdict = match filter.strip_prefix(mount) {
@@ -277,15 +276,14 @@ impl Shard {
         let checked = match verdict {
             Ok(checked) => checked,
             Err(refused) => {
-                let (filter, reason, why) = (Box::from(&**key), refused.code, refused.why);
                 let kind = EventKind::SubscribeRefused {
-                    filter,
-                    reason,
-                    why,
+                    filter: Box::from(&**key),
+                    reason: refused.code,
+                    why: refused.why,
                 };
                 self.record(now, who(session), kind);
                 self.remove_subscription(index, key);
-                return true;
+                return Some(filter);
             }
         };
         let hides = filter[mount.len()..].starts_with(['+', '#']);
@@ -304,7 +302,7 @@ impl Shard {
             };
             self.add_subscription(index, granted);
         }
-        checked
+        None
     }
 
     fn record_refused_subscribe(
@@ -384,9 +382,10 @@ impl SubscribeError {
     };
 }
 
-/// Lets go of what none of a session's subscriptions lets through any more. Returns how many
-/// messages that were.
-fn let_go_of_unwanted(session: &mut Session) -> u64 {
+/// Lets go of what none of a session's subscriptions lets through any more, where it came by one of
+/// those that were `ended` or the grant keeps it from the session. Returns how many messages that
+/// were.
+fn let_go_of_unwanted(session: &mut Session, ended: &[Arc<str>]) -> u64 {
     let Session {
         subscriptions,
         outgoing,
@@ -397,11 +396,15 @@ fn let_go_of_unwanted(session: &mut Session) -> u64 {
         let Ok(name) = TopicName::parse(item.message.topic(), u16::MAX, u16::MAX) else {
             return false;
         };
-        subscriptions.iter().any(|(key, subscription)| {
-            let filter = TopicFilter::parse(subscription.filter(key), u16::MAX, u16::MAX);
+        let matches = |filter: &str| {
+            let filter = TopicFilter::parse(filter, u16::MAX, u16::MAX);
             filter.is_ok_and(|filter| filter.matches(name))
-                && (!subscription.checked || grant.may_receive(name))
-        })
+        };
+        let let_through = subscriptions.iter().any(|(key, subscription)| {
+            matches(subscription.filter(key)) && (!subscription.checked || grant.may_receive(name))
+        });
+        // The client itself may have ended the one by which it came: what is on its way stays.
+        let_through || !ended.iter().any(|filter| matches(filter)) && grant.could_receive(name)
     };
     outgoing.let_go_of(|item| !wanted(item))
 }

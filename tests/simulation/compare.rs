@@ -21,7 +21,7 @@ impl Sim<'_> {
 
     /// Bytes in the outbox of a line.
     pub fn outbox(&mut self, line: usize) -> usize {
-        let Some((shard, conn)) = self.wires[line].at else {
+        let Some((shard, conn)) = self.wires[line].at.or(self.wires[line].lingers) else {
             return 0;
         };
         let outbox = self.shards[usize::from(shard)].outbox(conn);
@@ -86,7 +86,7 @@ impl Sim<'_> {
                 )
             })?;
             let is_full = self.would_overflow(place, &lost);
-            let line = session.line;
+            let line = session.line.or(session.was_on);
             for entry in lost {
                 let too_large = line.is_some_and(|line| self.reader(line).may_be_too_large(&entry));
                 let by_limit = entry.fresh && is_full;

@@ -174,6 +174,8 @@ impl Sim<'_> {
             // It may have been sent what nobody saw.
             excused |= self.model.turn.unseen.contains(uid)
                 && (has_ended && entry.qos == QoS::ExactlyOnce || entry.qos == QoS::AtMostOnce);
+            // It may have waited for it when it lost the right to it.
+            excused |= self.model.turn.judged_again.contains(uid);
             let offline = !connected && entry.qos == QoS::AtMostOnce;
             excused |= offline || self.may_lose(shard, *uid, entry);
         }
@@ -191,12 +193,14 @@ impl Sim<'_> {
         if session.shard != shard {
             return false;
         }
+        let is_too_large = |line| self.reader(line).may_be_too_large(entry);
+        let too_large = session.line.or(session.was_on).is_some_and(is_too_large);
         let Some(line) = session.line else {
             // It has gone, perhaps in this very turn.
-            return entry.qos == QoS::AtMostOnce
+            return too_large
+                || entry.qos == QoS::AtMostOnce
                 || self.would_overflow(place, std::slice::from_ref(entry));
         };
-        let too_large = self.reader(line).may_be_too_large(entry);
         too_large
             || match entry.qos {
                 QoS::AtMostOnce => self.outbox(line) > self.plan.limits.max_outbox_bytes as usize,

@@ -37,6 +37,7 @@ impl Sim<'_> {
         self.counted[usize::from(shard)] = self.shards[usize::from(shard)].counters();
         self.model.sessions.retain(|session| !session.ended);
         for session in &mut self.model.sessions {
+            session.was_on = None;
             session.replays.retain(|replay| !replay.over);
             session
                 .queue

@@ -87,6 +87,7 @@ impl Model {
             shard: self.shard,
             address: None,
             line: None,
+            was_on: None,
             expiry: Span::ZERO,
             expires: Time::NEVER,
             will: None,
@@ -268,7 +269,7 @@ impl Model {
                 .iter_mut()
                 .for_each(|replay| replay.due.clear());
         }
-        session.line = None;
+        session.was_on = session.line.take();
         session
             .flights
             .iter_mut()

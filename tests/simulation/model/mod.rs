@@ -190,6 +190,8 @@ pub struct Turn {
     pub left: Vec<(u64, usize)>,
     /// Sessions whose last packets nobody saw.
     pub unseen: Vec<u64>,
+    /// Sessions that got other rights.
+    pub judged_again: Vec<u64>,
     /// Messages in flight that their receivers have lost the right to.
     pub withdrawn: Vec<(u64, Entry)>,
 }

@@ -5,14 +5,15 @@ use crate::cast::matches;
 
 impl Model {
     /// A session goes on with these rights: subscriptions that they do not grant end, on record, and
-    /// with them goes what came by them and what may not be read any more.
+    /// with them goes what came by them and what may not be read any more, some of which may have
+    /// come from another shard since the rights were last judged.
     pub fn judge_again(&mut self, uid: u64, rights: usize) {
         let Some(place) = self.place(uid) else { return };
         let session = &mut self.sessions[place];
-        if session.rights == rights {
-            return;
+        let changed = std::mem::replace(&mut session.rights, rights) != rights;
+        if changed {
+            self.turn.judged_again.push(uid);
         }
-        session.rights = rights;
         let person = &self.people[session.who];
         let written = |subscription: &Subscription| {
             let bare = person.sees(&subscription.filter).unwrap_or_default();
@@ -49,7 +50,7 @@ impl Model {
             .into_iter()
             .map(|flight| (uid, flight.entry));
         self.turn.withdrawn.extend(withdrawn);
-        for replay in &mut session.replays {
+        for replay in session.replays.iter_mut().filter(|_| changed) {
             // It may have passed over some of them, and that was right.
             replay.due.clear();
             replay.over |= end.iter().any(|ended| replay.of.is_named_as(ended));

@@ -95,6 +95,9 @@ impl Model {
             if !fits(&alive.collect::<Vec<_>>()) || !self.is_kept(team, message) {
                 return false;
             }
+            let now = self.now;
+            self.retained
+                .retain(|kept| kept.team != team || kept.message.expires > now);
         }
         let before = self.retained_at(&message.topic);
         if message.payload.is_empty() || before.is_none_or(|kept| kept.expires <= self.now) {
@@ -124,8 +127,8 @@ impl Model {
             let found = filter.ok().and_then(|filter| first_match(kept, filter));
             let before = self.retained_at(&message.topic);
             found.is_some_and(|found| {
-                let payload = found.view().payload;
-                before.is_none_or(|before| before.payload != payload)
+                let (payload, expires) = (found.view().payload, found.expires);
+                before.is_none_or(|kept| kept.payload != payload || kept.expires != expires)
             })
         };
         match team.and_then(TeamId::new) {

@@ -106,6 +106,8 @@ pub struct Session {
     pub shard: u16,
     pub address: Option<SessionAddress>,
     pub line: Option<usize>,
+    /// The connection that it lost in this turn.
+    pub was_on: Option<usize>,
     pub expiry: Span,
     pub expires: Time,
     pub will: Option<Will>,
