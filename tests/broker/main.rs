@@ -13,7 +13,6 @@ mod listener_limits;
 mod messages;
 mod policy;
 mod properties;
-mod random;
 mod rejudged;
 mod retained;
 mod sessions;

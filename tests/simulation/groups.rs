@@ -1,11 +1,11 @@
 //! Share groups: of the members one gets each message, and who that is the broker decides. When that
 //! one goes another gets it.
 
-use crate::deliveries::is_carried;
 use crate::expected::Reader;
 use crate::failure::{Failure, Kept, broken, hold};
 use crate::model::{Cause, Choice, Entry};
 use crate::sim::Sim;
+use crate::unseen::is_carried;
 use cofferdam::session::Queued;
 use cofferdam::wire::QoS;
 use cofferdam::wire::client::Publish;
