@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use cofferdam::policy::TeamId;
-use cofferdam::team::Walk;
+use cofferdam::team::{Message as Kept, Walk};
 use cofferdam::time::{Span, Time};
 use cofferdam::topic::TopicFilter;
 use cofferdam::wire::client::{Property, Publish};
@@ -95,9 +95,14 @@ impl Model {
             if !fits(&alive.collect::<Vec<_>>()) || !self.is_kept(team, message) {
                 return false;
             }
-            let now = self.now;
-            self.retained
-                .retain(|kept| kept.team != team || kept.message.expires > now);
+            let is_gone = |kept: &Retained| {
+                let expired = kept.team == team && kept.message.expires <= self.now;
+                let held = || self.held(team, &kept.message.topic);
+                expired && !held().is_some_and(|held| kept.message.is(&held))
+            };
+            let gone: Vec<bool> = self.retained.iter().map(is_gone).collect();
+            let mut gone = gone.into_iter();
+            self.retained.retain(|_| gone.next() == Some(false));
         }
         let before = self.retained_at(&message.topic);
         if message.payload.is_empty() || before.is_none_or(|kept| kept.expires <= self.now) {
@@ -122,20 +127,20 @@ impl Model {
 
     /// Whether the broker took this message, or one of the same turn that replaced it, as retained.
     fn is_kept(&self, team: Option<&str>, message: &Message) -> bool {
-        let filter = TopicFilter::parse(&message.topic, u16::MAX, u16::MAX);
-        let is_it = |kept: &cofferdam::team::Retained| {
-            let found = filter.ok().and_then(|filter| first_match(kept, filter));
-            let before = self.retained_at(&message.topic);
-            found.is_some_and(|found| {
-                let (payload, expires) = (found.view().payload, found.expires);
-                before.is_none_or(|kept| kept.payload != payload || kept.expires != expires)
-            })
-        };
+        let before = self.retained_at(&message.topic);
+        let found = self.held(team, &message.topic);
+        found.is_some_and(|found| !before.is_some_and(|before| before.is(&found)))
+    }
+
+    /// What the broker has retained for a topic.
+    fn held(&self, team: Option<&str>, topic: &str) -> Option<Arc<Kept>> {
+        let filter = TopicFilter::parse(topic, u16::MAX, u16::MAX).ok()?;
+        let find = |kept: &cofferdam::team::Retained| first_match(kept, filter);
         match team.and_then(TeamId::new) {
-            None => self.world.commons().with_retained(is_it),
+            None => self.world.commons().with_retained(find),
             Some(id) => {
                 let root = self.world.namespace().root(&id);
-                self.world.team(&id, &root).with_retained(is_it)
+                self.world.team(&id, &root).with_retained(find)
             }
         }
     }
@@ -283,10 +288,7 @@ impl Model {
 }
 
 /// The first message that is retained for a filter.
-pub fn first_match(
-    kept: &cofferdam::team::Retained,
-    filter: TopicFilter<'_>,
-) -> Option<Arc<cofferdam::team::Message>> {
+pub fn first_match(kept: &cofferdam::team::Retained, filter: TopicFilter<'_>) -> Option<Arc<Kept>> {
     match kept.next_match(filter, None, &mut { u32::MAX }) {
         Walk::Found(message) => Some(message),
         Walk::End | Walk::GoOn(_) => None,

@@ -161,6 +161,11 @@ impl fmt::Debug for Entry {
 }
 
 impl Message {
+    /// Whether the broker's is this one, as far as can be told.
+    pub fn is(&self, held: &Kept) -> bool {
+        self.payload == held.view().payload && self.expires == held.expires
+    }
+
     /// Bytes as limits count them: topics, passed-on properties, payload.
     pub fn size(&self) -> usize {
         let property = |property: &Property| match property {
