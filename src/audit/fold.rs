@@ -253,9 +253,18 @@ impl Key {
                     why: reason.as_str(),
                 });
             }
+            EventKind::Observed { act, .. } => act.as_str(),
+            EventKind::AdminRefused { why } => {
+                return Some(Self::Address {
+                    team: None,
+                    from: network(event.who.peer.address.ip()),
+                    why,
+                });
+            }
             EventKind::Connected { .. }
             | EventKind::Disconnected { .. }
             | EventKind::TakenOver { .. }
+            | EventKind::SubscriptionEnded { .. }
             | EventKind::Reauthenticated => return None,
         };
         Some(Self::Client {
@@ -299,6 +308,7 @@ fn shorten(kind: &mut EventKind) {
     let text = match kind {
         EventKind::PublishRefused { topic, .. } => topic,
         EventKind::SubscribeRefused { filter, .. } => filter,
+        EventKind::Observed { topic, .. } => topic,
         _ => return,
     };
     if text.len() > MAX_TEXT_BYTES + 8 {

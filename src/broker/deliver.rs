@@ -63,6 +63,9 @@ impl Shard {
     /// One message for one session.
     pub(super) fn deliver(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
         let address = route.session;
+        if self.observation.is_on() {
+            self.observe_delivery(route, &passing.view, now);
+        }
         let Some(session) = self.sessions.get_mut(address.index, address.generation) else {
             return self.counters.drop(Drop::Gone);
         };

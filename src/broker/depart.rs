@@ -234,7 +234,11 @@ impl Shard {
             ..will.message.view()
         };
         let passing = Passing::new(view);
-        let sent = self.may_publish(session, view.topic).and_then(|team| {
+        let team = self.may_publish(session, view.topic);
+        if self.observation.is_on() && self.observe_publish(index, view.topic, team.is_ok(), now) {
+            self.counters.observed.publish_denied += 1;
+        }
+        let sent = team.and_then(|team| {
             // Retained first, as in `accept`.
             if view.retain {
                 self.retain(&team, &passing, now)?;

@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::observe::Act;
 use crate::policy::TeamId;
 use crate::session::Peer;
 use crate::time::{Span, Time};
 use crate::wire::{ReasonCode, Version};
+
+use super::review::Change;
 
 /// One event of the data path.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +99,20 @@ pub enum EventKind {
         /// It was the will.
         will: bool,
     },
+    /// A policy that is observed would have decided otherwise; nothing came of that.
+    Observed {
+        /// What was done.
+        act: Act,
+        /// What the observed policy would have decided; the one in force decided the opposite.
+        would_allow: bool,
+        /// Full name, or full filter with its share group.
+        topic: Box<str>,
+    },
+    /// Somebody asked for the admin API and did not show the token. Made by the shell.
+    AdminRefused {
+        /// `no_token` or `wrong_token`.
+        why: &'static str,
+    },
     /// A filter of a SUBSCRIBE was not granted.
     SubscribeRefused {
         /// Full filter.
@@ -104,6 +121,15 @@ pub enum EventKind {
         reason: ReasonCode,
         /// In plain words.
         why: &'static str,
+    },
+    /// A subscription that had been granted is not any more.
+    SubscriptionEnded {
+        /// Full filter, with the share group before it where there is one.
+        filter: Box<str>,
+        /// In plain words, as of a filter that is refused.
+        why: &'static str,
+        /// What was changed.
+        change: Change,
     },
 }
 
@@ -147,6 +173,8 @@ pub enum Refusal {
     Quota,
     /// The broker has as many connections as it may; closed unheard.
     TooManyConnections,
+    /// What it was judged by changed meanwhile; the client is to try again.
+    Changed,
     /// The client went away first.
     Gone,
     /// The broker is stopping.
@@ -168,6 +196,9 @@ pub enum DisconnectCause {
     Protocol(ReasonCode),
     /// The broker ended it; it was told this.
     Server(ReasonCode),
+    /// Something was changed, and it may not go on; it was told what
+    /// [`Change::told`](super::Change::told) says.
+    Review(Change),
     /// The client broke TLS.
     Tls,
     /// The client broke RFC 6455, or sent what is not MQTT; it was told this close code.
@@ -186,6 +217,9 @@ impl EventKind {
             Self::TakenOver { .. } => "takeover",
             Self::PublishRefused { .. } => "publish_refused",
             Self::SubscribeRefused { .. } => "subscribe_refused",
+            Self::Observed { .. } => "policy_observed",
+            Self::AdminRefused { .. } => "admin_refused",
+            Self::SubscriptionEnded { .. } => "subscription_ended",
         }
     }
 }
@@ -221,6 +255,7 @@ impl Refusal {
             Self::WebSocket(_) => "websocket",
             Self::Quota => "quota",
             Self::TooManyConnections => "too_many_connections",
+            Self::Changed => "changed",
             Self::Gone => "gone",
             Self::Stopping => "stopping",
         }
@@ -237,6 +272,7 @@ impl DisconnectCause {
             Self::TakenOver => "taken_over",
             Self::Protocol(_) => "protocol",
             Self::Server(_) => "server",
+            Self::Review(_) => "review",
             Self::Tls => "tls",
             Self::WebSocket(_) => "websocket",
         }

@@ -7,8 +7,10 @@
 //! One file a concern: `connect` (from CONNECT to CONNACK, takeover) and `pending` (what waits in
 //! between), `authenticate` (challenges, re-authentication), `publish` (a message in), `deliver` (a
 //! message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn` (how much
-//! of it one connection gets done at a time), `depart` (the end of connections and sessions, wills),
-//! `timers`; the tables, outboxes, aliases and counters that they work on.
+//! of it one connection gets done at a time), `review` (what has changed outside) and `walk` (those
+//! whom it concerns are judged anew), `observe` (a policy that is tried beside the one in force),
+//! `survey` (what stands here, for who asks from outside), `depart` (the end of connections and
+//! sessions, wills), `timers`; the tables, outboxes, aliases and counters that they work on.
 
 mod alias;
 mod authenticate;
@@ -21,17 +23,21 @@ mod depart;
 mod effect;
 mod event;
 mod form;
+mod observe;
 mod outbox;
 mod pending;
 mod publish;
 mod recent;
 mod replay;
+mod review;
 mod shard;
 mod share;
 mod subscribe;
+mod survey;
 mod table;
 mod timers;
 mod turn;
+mod walk;
 
 pub use crate::session::Peer;
 pub use batch::{Batch, Fed};
@@ -39,6 +45,9 @@ pub use connect::Migrant;
 pub use counters::{Counters, Drop, ListenerBytes};
 pub use effect::{Breach, ConnId, Effect, Exchange, ExchangeState, Login, Verdict};
 pub use event::{DisconnectCause, Event, EventKind, Refusal, Who};
+pub use observe::{Act, Observed};
 pub use outbox::Outbox;
+pub use review::{Change, ChangeKind, Judge, Review, Standing, TeamStanding};
 pub use shard::Shard;
+pub use survey::{Found, Page, Wanted};
 pub use turn::Allowance;

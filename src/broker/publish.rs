@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::alias::Named;
 use super::counters::Drop;
 use super::event::EventKind;
-use super::recent::Routed;
+use super::recent::{Conditions, Routed};
 use super::shard::{Shard, who};
 use crate::policy::{Owner, Ruling, TeamId};
 use crate::session::Receipt;
@@ -154,7 +154,8 @@ impl Shard {
         publish: &Publish<'_>,
         now: Time,
     ) -> Result<bool, PublishError> {
-        let known = self.know(index, session_index, written)?;
+        let (known, would_deny) = self.know(index, session_index, written, now)?;
+        self.counters.observed.publish_denied += u64::from(would_deny);
         let Some(session) = self.sessions.at(session_index) else {
             return Ok(false);
         };
@@ -196,33 +197,42 @@ impl Shard {
         self.retain(&known.team, &passing, now)?;
         // Only now may the matches be taken for whole: whoever subscribed on another shard in the
         // meantime either stands in the routes now or found the message retained.
-        let known = self.know(index, session_index, written)?;
+        let (known, _) = self.know(index, session_index, written, now)?;
         self.charge(index, known.matched.candidates());
         Ok(self.route(&known.matched, &passing, now))
     }
 
     /// Who gets a topic's messages, where this session may publish to it: from memory where that
-    /// still holds, else decided anew: mount, form, team, policy, routes, in this order.
+    /// still holds, else decided anew: mount, form, team, policy, routes, in this order. And
+    /// whether the observed policy would deny it.
     fn know(
         &mut self,
         index: u32,
-        session: u32,
+        session_index: u32,
         written: &str,
-    ) -> Result<Rc<Routed>, PublishError> {
-        let (Some(conn), Some(session)) = (self.conns.at(index), self.sessions.at(session)) else {
+        now: Time,
+    ) -> Result<(Rc<Routed>, bool), PublishError> {
+        let conn = self.conns.at(index);
+        let (Some(conn), Some(session)) = (conn, self.sessions.at(session_index)) else {
             return Err(PublishError::GONE);
         };
-        let granted_under = session.grant.generation();
-        if let Some(routed) = conn.recent.get(written, granted_under)
-            && self.is_current(&routed)
+        let under = Conditions {
+            members: session.grant.generation(),
+            round: self.observation.round(),
+        };
+        if let Some(known) = conn.recent.get(written, under)
+            && self.is_current(&known.0)
         {
-            return Ok(routed);
+            return Ok(known);
         }
         let topic: Cow<'_, str> = match session.grant.mount() {
             "" => Cow::Borrowed(written),
             mount => Cow::Owned(format!("{mount}{written}")),
         };
-        let team = self.may_publish(session, &topic)?;
+        let team = self.may_publish(session, &topic);
+        let would_deny = self.observation.is_on()
+            && self.observe_publish(session_index, &topic, team.is_ok(), now);
+        let team = team?;
         let remembered = self.routes.get(&team, &topic).map(Rc::clone);
         let routed = match remembered.filter(|routed| self.is_current(routed)) {
             Some(routed) => routed,
@@ -241,9 +251,9 @@ impl Shard {
             }
         };
         if let Some(conn) = self.conns.at_mut(index) {
-            conn.recent.put(written, granted_under, &routed);
+            conn.recent.put(written, under, would_deny, &routed);
         }
-        Ok(routed)
+        Ok((routed, would_deny))
     }
 
     fn is_current(&self, routed: &Routed) -> bool {

@@ -8,11 +8,13 @@ use super::counters::Counters;
 use super::effect::{ConnId, Effect};
 use super::event::{DisconnectCause, Event, EventKind, Refusal, Who};
 use super::form::Form;
+use super::observe::Observation;
 use super::outbox::{BufferPool, Outbox};
 use super::recent::RouteMemory;
 use super::table::Table;
 use super::timers::{Timer, Timers};
 use super::turn::Allowance;
+use super::walk::Reviews;
 use crate::session::{Peer, Session};
 use crate::team::World;
 use crate::time::Time;
@@ -43,7 +45,9 @@ pub struct Shard {
     pub(super) pool: BufferPool,
     pub(super) form: Form,
     pub(super) routes: RouteMemory,
+    pub(super) reviews: Reviews,
     pub(super) counters: Counters,
+    pub(super) observation: Observation,
     pub(super) seed: [u8; 32],
     pub(super) assigned_ids: u64,
 }
@@ -69,7 +73,9 @@ impl Shard {
             pool: BufferPool::default(),
             form: Form::default(),
             routes: RouteMemory::default(),
+            reviews: Reviews::default(),
             counters: Counters::default(),
+            observation: Observation::default(),
             seed,
             assigned_ids: 0,
         }
@@ -366,6 +372,7 @@ impl Shard {
         !self.touched.is_empty()
             || !self.waiting.is_empty()
             || !self.effects.is_empty()
+            || self.is_reviewing()
             || self.batches.iter().any(|batch| !batch.is_empty())
     }
 

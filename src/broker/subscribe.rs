@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::counters::Drop;
 use super::event::EventKind;
+use super::review::Change;
 use super::shard::{Shard, who};
 use crate::policy::{Grant, Ruling};
 use crate::session::{Queued, Session, Subscription};
@@ -41,7 +42,11 @@ impl Shard {
         let mut replayed = Vec::new();
         for asked in &subscribe.filters {
             let id = subscribe.subscription_id.unwrap_or(0);
-            codes.push(match self.grant_filter(session, asked, id) {
+            let granted = self.grant_filter(session, asked, id);
+            if self.observation.is_on() {
+                self.observe_filter(session, asked.filter, &granted, now);
+            }
+            codes.push(match granted {
                 Ok(granted) => {
                     let key = Arc::clone(&granted.key);
                     let (code, replays) = self.add_subscription(session, granted);
@@ -62,6 +67,34 @@ impl Shard {
         });
         self.pump(session, now);
         Ok(())
+    }
+
+    /// What the observed policy says of a filter that was decided on; what has no form, or no room,
+    /// was not decided by a policy.
+    fn observe_filter(
+        &mut self,
+        session: u32,
+        written: &str,
+        decided: &Result<Granted, SubscribeError>,
+        now: Time,
+    ) {
+        let ruled = match decided {
+            Ok(granted) if granted.subscription.checked => Ruling::AllowChecked,
+            Ok(_) => Ruling::Allow,
+            Err(_) => Ruling::Deny,
+        };
+        let key = match decided {
+            Ok(granted) => Some(Arc::clone(&granted.key)),
+            Err(refused) if refused.code == ReasonCode::NotAuthorized => self
+                .sessions
+                .at(session)
+                .zip(SharedFilter::parse(written, u16::MAX, u16::MAX).ok())
+                .map(|(session, written)| session_key(&session.grant, written)),
+            Err(_) => None,
+        };
+        if let Some(key) = key {
+            self.observe_subscribe(session, &key, ruled, now);
+        }
     }
 
     /// Form, mount, team, policy, limit; in this order.
@@ -238,19 +271,16 @@ impl Shard {
     /// A session goes on under another grant: what that one does not grant ends, on record, and
     /// what it grants is in force on its terms. Messages that came by what has ended, or that it may
     /// no longer read, are let go; others stay, also those whose subscription the client has ended
-    /// `[MQTT-3.10.4-3]`.
-    pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>, now: Time) {
+    /// `[MQTT-3.10.4-3]`. `change` is why.
+    pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>, change: Change, now: Time) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
-        if Arc::ptr_eq(&session.grant, grant) {
-            return;
-        }
         session.grant = Arc::clone(grant);
         let keys: Vec<Arc<str>> = session.subscriptions.keys().cloned().collect();
         let mut ended = Vec::new();
         for key in keys {
-            ended.extend(self.rejudge_subscription(index, &key, now));
+            ended.extend(self.rejudge_subscription(index, &key, change, now));
         }
         if let Some(session) = self.sessions.at_mut(index)
             && session.outgoing.waiting() > 0
@@ -262,7 +292,13 @@ impl Shard {
     }
 
     /// Returns the filter of a subscription that is no longer granted.
-    fn rejudge_subscription(&mut self, index: u32, key: &Arc<str>, now: Time) -> Option<Arc<str>> {
+    fn rejudge_subscription(
+        &mut self,
+        index: u32,
+        key: &Arc<str>,
+        change: Change,
+        now: Time,
+    ) -> Option<Arc<str>> {
         let session = self.sessions.at(index)?;
         let subscription = session.subscriptions.get(key)?;
         let filter: Arc<str> = Arc::from(subscription.filter(key));
@@ -276,10 +312,10 @@ impl Shard {
         let checked = match verdict {
             Ok(checked) => checked,
             Err(refused) => {
-                let kind = EventKind::SubscribeRefused {
+                let kind = EventKind::SubscriptionEnded {
                     filter: Box::from(&**key),
-                    reason: refused.code,
                     why: refused.why,
+                    change,
                 };
                 self.record(now, who(session), kind);
                 self.remove_subscription(index, key);

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn connections_that_come_and_go_leave_no_timers_behind_and_those_that_stay_keep_theirs() {
         let policy = Policy::flowfuse().expect("the built-in policy");
-        let world = Arc::new(World::new(Limits::default(), Arc::new(policy)));
+        let world = Arc::new(World::new(Limits::default(), &policy));
         let mut shard = Shard::new(0, 1, world, [0; 32]);
         let (peer, now) = (
             Peer {

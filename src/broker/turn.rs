@@ -95,6 +95,7 @@ impl Shard {
                 self.pump(session, now);
             }
         }
+        self.review_on(now);
     }
 
     /// Whether bytes wait for [`read_on`](Self::read_on).

@@ -12,8 +12,7 @@ use crate::time::Time;
 pub(super) fn run(context: &Context, command: &AuditCommand) -> Result<ExitCode, Failure> {
     let AuditCommand::List(args) = command;
     with_store(context, async |store, answer| {
-        let provisioner = store.provisioner();
-        show(args, provisioner.database, provisioner.now, answer).await
+        show(args, store.database(), store.now(), answer).await
     })
 }
 

@@ -133,6 +133,8 @@ pub struct WebSocket {
 pub struct Admin {
     /// Where health and metrics are served, over plain HTTP.
     pub bind: SocketAddr,
+    /// The file with the token that opens the API there; `None`: it is on the control socket alone.
+    pub token_file: Option<PathBuf>,
 }
 
 /// `[database]`
@@ -165,6 +167,8 @@ pub enum Durability {
 pub struct Policy {
     /// `None`: the built-in `flowfuse` profile.
     pub file: Option<PathBuf>,
+    /// A policy that decides beside it from the start, and of which nothing is carried out.
+    pub observe: Option<PathBuf>,
 }
 
 /// `[log]`

@@ -68,8 +68,9 @@ fn limits(
 
 fn admin(mut section: Section<'_>) -> Admin {
     let bind = section.address("bind").unwrap_or(DEFAULT_ADMIN);
+    let token_file = readable(&mut section, "token_file");
     section.finish();
-    Admin { bind }
+    Admin { bind, token_file }
 }
 
 fn database(mut section: Section<'_>, data_dir: &Path) -> Database {
@@ -96,8 +97,9 @@ fn journal(mut section: Section<'_>) -> Journal {
 
 fn policy(mut section: Section<'_>) -> Policy {
     let file = readable(&mut section, "file");
+    let observe = readable(&mut section, "observe");
     section.finish();
-    Policy { file }
+    Policy { file, observe }
 }
 
 fn log(mut section: Section<'_>) -> Log {

@@ -19,8 +19,17 @@ pub(super) fn json(config: &Config) -> Value {
         "limits": limits(&config.limits),
         "log": { "filter": config.log.filter },
     });
-    if let Some(file) = &config.policy.file {
-        value["policy"] = json!({ "file": file });
+    if let Some(file) = &config.admin.token_file {
+        value["admin"]["token_file"] = json!(file);
+    }
+    let policy = [
+        ("file", &config.policy.file),
+        ("observe", &config.policy.observe),
+    ];
+    for (key, file) in policy {
+        if let Some(file) = file {
+            value["policy"][key] = json!(file);
+        }
     }
     value
 }

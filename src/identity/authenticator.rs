@@ -17,7 +17,7 @@ use super::waiting_room::WaitingRoom;
 use super::world::{AtLogin, Members};
 use crate::broker::{ExchangeState, Login, Refusal, Verdict};
 use crate::database::{Database, DatabaseError};
-use crate::policy::{Grant, Policy, Principal, TeamId};
+use crate::policy::{Grant, Policy, Principal, TeamId, TeamMembers};
 use crate::telemetry::metric as m;
 use crate::time::Time;
 
@@ -38,8 +38,6 @@ pub struct Settings {
     /// A refusal leaves at a multiple of this after the login came in, so that small differences
     /// in the work done do not show.
     pub refusal_step: Duration,
-    /// How often to look whether teams have other members.
-    pub members_poll: Duration,
 }
 
 impl Default for Settings {
@@ -53,7 +51,6 @@ impl Default for Settings {
             hashing_waiting_max: 256,
             memo_capacity: 65_536,
             refusal_step: Duration::from_millis(250),
-            members_poll: Duration::from_secs(1),
         }
     }
 }
@@ -62,12 +59,12 @@ impl Default for Settings {
 /// a shard's thread.
 #[derive(Clone)]
 pub struct Authenticator {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 pub(super) struct Inner {
-    database: Database,
-    policy: ArcSwap<Policy>,
+    pub(super) database: Database,
+    pub(super) policy: ArcSwap<Policy>,
     pub(super) secrets: Arc<Secrets>,
     anonymous: HashMap<Arc<str>, TeamId>,
     settings: Settings,
@@ -78,7 +75,7 @@ pub(super) struct Inner {
     /// the login's deadline only, so that a crowd is not taken for a database that is away; and a
     /// connection is left for the audit.
     turns: Semaphore,
-    members: Members,
+    pub(super) members: Members,
 }
 
 /// A login, or a step of one, that may go on.
@@ -168,17 +165,6 @@ impl Authenticator {
                 settings,
             }),
         })
-    }
-
-    /// Keeps what live grants know of their teams' members up to date, for ever: to be spawned
-    /// beside the broker.
-    pub async fn follow_changes(&self) {
-        let Inner {
-            members, database, ..
-        } = &*self.inner;
-        members
-            .follow(database, self.inner.settings.members_poll)
-            .await;
     }
 
     /// Judges a login, or one step of it, that came in at `now`. Always answers, by the deadline.
@@ -331,6 +317,16 @@ impl Inner {
             Some(team) => Some(self.members.of(&self.database, team, revision).await?),
             None => None,
         };
+        self.bind(username, account, members)
+    }
+
+    /// The grant of what is on record, under the policy of now.
+    pub(super) fn bind(
+        &self,
+        username: &str,
+        account: &Account,
+        members: Option<Arc<TeamMembers>>,
+    ) -> Result<Grant, Declined> {
         let directory = AtLogin {
             record: &account.record,
             members,

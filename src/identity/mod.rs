@@ -19,12 +19,16 @@
 //! found right is remembered under a key of this process, bound to the stored hash that it matched:
 //! the next time it costs no argon2id, and after a rotation it does. Only the right password is
 //! ever quick, and only where the login will succeed.
+//!
+//! **What changes counts at once**, also for those who are in: [`Follower`] reads the log of changes
+//! and hands the shards what they must judge anew.
 
 mod account;
 mod anonymous;
 mod authenticator;
 mod credential;
 mod enhanced;
+mod follow;
 mod memo;
 mod scram;
 mod secret;
@@ -37,6 +41,7 @@ pub(crate) use account::{read_patterns, write_patterns};
 pub use anonymous::ANONYMOUS;
 pub use authenticator::{Authenticator, Settings};
 pub use credential::Credential;
+pub use follow::{Follower, HandOver};
 pub use secret::{MAX_PASSWORD_BYTES, Scheme, SecretError, Secrets, Work, random_token};
 pub use token_key::{TokenKey, TokenKeyError};
 pub use world::World;

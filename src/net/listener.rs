@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rustls::{ServerConfig, ServerConnection};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -15,6 +16,9 @@ use super::server::drive;
 use crate::broker::Peer;
 use crate::config::WebSocket;
 
+/// What new connections of a listener shake hands with; can be replaced while it listens.
+pub type TlsInForce = Arc<ArcSwap<ServerConfig>>;
+
 /// A listener, ready to be served by every shard.
 #[derive(Clone)]
 pub struct ListenerSpec {
@@ -23,7 +27,7 @@ pub struct ListenerSpec {
     /// Where; port 0 lets the system choose, once for all shards.
     pub bind: SocketAddr,
     /// With TLS.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<TlsInForce>,
     /// MQTT in WebSocket frames.
     pub websocket: Option<Arc<WebSocket>>,
 }
@@ -103,7 +107,7 @@ pub(super) async fn accept(spec: ListenerSpec, socket: TcpListener, reactor: Sha
 
 fn layers(spec: &ListenerSpec) -> Result<Layers, rustls::Error> {
     let tls = match &spec.tls {
-        Some(config) => Some(Box::new(ServerConnection::new(Arc::clone(config))?)),
+        Some(config) => Some(Box::new(ServerConnection::new(config.load_full())?)),
         None => None,
     };
     let websocket = spec

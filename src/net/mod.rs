@@ -8,6 +8,7 @@
 //! | `link`, `layers` | one socket; TLS and WebSocket between it and MQTT |
 //! | `peers` | one shard's view of the others |
 //! | `services` | what a shard asks of the rest of the broker: logins, records, counts |
+//! | `visit` | what a shard is asked from outside its thread |
 //! | [`tls`], [`websocket`] | both without I/O of their own |
 //! | [`clock`] | where the core's time comes from |
 
@@ -20,4 +21,5 @@ mod reactor;
 pub mod server;
 mod services;
 pub mod tls;
+mod visit;
 pub mod websocket;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::reactor::Arrival;
-use crate::broker::{Batch, ConnId, Fed, Verdict};
+use super::visit::Visit;
+use crate::broker::{Batch, ConnId, Fed, Review, Verdict};
 
 /// What reaches a shard from outside its own thread.
 pub(super) enum Inbound {
@@ -16,8 +17,12 @@ pub(super) enum Inbound {
     Batch(Batch),
     /// A connection whose session lives here.
     Arrival(Box<Arrival>),
+    /// Something has changed: those whom it concerns are to be judged anew.
+    Review(Arc<Review>),
     /// A shard that was behind has caught up.
     Resume,
+    /// Somebody asks from outside.
+    Visit(Visit),
     /// The broker is stopping.
     Stop,
 }
@@ -50,6 +55,11 @@ impl Peers {
             .collect()
     }
 
+    /// How many shards there are.
+    pub(super) fn count(&self) -> u16 {
+        self.inboxes.len() as u16
+    }
+
     /// Whether one of these shards has too much waiting for it.
     pub(super) fn are_behind(&self, fed: Fed) -> bool {
         let waiting = |(shard, backlog): (usize, &AtomicUsize)| {
@@ -78,6 +88,12 @@ impl Peers {
     pub(super) fn send(&self, to: u16, inbound: Inbound) {
         // A shard that has ended needs nothing any more.
         let _ = self.inboxes[usize::from(to)].send(inbound);
+    }
+
+    pub(super) fn send_to_all(&self, inbound: impl Fn() -> Inbound) {
+        for shard in 0..self.inboxes.len() as u16 {
+            self.send(shard, inbound());
+        }
     }
 
     /// This shard has delivered a batch. Whoever waited for it goes on.

@@ -19,7 +19,8 @@ use super::layers::{Ending, Layers};
 use super::link::{Link, State};
 use super::peers::Peers;
 use super::services::Services;
-use crate::broker::{Batch, ConnId, Effect, Fed, Migrant, Peer, Shard, Verdict};
+use super::visit::Visit;
+use crate::broker::{Batch, ConnId, Effect, Fed, Migrant, Peer, Review, Shard, Verdict};
 use crate::time::Time;
 
 /// Bytes read from a socket at a time, and the most that one connection gets in one turn.
@@ -134,9 +135,21 @@ impl Reactor {
         self.end_turn();
     }
 
+    /// Those whom a change concerns are judged anew, in this turn and the next ones.
+    pub(super) fn review(&mut self, review: Arc<Review>) {
+        self.core.review(review, self.clock.now());
+        self.end_turn();
+    }
+
     pub(super) fn deliver(&mut self, batch: &Batch) {
         self.turn_began.get_or_insert_with(Instant::now);
         self.core.deliver_batch(batch, self.clock.now());
+        self.end_turn();
+    }
+
+    /// Somebody asks from outside.
+    pub(super) fn visit(&mut self, visit: Visit) {
+        visit(&mut self.core, self.clock.now());
         self.end_turn();
     }
 

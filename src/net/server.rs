@@ -11,6 +11,7 @@ use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -20,12 +21,13 @@ use super::listener::{self, accept};
 use super::peers::{Inbound, Peers};
 use super::reactor::{Outcome, Reactor, SharedReactor};
 use super::services::Services;
-use crate::broker::{ConnId, Shard, Verdict};
+use crate::broker::{ConnId, Review, Shard, Verdict};
 use crate::team::World;
 use crate::telemetry::Reporter;
 
-pub use super::listener::ListenerSpec;
+pub use super::listener::{ListenerSpec, TlsInForce};
 pub use super::services::{Record, Request};
+pub use super::visit::Shards;
 
 /// How long an ending connection may take to take our last words and say its own.
 const ENDING: Duration = Duration::from_secs(2);
@@ -89,6 +91,10 @@ pub enum ServerError {
 /// Answers logins: gives each verdict to the shard that waits for it. Cheap to clone.
 #[derive(Clone)]
 pub struct Verdicts(Peers);
+
+/// Hands reviews to all shards, in one order. Cheap to clone.
+#[derive(Clone)]
+pub struct Reviews(Arc<Mutex<Peers>>);
 
 /// One shard's share of the parts.
 struct ShardParts {
@@ -195,11 +201,19 @@ impl Server {
         Verdicts(self.peers.clone())
     }
 
+    /// Who is asked what stands on the shards.
+    pub fn shards(&self) -> Shards {
+        Shards(self.peers.clone())
+    }
+
+    /// Where reviews go.
+    pub fn reviews(&self) -> Reviews {
+        Reviews(Arc::new(Mutex::new(self.peers.clone())))
+    }
+
     /// Tells every client to go and waits for the shards to end. Blocks, for less than a second.
     pub fn stop(self) {
-        for shard in 0..self.threads.len() as u16 {
-            self.peers.send(shard, Inbound::Stop);
-        }
+        self.peers.send_to_all(|| Inbound::Stop);
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a shard had panicked");
@@ -212,6 +226,15 @@ impl Verdicts {
     /// Gives a verdict to the shard that waits for it.
     pub fn give(&self, shard: u16, conn: ConnId, verdict: Verdict) {
         self.0.send(shard, Inbound::Judged(conn, verdict));
+    }
+}
+
+impl Reviews {
+    /// Hands a review to every shard. Verdicts that are given from here on come after it.
+    pub fn hand_over(&self, review: Review) {
+        let review = Arc::new(review);
+        let peers = self.0.lock();
+        peers.send_to_all(|| Inbound::Review(Arc::clone(&review)));
     }
 }
 
@@ -285,7 +308,9 @@ async fn serve_inbox(
                     spawn_local(drive(Rc::clone(reactor), conn));
                 }
             }
+            Inbound::Review(review) => reactor_now.review(review),
             Inbound::Resume => reactor_now.resume(),
+            Inbound::Visit(visit) => reactor_now.visit(visit),
             Inbound::Stop => return,
         }
     }

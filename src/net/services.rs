@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::broker::{Breach, Counters, Drop, Event, EventKind, Login, Refusal, Verdict};
+use crate::broker::{
+    Breach, Counters, DisconnectCause, Drop, Event, EventKind, Login, Refusal, Verdict,
+};
 use crate::telemetry::metric as m;
 use crate::telemetry::{Reporter, Snapshot};
 use crate::time::Span;
@@ -80,6 +82,10 @@ impl Services {
             EventKind::Disconnected { cause, .. } => {
                 self.events
                     .add(&m::DISCONNECTS, &[listener, cause.as_str()], 1);
+                if let DisconnectCause::Review(change) = cause {
+                    self.events
+                        .add(&m::CONNECTIONS_ENDED, &[change.kind.as_str()], 1);
+                }
                 if let Some(online) = self.online.get_mut(&seat(&event)) {
                     *online = online.saturating_sub(1);
                 }
@@ -90,6 +96,10 @@ impl Services {
             EventKind::SubscribeRefused { why, .. } => {
                 self.events.add(&m::SUBSCRIBES_REFUSED, &[why], 1);
             }
+            EventKind::SubscriptionEnded { change, .. } => {
+                self.events
+                    .add(&m::SUBSCRIPTIONS_ENDED, &[change.kind.as_str()], 1);
+            }
             EventKind::Reauthenticated => {
                 self.events.add(&m::REAUTHENTICATIONS, &[listener, "ok"], 1);
             }
@@ -97,7 +107,9 @@ impl Services {
                 self.events
                     .add(&m::REAUTHENTICATIONS, &[listener, reason.as_str()], 1);
             }
-            EventKind::TakenOver { .. } => {}
+            EventKind::TakenOver { .. }
+            | EventKind::Observed { .. }
+            | EventKind::AdminRefused { .. } => {}
         }
         (self.record)(event);
     }
@@ -147,8 +159,12 @@ impl Services {
             snapshot.add(&m::BYTES_RECEIVED, labels, bytes.received);
             snapshot.add(&m::BYTES_SENT, labels, bytes.sent);
         }
+        for (act, would, count) in counters.observed.labelled() {
+            snapshot.add(&m::POLICY_OBSERVED, &[act, would], count);
+        }
         snapshot.add(&m::CONNECTIONS_TURNED_AWAY, &[], counters.turned_away);
         snapshot.add(&m::SESSIONS_EXPIRED, &[], counters.sessions_expired);
+        snapshot.add(&m::SESSIONS_REVIEWED, &[], counters.sessions_reviewed);
         for ((listener, team), count) in &self.online {
             snapshot.add(&m::CONNECTIONS, &[listener, team], *count);
         }

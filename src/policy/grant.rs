@@ -40,7 +40,7 @@ pub struct Decision {
 }
 
 /// What was decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ruling {
     /// Yes.
@@ -49,6 +49,17 @@ pub enum Ruling {
     AllowChecked,
     /// No.
     Deny,
+}
+
+impl Ruling {
+    /// For people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::AllowChecked => "allow, each delivery checked",
+            Self::Deny => "deny",
+        }
+    }
 }
 
 impl Grant {
@@ -109,6 +120,11 @@ impl Grant {
     /// Who this is.
     pub fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// The version of the policy that this was made from.
+    pub fn policy_version(&self) -> &str {
+        &self.role.policy_version
     }
 
     /// The team, where there is one.

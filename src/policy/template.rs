@@ -174,6 +174,17 @@ impl Template {
             })
     }
 
+    /// The filter that it stands for, without its root where it is rooted: for `{any}` some text, for
+    /// `{instances}` one of them, if there is any. `None`: a variable has no value, so for nothing.
+    pub(super) fn example(&self, bound: Bound<'_>) -> Option<String> {
+        let levels = self.levels.iter().map(|level| level.example(bound));
+        let mut levels = levels.collect::<Option<Vec<_>>>()?;
+        if self.open {
+            levels.push("#".to_owned());
+        }
+        Some(levels.join("/"))
+    }
+
     /// How many levels from the left could be those of this name or filter, for `explain`.
     pub(super) fn agreement(&self, other: &Levels<'_>, bound: Bound<'_>) -> usize {
         let pairs = self.levels.iter().zip(other.first.iter().take(other.count));
@@ -254,6 +265,19 @@ impl Level {
         }
     }
 
+    fn example(&self, bound: Bound<'_>) -> Option<String> {
+        match self {
+            Self::Literal(text) => Some(text.to_string()),
+            Self::One => Some("+".to_owned()),
+            Self::Whole(middle) => middle.example(bound),
+            Self::Mixed {
+                before,
+                middle,
+                after,
+            } => Some(format!("{before}{}{after}", middle.example(bound)?)),
+        }
+    }
+
     /// Whether there is any text it matches.
     fn is_possible(&self, bound: Bound<'_>) -> bool {
         match self {
@@ -268,6 +292,14 @@ impl Level {
 }
 
 impl Middle {
+    fn example(self, bound: Bound<'_>) -> Option<String> {
+        match self {
+            Self::Variable(slot) => bound.value(slot).map(ToOwned::to_owned),
+            Self::Any => Some("any".to_owned()),
+            Self::Instance => bound.members.and_then(TeamMembers::any_instance),
+        }
+    }
+
     fn is(self, text: &str, bound: Bound<'_>) -> bool {
         match self {
             Self::Variable(slot) => bound.value(slot) == Some(text),

@@ -41,6 +41,8 @@ pub struct Session {
     pub team: Arc<Team>,
     /// What it may do; that of the connection, or of the last one.
     pub grant: Arc<Grant>,
+    /// The number of the last review that the grant takes account of.
+    pub reviewed: u64,
     /// Index of its connection.
     pub conn: Option<u32>,
     /// The far end of its connection, or of the last one.
@@ -117,6 +119,7 @@ impl Session {
             address,
             team,
             grant,
+            reviewed: 0,
             conn: None,
             peer,
             limits,

@@ -29,6 +29,8 @@ pub struct Team {
     pub registry: Registry,
     /// Connections that are logged in.
     pub connections: AtomicI64,
+    /// The number of the last review that removes it; 0: none does.
+    removed_by: AtomicU64,
 }
 
 /// All compartments of one broker, shared by its shards.
@@ -39,7 +41,7 @@ pub struct World {
     /// The limits in force, where the listener has none of its own.
     pub limits: Arc<Limits>,
     listeners: HashMap<Arc<str>, Arc<Limits>>,
-    policy: Arc<Policy>,
+    namespace: Arc<Namespace>,
 }
 
 /// The compartment that a topic belongs to, and the one where it is looked up besides.
@@ -66,7 +68,13 @@ impl Team {
             retained: RwLock::default(),
             registry: Registry::default(),
             connections: AtomicI64::new(0),
+            removed_by: AtomicU64::new(0),
         }
+    }
+
+    /// Whether it is being removed: then nobody comes in, and once everybody is out it goes.
+    pub fn is_closed(&self) -> bool {
+        self.removed_by.load(Ordering::Acquire) > 0
     }
 
     /// `None` for the commons.
@@ -142,6 +150,13 @@ impl Team {
         read(&self.retained.read())
     }
 
+    /// Clears up to `count` retained messages, whichever. Says whether none is left.
+    pub fn clear_retained(&self, count: usize) -> bool {
+        let mut retained = self.retained.write();
+        retained.clear_some(count);
+        retained.is_empty()
+    }
+
     /// Clears a retained message that has expired, unless another has taken its place.
     pub fn forget_expired(&self, message: &Arc<Message>) {
         self.retained.write().clear_if(message);
@@ -169,14 +184,14 @@ impl Team {
 
 impl World {
     /// No teams yet.
-    pub fn new(limits: Limits, policy: Arc<Policy>) -> Self {
+    pub fn new(limits: Limits, policy: &Policy) -> Self {
         let commons = Arc::new(Team::new(None, Arc::from("")));
         Self {
             teams: DashMap::default(),
             commons,
             limits: Arc::new(limits),
             listeners: HashMap::new(),
-            policy,
+            namespace: Arc::clone(policy.namespace()),
         }
     }
 
@@ -193,7 +208,7 @@ impl World {
 
     /// Whose topic is whose.
     pub fn namespace(&self) -> &Namespace {
-        self.policy.namespace()
+        &self.namespace
     }
 
     /// The team, made on first use. `root` is its subtree by the policy's namespace.
@@ -203,6 +218,28 @@ impl World {
         }
         let new = || Arc::new(Team::new(Some(id.clone()), Arc::from(root)));
         Arc::clone(&self.teams.entry(id.clone()).or_insert_with(new))
+    }
+
+    /// The team, where there is one.
+    pub fn find(&self, id: &TeamId) -> Option<Arc<Team>> {
+        self.teams.get(id).map(|team| Arc::clone(&team))
+    }
+
+    /// The team is removed by the review of this number (from 1): nobody comes in any more. Where
+    /// there is none it is made, closed, so that there is no other before [`forget`](Self::forget).
+    pub fn close(&self, id: &TeamId, review: u64) {
+        let team = self.team(id, &self.namespace.root(id));
+        team.removed_by.fetch_max(review, Ordering::AcqRel);
+    }
+
+    /// Every shard is through with this review: a team that it closed goes, unless a later one has
+    /// closed it too. The next team of its id begins with nothing.
+    pub fn forget(&self, team: &Arc<Team>, review: u64) {
+        if let Some(id) = team.id() {
+            self.teams.remove_if(id, |_, known| {
+                Arc::ptr_eq(known, team) && known.removed_by.load(Ordering::Acquire) == review
+            });
+        }
     }
 
     /// The compartment of principals that span teams and of topics that belong to none.

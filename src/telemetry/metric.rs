@@ -56,6 +56,18 @@ macro_rules! metrics {
 }
 
 metrics! {
+    POLICY_INFO Gauge "cofferdam_policy_info" ["use", "file", "version"]
+        "1 for the policy that is in force, and for the one that is observed beside it; 0 for those that were."
+    POLICY_SINCE Gauge "cofferdam_policy_loaded_timestamp_seconds" []
+        "When the policy came in force, in seconds since the Unix epoch."
+    POLICY_RELOADS Counter "cofferdam_policy_reloads_total" ["result"]
+        "Times that the policy was to be read again: loaded, unchanged, or refused."
+    POLICY_OBSERVED Counter "cofferdam_policy_observed_total" ["action", "would"]
+        "Decisions that the observed policy would have made otherwise: would allow or deny."
+    CERTIFICATE_RELOADS Counter "cofferdam_certificate_reloads_total" ["listener", "result"]
+        "Certificates that were to be read again: loaded, or refused."
+    ADMIN_REFUSED Counter "cofferdam_admin_requests_refused_total" ["reason"]
+        "Requests for the API on the admin address that did not show the token."
     BUILD_INFO Gauge "cofferdam_build_info" ["version"]
         "Always 1; the version of the broker is in the label."
     CONNECTIONS Gauge "cofferdam_connections" ["listener", "team"]
@@ -94,6 +106,14 @@ metrics! {
         "Sessions, connected or stored."
     SESSIONS_EXPIRED Counter "cofferdam_sessions_expired_total" []
         "Sessions that ended because their expiry interval was over."
+    CHANGES Counter "cofferdam_changes_total" ["change"]
+        "Changes of teams and members in the database that this broker has acted on while it ran."
+    SESSIONS_REVIEWED Counter "cofferdam_sessions_reviewed_total" []
+        "Sessions that were judged anew because a credential, a team or the policy was changed."
+    CONNECTIONS_ENDED Counter "cofferdam_connections_ended_by_change_total" ["change"]
+        "Logged-in connections that ended because something was changed; disconnects have them too."
+    SUBSCRIPTIONS_ENDED Counter "cofferdam_subscriptions_ended_by_change_total" ["change"]
+        "Granted subscriptions that ended because something was changed."
     SUBSCRIPTIONS Gauge "cofferdam_subscriptions" ["team"]
         "Subscriptions of all sessions."
     ROUTING_DURATION Histogram "cofferdam_routing_duration_seconds" []

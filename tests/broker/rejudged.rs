@@ -1,10 +1,10 @@
 //! A session that comes back with other rights than it left with.
 
 use crate::cluster::*;
-use cofferdam::broker::{Drop, EventKind};
+use cofferdam::broker::{Change, ChangeKind, Drop, EventKind};
 use cofferdam::limits::Limits;
+use cofferdam::wire::QoS;
 use cofferdam::wire::client::ServerPacket;
-use cofferdam::wire::{QoS, ReasonCode};
 
 #[test]
 fn what_a_client_lost_the_right_to_is_not_delivered_and_its_subscription_ends_on_record() {
@@ -40,14 +40,14 @@ fn what_a_client_lost_the_right_to_is_not_delivered_and_its_subscription_ends_on
     let ended: Vec<EventKind> = cluster
         .record()
         .into_iter()
-        .filter(|kind| matches!(kind, EventKind::SubscribeRefused { .. }))
+        .filter(|kind| matches!(kind, EventKind::SubscriptionEnded { .. }))
         .collect();
     assert_eq!(
         ended,
-        [EventKind::SubscribeRefused {
+        [EventKind::SubscriptionEnded {
             filter: "ff/v1/alpha/c/secret/#".into(),
-            reason: ReasonCode::NotAuthorized,
             why: "policy",
+            change: Change::of(ChangeKind::Login),
         }]
     );
     publisher.publish_at(QOS_1, "secret/later", "x");

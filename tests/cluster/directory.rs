@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use cofferdam::broker::{Exchange, ExchangeState, Login, Refusal, Verdict};
 use cofferdam::policy::{
-    Directory as PolicyDirectory, Pattern, PatternAction, Policy, Principal, TeamId, TeamMembers,
+    Directory as PolicyDirectory, Grant, Pattern, PatternAction, Policy, Principal, TeamId,
+    TeamMembers,
 };
 
 /// Teams, instances, devices, clients and their passwords.
@@ -172,6 +173,18 @@ impl Directory {
             return Err(Refusal::ClientId);
         }
         Ok(Verdict::Admit(Arc::new(grant)))
+    }
+
+    /// The grant of a username.
+    pub fn grant(&self, policy: &Policy, username: &str) -> Grant {
+        let principal = policy.principal(username, self).expect("a role");
+        let grant = policy.grant(principal, self);
+        grant.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Takes somebody out: nobody logs in under this username.
+    pub fn revoke(&mut self, username: &str) {
+        self.passwords.remove(username);
     }
 
     fn anonymous(&self, listener: &str) -> Option<Principal> {

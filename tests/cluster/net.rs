@@ -48,7 +48,7 @@ pub(super) struct Wire {
 pub(super) struct Net {
     pub(super) now: Time,
     pub(super) world: Arc<World>,
-    policy: Arc<Policy>,
+    pub(super) policy: Arc<Policy>,
     pub(super) shards: Vec<Shard>,
     pub(super) directory: Directory,
     pub(super) wires: Vec<Wire>,
@@ -69,7 +69,7 @@ impl Net {
         policy: Arc<Policy>,
         world: impl FnOnce(World) -> World,
     ) -> Self {
-        let world = Arc::new(world(World::new(limits, Arc::clone(&policy))));
+        let world = Arc::new(world(World::new(limits, &policy)));
         let shards = (0..count).map(|id| Shard::new(id, count, Arc::clone(&world), [id as u8; 32]));
         Self {
             // Some time that is not the epoch, and not on a whole second.

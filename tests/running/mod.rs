@@ -7,10 +7,12 @@
 
 #![allow(dead_code, unused_imports)] // each test takes what it needs
 
+mod api;
 mod client;
 mod numbers;
 mod process;
 mod record;
+mod schema;
 mod stream;
 pub mod web;
 mod world;
@@ -26,10 +28,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use api::Answer;
 pub use client::{Bystander, Client, Link, lasting};
 pub use numbers::Numbers;
 pub use process::Process;
 pub use record::Record;
+pub use schema::Document;
 pub use stream::{Stream, Tls};
 pub use world::{Login, World};
 
@@ -166,6 +170,11 @@ impl Place {
         self.directory.path().join(name)
     }
 
+    /// Sets a variable for all that runs here from now on.
+    pub fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.variables.push((name, value.into()));
+    }
+
     /// Writes a file.
     pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).expect("a file");
@@ -260,6 +269,11 @@ impl Broker {
     /// What a TLS client trusts and offers.
     pub fn tls(&self, versions: Tls) -> std::sync::Arc<rustls::ClientConfig> {
         stream::client_config(&self.place.path("data/tls/ca.pem"), versions)
+    }
+
+    /// What a TLS client offers that trusts the certificate in a file of the broker's place.
+    pub fn trusting(&self, file: &str, versions: Tls) -> std::sync::Arc<rustls::ClientConfig> {
+        stream::client_config(&self.place.path(file), versions)
     }
 
     /// GET from the admin address: status and body.

@@ -6,9 +6,15 @@ mod packets;
 mod running;
 
 mod breaches;
+mod certificates;
+mod changes;
+mod changes_at_scale;
+mod control;
 mod frames;
 mod lifecycle;
 mod packets_over_tcp;
+mod policy_diff;
+mod policy_reload;
 mod proofs;
 mod refusals;
 mod refused_messages;

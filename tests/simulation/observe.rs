@@ -252,8 +252,12 @@ impl Sim<'_> {
                     EventKind::TakenOver { .. } => found.taken_over += 1,
                     EventKind::PublishRefused { .. } => found.publishes += 1,
                     EventKind::SubscribeRefused { .. } => found.subscribes += 1,
-                    // Nobody here has a method.
-                    EventKind::Reauthenticated | EventKind::ReauthenticationRefused { .. } => {
+                    EventKind::SubscriptionEnded { .. } => found.ended += 1,
+                    // Nobody here has a method, watches, or rules.
+                    EventKind::Reauthenticated
+                    | EventKind::ReauthenticationRefused { .. }
+                    | EventKind::Observed { .. }
+                    | EventKind::AdminRefused { .. } => {
                         return Err(broken("everything goes on record", format!("{event:?}")));
                     }
                 },

@@ -79,7 +79,7 @@ pub struct Sim<'p> {
 impl<'p> Sim<'p> {
     pub fn new(plan: &'p Plan, policy: &Arc<Policy>) -> Self {
         let policy = Arc::clone(policy);
-        let world = Arc::new(World::new(plan.limits.clone(), Arc::clone(&policy)));
+        let world = Arc::new(World::new(plan.limits.clone(), &policy));
         let count = plan.shards;
         let shards = (0..count).map(|id| {
             let shard = Shard::new(id, count, Arc::clone(&world), [id as u8; 32]);

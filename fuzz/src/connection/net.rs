@@ -80,7 +80,7 @@ impl Net {
             Arc::new(Policy::flowfuse().unwrap_or_else(|error| panic!("{error}")))
         });
         let policy = Arc::clone(&POLICY);
-        let world = Arc::new(World::new(limits(), Arc::clone(&policy)));
+        let world = Arc::new(World::new(limits(), &policy));
         let shard = |id| Shard::new(id as u16, SHARDS as u16, Arc::clone(&world), [id as u8; 32]);
         Self {
             policy,

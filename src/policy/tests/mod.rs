@@ -4,6 +4,7 @@ mod brute_force;
 mod decisions;
 mod explanations;
 mod loading;
+mod renew;
 mod roles;
 mod usernames;
 

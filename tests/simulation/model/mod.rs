@@ -174,6 +174,8 @@ pub struct Records {
     pub taken_over: usize,
     pub publishes: usize,
     pub subscribes: usize,
+    /// Subscriptions.
+    pub ended: usize,
 }
 
 /// What one call of a shard has to lead to.

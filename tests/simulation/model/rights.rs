@@ -26,7 +26,7 @@ impl Model {
         let (stay, end): (Vec<_>, Vec<_>) = all
             .into_iter()
             .partition(|subscription| person.may_subscribe(rights, &written(subscription)));
-        self.turn.records.subscribes += end.len();
+        self.turn.records.ended += end.len();
         session.subscriptions = stay;
         let by = |all: &[Subscription], topic: &str| all.iter().any(|s| matches(&s.filter, topic));
         let (stay, who) = (&session.subscriptions, session.who);
