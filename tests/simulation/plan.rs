@@ -22,6 +22,8 @@ pub struct Plan {
     /// What clients have unacknowledged at most.
     pub client_window: usize,
     pub steps: Vec<Step>,
+    /// Everything is compared after each step, not only now and then.
+    pub thorough: bool,
 }
 
 const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
@@ -55,6 +57,7 @@ impl Plan {
             slots,
             client_window: 0,
             steps: Vec::new(),
+            thorough: false,
         };
         let mut writer = Writer::new(&plan, &mut random);
         let window = match writer.versions.contains(&Version::V5) {
