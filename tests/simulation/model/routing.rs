@@ -104,11 +104,17 @@ impl Model {
             let mut gone = gone.into_iter();
             self.retained.retain(|_| gone.next() == Some(false));
         }
-        let before = self.retained_at(&message.topic);
-        if message.payload.is_empty() || before.is_none_or(|kept| kept.expires <= self.now) {
-            // Whoever was to be sent one, and is still to come to it, found none.
-            for session in &mut self.sessions {
-                for replay in &mut session.replays {
+        let before = self.retained_at(&message.topic).cloned();
+        let before = before.filter(|kept| kept.expires > self.now && !message.payload.is_empty());
+        for session in &mut self.sessions {
+            let small = |line: usize| self.lines[line].max_packet < usize::MAX;
+            let small = session.line.is_some_and(small);
+            for replay in &mut session.replays {
+                // It may have come to the topic already and found none, or one that it passed over.
+                let own = |kept: &Rc<Message>| {
+                    replay.of.options.no_local && kept.publisher == session.uid
+                };
+                if small || before.as_ref().is_none_or(own) {
                     replay.due.retain(|due| *due != message.topic);
                 }
             }
