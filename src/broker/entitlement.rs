@@ -101,9 +101,10 @@ impl Shard {
             }
             (Said::Own, Err(_)) => SubscribeError::FILTER,
         };
+        let ended: Arc<str> = Arc::from(subscription.filter(key));
         let change = Change::of(ChangeKind::Answer);
         self.end_subscription(address.index, key, &refused, change, now);
-        self.drop_unwanted(address.index);
+        self.drop_unwanted(address.index, &[ended]);
     }
 }
 

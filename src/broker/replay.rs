@@ -65,13 +65,16 @@ impl Shard {
             if conn.outbox.len() > ahead || !session.outgoing.is_open(session.window) {
                 return;
             }
-            let Some(steps) = conn.spent.retained_left(self.turn) else {
+            let Some(left) = conn.spent.retained_left(self.turn, self.allowance) else {
                 return match session.replays.is_empty() {
                     true => {}
                     false => self.pump_later(conn_index),
                 };
             };
-            let Some((route, team, message)) = next(session, steps) else {
+            let mut steps = left;
+            let found = next(session, &mut steps);
+            conn.spent.charge_retained(self.turn, left - steps);
+            let Some((route, team, message)) = found else {
                 if session.replays.is_empty() {
                     return;
                 }

@@ -20,6 +20,7 @@ use super::recent::RouteMemory;
 use super::report::Reported;
 use super::table::Table;
 use super::timers::{Timer, Timers};
+use super::turn::Allowance;
 use super::walk::Reviews;
 use crate::session::{Peer, Session};
 use crate::team::World;
@@ -40,6 +41,8 @@ pub struct Shard {
     pub(super) touched: Vec<ConnId>,
     /// Counts turns.
     pub(super) turn: u64,
+    /// What a connection may spend in one of them.
+    pub(super) allowance: Allowance,
     /// Connections whose session is looked after in the next turn.
     pub(super) waiting: Vec<ConnId>,
     /// Connections with bytes for the next turn.
@@ -76,6 +79,7 @@ impl Shard {
             effects: Vec::new(),
             touched: Vec::new(),
             turn: 0,
+            allowance: Allowance::default(),
             waiting: Vec::new(),
             unread: Vec::new(),
             batches: (0..count).map(|_| Batch::default()).collect(),

@@ -301,46 +301,43 @@ impl Shard {
     }
 
     /// A session goes on under another grant: what that one does not grant ends, on record, and
-    /// what it grants is in force on its terms. Messages that came by what has ended, or that a
-    /// deny rule now keeps from it, are let go. `change` is why.
+    /// what it grants is in force on its terms. Messages that came by what has ended, or that it may
+    /// no longer read, are let go; others stay, also those whose subscription the client has ended
+    /// `[MQTT-3.10.4-3]`. `change` is why.
     pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>, change: Change, now: Time) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
         session.grant = Arc::clone(grant);
         let keys: Vec<Arc<str>> = session.subscriptions.keys().cloned().collect();
-        let mut narrower = false;
+        let mut ended = Vec::new();
         for key in keys {
-            narrower |= self.rejudge_subscription(index, &key, change, now);
+            ended.extend(self.rejudge_subscription(index, &key, change, now));
         }
-        if narrower {
-            self.drop_unwanted(index);
-        }
+        self.drop_unwanted(index, &ended);
     }
 
-    /// Lets go of messages that came by what has ended.
-    pub(super) fn drop_unwanted(&mut self, index: u32) {
-        if let Some(session) = self.sessions.at_mut(index) {
-            let gone = let_go_of_unwanted(session);
+    /// Lets go of messages that came by these filters, which have ended, or may not be read any more.
+    pub(super) fn drop_unwanted(&mut self, index: u32, ended: &[Arc<str>]) {
+        if let Some(session) = self.sessions.at_mut(index)
+            && session.outgoing.waiting() > 0
+        {
+            let gone = let_go_of_unwanted(session, ended);
             session.publish_waiting();
             self.counters.dropped[Drop::Denied as usize] += gone;
         }
     }
 
-    /// Says whether it lets less through than before.
+    /// Returns the filter of a subscription that is no longer granted.
     fn rejudge_subscription(
         &mut self,
         index: u32,
         key: &Arc<str>,
         change: Change,
         now: Time,
-    ) -> bool {
-        let Some(session) = self.sessions.at(index) else {
-            return false;
-        };
-        let Some(subscription) = session.subscriptions.get(key) else {
-            return false;
-        };
+    ) -> Option<Arc<str>> {
+        let session = self.sessions.at(index)?;
+        let subscription = session.subscriptions.get(key)?;
         let filter: Arc<str> = Arc::from(subscription.filter(key));
         let mount = session.grant.mount();
         let verdict = match filter.strip_prefix(mount) {
@@ -355,19 +352,14 @@ impl Shard {
             Ok(Judged::Asks { checked }) => (checked, true),
             Err(refused) => {
                 self.end_subscription(index, key, &refused, change, now);
-                return true;
+                return Some(filter);
             }
         };
         if asks {
             self.ask_about_subscription(index, key);
         }
-        let Some(session) = self.sessions.at(index) else {
-            return false;
-        };
-        let (mount, Some(subscription)) = (session.grant.mount(), session.subscriptions.get(key))
-        else {
-            return false;
-        };
+        let session = self.sessions.at(index)?;
+        let (mount, subscription) = (session.grant.mount(), session.subscriptions.get(key)?);
         let hides = Route::hides_some(&filter[mount.len()..]);
         let before = (subscription.checked, subscription.hides);
         // A share group has the grant that it asks; that one is another now.
@@ -384,7 +376,7 @@ impl Shard {
             };
             self.add_subscription(index, granted);
         }
-        checked
+        None
     }
 
     /// Ends a subscription that is no longer granted, on record.
@@ -482,9 +474,10 @@ impl SubscribeError {
     };
 }
 
-/// Lets go of what none of a session's subscriptions lets through any more. Returns how many
-/// messages that were.
-fn let_go_of_unwanted(session: &mut Session) -> u64 {
+/// Lets go of what none of a session's subscriptions lets through any more, where it came by one of
+/// those that were `ended` or the grant keeps it from the session. Returns how many messages that
+/// were.
+fn let_go_of_unwanted(session: &mut Session, ended: &[Arc<str>]) -> u64 {
     let Session {
         subscriptions,
         outgoing,
@@ -495,11 +488,15 @@ fn let_go_of_unwanted(session: &mut Session) -> u64 {
         let Ok(name) = TopicName::parse(item.message.topic(), u16::MAX, u16::MAX) else {
             return false;
         };
-        subscriptions.iter().any(|(key, subscription)| {
-            let filter = TopicFilter::parse(subscription.filter(key), u16::MAX, u16::MAX);
+        let matches = |filter: &str| {
+            let filter = TopicFilter::parse(filter, u16::MAX, u16::MAX);
             filter.is_ok_and(|filter| filter.matches(name))
-                && (!subscription.checked || grant.may_receive(name))
-        })
+        };
+        let let_through = subscriptions.iter().any(|(key, subscription)| {
+            matches(subscription.filter(key)) && (!subscription.checked || grant.may_receive(name))
+        });
+        // The client itself may have ended the one by which it came: what is on its way stays.
+        let_through || !ended.iter().any(|filter| matches(filter)) && grant.could_receive(name)
     };
     outgoing.let_go_of(|item| !wanted(item))
 }

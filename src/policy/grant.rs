@@ -274,6 +274,19 @@ impl Grant {
             && self.own(Action::Subscribe, false, &asked, own).is_none()
     }
 
+    /// May it have a message on this full name by any filter at all? For a message that is still on
+    /// its way when the subscription by which it came has gone. Where somebody else is asked, they
+    /// may allow more than the rules here.
+    pub fn could_receive(&self, topic: TopicName<'_>) -> bool {
+        let asked = Asked::new(self, topic.as_str());
+        let own = |pattern: &Pattern, text: &str| relation::matches(&pattern.filter, text);
+        let mut allows = self.rules(Action::Subscribe).filter(|(_, rule)| rule.allow);
+        let allowed = self.ask != Ask::Never
+            || allows.any(|(_, rule)| asked.any(rule, Template::matches))
+            || self.own(Action::Subscribe, true, &asked, own).is_some();
+        allowed && self.reaches(topic) && self.may_receive(topic)
+    }
+
     /// Whether a deny that is heeded on delivery overlaps the filter.
     pub(super) fn is_met_by_a_deny(&self, asked: &Asked<'_>) -> bool {
         let meets = |pattern: &Pattern, text: &str| {

@@ -16,7 +16,6 @@ mod messages;
 mod observed;
 mod policy;
 mod properties;
-mod random;
 mod rejudged;
 mod retained;
 mod review;

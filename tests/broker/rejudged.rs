@@ -73,3 +73,46 @@ fn a_new_deny_rule_holds_for_what_waited() {
     };
     assert_eq!(publish.topic, "open/x");
 }
+
+/// Shows: MQTT-3.10.4-3 (5.0)
+#[test]
+fn what_was_under_way_when_the_client_unsubscribed_survives_a_reconnect() {
+    let cluster = Cluster::new(1);
+    let patterns = ["allow both #", "deny subscribe secret/#"];
+    cluster.directory().client("bob@alpha", &patterns);
+    let publisher = cluster.connect(0, client("alice@alpha"));
+    let bob = cluster.connect(0, client("bob@alpha").kept(120));
+    bob.subscribe("+/x", QOS_1); // checked at each delivery, for some of it is secret
+    bob.subscribe("open", QOS_1);
+    publisher.publish_at(QOS_1, "open", "1");
+    bob.unsubscribe(&["open"]);
+    bob.cut();
+    let back = cluster.dial(0, client("bob@alpha").kept(120)).received();
+    let [ServerPacket::ConnAck(_), ServerPacket::Publish(publish)] = back.as_slice() else {
+        panic!("{back:?}");
+    };
+    assert!(publish.dup && publish.topic == "open");
+}
+
+#[test]
+fn what_came_by_a_subscription_that_the_client_ended_is_judged_like_the_rest() {
+    let cluster = Cluster::new(1);
+    let publisher = cluster.connect(0, client("alice@alpha"));
+    let bob = cluster.connect(0, client("bob@alpha").kept(120));
+    for topic in ["secret", "open"] {
+        bob.subscribe(topic, QOS_1);
+    }
+    for topic in ["secret", "open"] {
+        publisher.publish_at(QOS_1, topic, "x");
+    }
+    bob.unsubscribe(&["secret", "open"]);
+    bob.cut();
+    cluster
+        .directory()
+        .client("bob@alpha", &["allow both open"]);
+    let back = cluster.dial(0, client("bob@alpha").kept(120)).received();
+    let [ServerPacket::ConnAck(_), ServerPacket::Publish(publish)] = back.as_slice() else {
+        panic!("{back:?}");
+    };
+    assert_eq!(publish.topic, "open");
+}
