@@ -56,7 +56,7 @@ impl Sim<'_> {
 
     /// What is neither in a queue nor was sent has a reason for it.
     pub fn compare_queues(&mut self, shard: u16) -> Kept {
-        let (mut full, mut full_at_most, mut slow) = (0, 0, 0);
+        let (mut full, mut full_at_most, mut slow) = (0, self.model.turn.fresh_left, 0);
         for place in 0..self.model.sessions.len() {
             let session = &self.model.sessions[place];
             if session.ended {
@@ -99,7 +99,11 @@ impl Sim<'_> {
                     "QoS 1 and 2 arrive at least once",
                     || format!("{who} loses {entry:?}; its queue holds {bytes} bytes"),
                 )?;
-                self.model.sessions[place].owe_no_longer(&entry);
+                let session = &mut self.model.sessions[place];
+                session.owe_no_longer(&entry);
+                // It had a place in the queue, if it got there.
+                let left = (session.uid, entry.message.size());
+                self.model.turn.left.push(left);
             }
             for (line, entry) in std::mem::take(&mut self.model.sessions[place].at_once) {
                 let on = &self.model.lines[line];
@@ -192,6 +196,10 @@ impl Sim<'_> {
                 let mut sessions = self.model.sessions.iter();
                 let session = sessions.find(|session| session.address == Some(route.session));
                 let uid = session.map_or(0, |session| session.uid);
+                let denied = session.is_some_and(|session| {
+                    let person = &self.model.people[session.who];
+                    person.is_denied(session.rights, view.topic)
+                });
                 let is_it = |entry: &Entry| {
                     entry.message.topic == view.topic
                         && entry.message.payload == view.payload
@@ -206,8 +214,11 @@ impl Sim<'_> {
                 });
                 if let Some(remote) = remote {
                     remote.gone = true;
-                    if !remote.hidden {
-                        entries.push((uid, remote.entry.clone()));
+                    // What it may not read now it may when it arrives.
+                    if !remote.hidden || denied {
+                        let doubtful = remote.hidden;
+                        let entry = remote.entry.clone();
+                        entries.push((uid, Entry { doubtful, ..entry }));
                     }
                     continue;
                 }

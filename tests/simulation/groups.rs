@@ -155,6 +155,12 @@ impl Sim<'_> {
             return true;
         }
         let mut excused = false;
+        if let Cause::Left(left) = &choices[at].cause
+            && let Some(place) = self.model.place(left.from)
+        {
+            // It may never have got into the queue that it is thought to have left.
+            excused |= left.entry.fresh && self.would_overflow(place, &[]);
+        }
         for (uid, connected, entry) in candidates {
             let onwards = choices.iter().position(|choice| {
                 let Cause::Perhaps { of, from, .. } = choice.cause else {

@@ -188,8 +188,10 @@ pub struct Turn {
     pub records: Records,
     /// What was answered, late, before it was to be sent again: by then it may have been sent.
     pub answered: Vec<(u64, Flight)>,
-    /// What left queues for other members of a group: of which session, and its size.
+    /// What left queues unsent: of which session, and its size.
     pub left: Vec<(u64, usize)>,
+    /// How many messages arrived and were let go of in the same turn.
+    pub fresh_left: u64,
     /// Sessions whose last packets nobody saw.
     pub unseen: Vec<u64>,
     /// Sessions that got other rights.

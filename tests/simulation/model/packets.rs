@@ -64,7 +64,10 @@ impl Model {
                         self.lines[line].releases.push((id, ReasonCode::Success));
                     }
                     None => {
-                        let code = ReasonCode::PacketIdentifierNotFound;
+                        let code = match self.lines[line].version {
+                            Version::V5 => ReasonCode::PacketIdentifierNotFound,
+                            _ => ReasonCode::Success, // 3.x has no way to say so
+                        };
                         self.lines[line].releases.push((id, code));
                     }
                 }

@@ -45,6 +45,8 @@ impl Model {
         session.flights = flights;
         for entry in &goes_of_queue {
             session.owe_no_longer(entry);
+            self.turn.left.push((uid, entry.message.size()));
+            self.turn.fresh_left += u64::from(entry.fresh);
         }
         let withdrawn = goes_of_flights
             .into_iter()

@@ -223,15 +223,19 @@ impl Model {
         !(person.is_denied(session.rights, topic) || subscription.hides && dollar)
     }
 
-    /// A message reaches the shard where its receiver lives.
+    /// A message reaches the shard where its receiver lives, whose rights may be others by then.
     pub fn arrive(&mut self, uid: u64, mut entry: Entry) {
         let Some(place) = self.place(uid) else { return };
         let session = &mut self.sessions[place];
         if session.ended {
             return;
         }
+        let (person, topic) = (&self.people[session.who], &entry.message.topic);
+        if entry.doubtful && person.is_denied(session.rights, topic) {
+            return;
+        }
         entry.fresh = true;
-        entry.doubtful = !self.people[session.who].may_read(session.rights, &entry.message.topic);
+        entry.doubtful |= !person.may_read(session.rights, topic);
         match (entry.qos, session.line) {
             (QoS::AtMostOnce, Some(line)) => session.at_once.push((line, entry)),
             (QoS::AtMostOnce, None) => {}
