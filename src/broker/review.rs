@@ -220,6 +220,11 @@ impl Review {
         self.everyone.is_none() && self.teams.is_empty() && self.principals.is_empty()
     }
 
+    /// How many principals it names.
+    pub(super) fn principals(&self) -> usize {
+        self.principals.len()
+    }
+
     pub(super) const fn is_for_everyone(&self) -> bool {
         self.everyone.is_some()
     }

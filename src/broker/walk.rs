@@ -28,8 +28,8 @@ use crate::wire::ReasonCode;
 /// subscriptions and what waits; each counts one. The session that passes it is still judged.
 pub(super) const REVIEW_STEPS: usize = 2048;
 
-/// What it counts to end a connection or a session.
-const END_STEPS: usize = 16;
+/// What it counts to end a connection or a session: there is a socket to be closed as well.
+const END_STEPS: usize = 64;
 
 /// Sessions of a team that are looked up at a time: its registry is locked meanwhile.
 const LOOKED_UP: usize = 64;
@@ -38,8 +38,9 @@ const LOOKED_UP: usize = 64;
 /// than that; one that took longer all the same is to try again.
 const REMEMBERED: Span = Span::from_secs(60);
 
-/// Most reviews that are remembered.
+/// Most reviews that are remembered, and most principals in all of them.
 const REMEMBERED_MAX: usize = 1024;
+const REMEMBERED_PRINCIPALS_MAX: usize = 65_536;
 
 /// The reviews of one shard.
 #[derive(Debug, Default)]
@@ -48,6 +49,8 @@ pub(super) struct Reviews {
     pub(super) number: u64,
     /// The last ones, without a gap.
     recent: VecDeque<Remembered>,
+    /// Principals in them.
+    remembered: usize,
     /// Those that not everybody has been judged by.
     under_way: VecDeque<Walk>,
 }
@@ -112,10 +115,18 @@ impl Reviews {
         Ok(grant)
     }
 
-    fn forget_old(&mut self, now: Time) {
+    fn remember(&mut self, review: &Arc<Review>, now: Time) {
+        self.remembered += review.principals();
+        self.recent.push_back(Remembered {
+            since: now,
+            review: Arc::clone(review),
+        });
         while let Some(oldest) = self.recent.front()
-            && (self.recent.len() > REMEMBERED_MAX || oldest.since + REMEMBERED < now)
+            && (self.recent.len() > REMEMBERED_MAX
+                || self.remembered > REMEMBERED_PRINCIPALS_MAX
+                || oldest.since + REMEMBERED < now)
         {
+            self.remembered -= oldest.review.principals();
             self.recent.pop_front();
         }
     }
@@ -168,11 +179,7 @@ impl Shard {
         for id in review.removed() {
             self.world.close(id, number);
         }
-        self.reviews.recent.push_back(Remembered {
-            since: now,
-            review: Arc::clone(&review),
-        });
-        self.reviews.forget_old(now);
+        self.reviews.remember(&review, now);
         let walk = Walk::new(number, review);
         self.reviews.under_way.extend(walk);
     }
@@ -267,13 +274,17 @@ impl Shard {
         while *steps > 0 {
             let found = team.registry.next(of, after.as_ref(), LOOKED_UP);
             let is_last = found.len() < LOOKED_UP;
-            *steps = steps.saturating_sub(found.len().max(1));
+            *steps -= 1;
             for (key, address) in found {
-                *after = Some(key);
-                if address.shard == self.id {
-                    let cost = self.judge_anew(address.index, review, number, now);
-                    *steps = steps.saturating_sub(cost);
+                if *steps == 0 {
+                    return false; // from `after` on in the next turn
                 }
+                *after = Some(key);
+                let cost = match address.shard == self.id {
+                    true => self.judge_anew(address.index, review, number, now),
+                    false => 0,
+                };
+                *steps = steps.saturating_sub(1 + cost);
             }
             if is_last {
                 return true;

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use crate::cluster::*;
-use crate::review::{goodbye, node, principal, removed, revoked};
+use crate::review::{change, goodbye, node, principal, removed, revoked, team_id};
 use cofferdam::broker::{ChangeKind, EventKind, Refusal, Review, Standing};
+use cofferdam::limits::Limits;
+use cofferdam::time::Span;
 use cofferdam::wire::ReasonCode;
 use cofferdam::wire::client::{Property, ServerPacket, auth};
 
@@ -236,14 +238,36 @@ fn a_team_that_is_removed_twice_in_a_row_is_open_only_after_the_second_time() {
 
 #[test]
 fn a_login_older_than_what_is_remembered_is_to_try_again() {
-    let cluster = Cluster::new(1);
-    cluster.hold_logins();
-    let bob = cluster.dial(0, client("bob@alpha"));
-    let login = cluster.next_login().expect("a login");
-    let verdict = cluster.judge(&login);
-    for _ in 0..1025 {
-        cluster.review(Review::default());
+    let crowd = || {
+        let mut review = Review::default();
+        for number in 0..40_000 {
+            let (team, username) = (Some(team_id("beta")), format!("c{number}@beta"));
+            let change = change(ChangeKind::Revoked);
+            review.principal(team, username.into(), Standing::Gone, change);
+        }
+        review
+    };
+    let forgets: [&dyn Fn(&Cluster); 3] = [
+        &|cluster| (0..1025).for_each(|_| cluster.review(Review::default())),
+        &|cluster| (0..2).for_each(|_| cluster.review(crowd())),
+        &|cluster| {
+            cluster.review(revoked("carol@alpha"));
+            cluster.pass_secs(61);
+            cluster.review(revoked("carol@alpha"));
+        },
+    ];
+    for forget in forgets {
+        let limits = Limits {
+            login_timeout: Span::from_secs(1000),
+            ..Limits::default()
+        };
+        let cluster = Cluster::limited(1, limits);
+        cluster.hold_logins();
+        let bob = cluster.dial(0, client("bob@alpha"));
+        let login = cluster.next_login().expect("a login");
+        let verdict = cluster.judge(&login);
+        forget(&cluster);
+        cluster.answer(&login, verdict);
+        turned_away(&cluster, &bob);
     }
-    cluster.answer(&login, verdict);
-    turned_away(&cluster, &bob);
 }

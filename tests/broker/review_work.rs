@@ -8,7 +8,7 @@ use cofferdam::wire::client::{ServerPacket, pingreq};
 
 /// As in `broker::walk`.
 const REVIEW_STEPS: u64 = 2048;
-const END_STEPS: u64 = 16;
+const END_STEPS: u64 = 64;
 
 /// One shard with so many sessions of `alpha`, all of one client.
 fn crowd(count: usize) -> (Cluster, Vec<Client>) {
