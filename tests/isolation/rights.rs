@@ -3,7 +3,7 @@
 
 use crate::cluster::*;
 use crate::stage::*;
-use cofferdam::broker::{Drop, EventKind};
+use cofferdam::broker::{Change, ChangeKind, Drop, EventKind, Review, Standing};
 use cofferdam::wire::ReasonCode;
 use cofferdam::wire::client::Property;
 
@@ -141,4 +141,52 @@ fn deeds_of_team(attacker: &Attacker<'_>, username: &str, team: &str) -> Vec<&'s
                 .is_some_and(|it| it.as_str() == team)
     });
     own.map(|event| event.kind.as_str()).collect()
+}
+
+#[test]
+fn a_change_that_is_told_holds_for_wills_and_retained_messages_at_once() {
+    let cluster = Cluster::new(2);
+    let witness = cluster.connect(0, client("alice@alpha"));
+    witness.subscribe("#", QOS_1);
+    let delay = vec![Property::WillDelay(60)];
+    let wills = [("bob@alpha", vec![]), ("carol@alpha", delay)].map(|(name, properties)| {
+        let hello = client(name).kept(1_000);
+        let client = cluster.connect(1, hello.with_will("x", "a will", QOS_1, true, properties));
+        client.subscribe("#", QOS_1);
+        client
+    });
+    // One of them is away already, and its will is to come.
+    wills[1].cut();
+    let mut review = Review::default();
+    for name in ["bob@alpha", "carol@alpha"] {
+        cluster.directory().client(name, &["allow both own/#"]);
+        let grant = cluster.grant(name);
+        let (team, change) = (grant.team().cloned(), Change::of(ChangeKind::Rights));
+        review.principal(team, name.into(), Standing::Granted(grant), change);
+    }
+    cluster.review(review);
+    witness.retain("secret", SECRET);
+    witness.messages();
+    wills[0].cut();
+    cluster.pass_secs(100);
+    assert_eq!(witness.heard(), NONE, "no will goes out");
+    assert_eq!(
+        cluster.team("alpha").with_retained(|kept| kept.len()),
+        1,
+        "nor is one kept"
+    );
+    let refused = cluster.record();
+    let refused = refused.iter().filter(|kind| {
+        matches!(
+            kind,
+            EventKind::PublishRefused {
+                will: true,
+                why: "policy",
+                ..
+            }
+        )
+    });
+    assert_eq!(refused.count(), 2);
+    let back = cluster.connect(1, client("bob@alpha").kept(1_000));
+    assert_eq!(back.heard(), NONE, "the subscription ended with the right");
 }

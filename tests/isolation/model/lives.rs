@@ -2,7 +2,8 @@
 //! publishes, while policy, members, owners and patterns change under them. Who gets which message,
 //! by which subscription, is what the text of the policy gives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use toml::Table;
 
@@ -11,8 +12,9 @@ use super::reference::{Reference, Ruling};
 use super::universe::{Universe, matches};
 use super::world::{self, ASKED_GROUPS, PolicyText, Record, TEAMS};
 use crate::cluster::*;
+use cofferdam::broker::{Change, ChangeKind, Review, Standing, TeamStanding};
 use cofferdam::limits::Limits;
-use cofferdam::policy::Policy;
+use cofferdam::policy::{Grant, Policy, TeamId};
 use cofferdam::wire::client::{Property, Publish};
 use cofferdam::wire::{ReasonCode, RetainHandling, SubscriptionOptions};
 
@@ -294,21 +296,38 @@ impl Run {
         self.withheld += withheld;
     }
 
-    /// Something changes. Grants that live know of members at once and of nothing else; who has to
-    /// log in again for the change does so then or later.
+    /// Something changes. Grants that live know of members at once and of nothing else. Half of the
+    /// changes are told to the shards, which judge everybody anew whom they concern; of the others
+    /// a client learns when it logs in, now or later.
     fn change(&mut self) {
         let random = &mut self.random;
+        let mut review = Review::default();
+        let mut concerned: Vec<usize> = Vec::new();
+        let mut again = false;
         match random.below(4) {
-            0 => drop(world::change_members(random, &mut self.record)),
+            0 => {
+                let (team, _) = world::change_members(random, &mut self.record);
+                let id = TeamId::new(team).expect("a team id");
+                let change = Change::of(ChangeKind::Members);
+                review.team(id, TeamStanding::Members, change);
+                concerned = self.those(|username| username.split(':').nth(1) == Some(team));
+            }
             1 => {
                 let device = *random.choose(&["a", "b"]);
                 world::change_owner(random, &mut self.record, device);
+                let of_device = |username: &str| {
+                    username.starts_with(['r', 'q']) && username.split(':').nth(2) == Some(device)
+                };
+                concerned = self.those(of_device);
+                again = true;
             }
             2 => {
                 let name = *random.choose(&["x", "y"]);
                 let username = format!("m:{}:{name}", random.choose(&TEAMS));
                 let patterns = world::patterns(random);
-                self.record.patterns.insert(username, patterns);
+                self.record.patterns.insert(username.clone(), patterns);
+                concerned = self.those(|it| it == username);
+                again = true;
             }
             _ => {
                 self.text = world::policy(random);
@@ -318,11 +337,55 @@ impl Run {
             }
         }
         put_on_record(&self.record, &mut self.cluster.directory());
-        for place in 0..self.lives.len() {
-            if self.random.one_in(2) {
-                self.log_in_again(place);
+        if self.random.one_in(2) {
+            for place in 0..self.lives.len() {
+                if self.random.one_in(2) {
+                    self.log_in_again(place);
+                }
+            }
+            return;
+        }
+        if concerned.is_empty() {
+            let grants = self.lives.iter().map(|life| &life.username);
+            let grants: HashMap<String, Arc<Grant>> = grants
+                .map(|username| (username.clone(), self.cluster.grant(username)))
+                .collect();
+            let judge = move |grant: &Arc<Grant>| {
+                let username = &*grant.principal().username;
+                Standing::Granted(Arc::clone(&grants[username]))
+            };
+            review.everyone(Arc::new(judge), Change::of(ChangeKind::Policy));
+            concerned = self.those(|_| true);
+            again = true;
+        } else if again {
+            for &place in &concerned {
+                let username = &self.lives[place].username;
+                let grant = self.cluster.grant(username);
+                let (team, change) = (grant.team().cloned(), Change::of(ChangeKind::Rights));
+                review.principal(
+                    team,
+                    username.as_str().into(),
+                    Standing::Granted(grant),
+                    change,
+                );
             }
         }
+        self.cluster.review(review);
+        for place in concerned {
+            if again {
+                let life = &mut self.lives[place];
+                life.reference = Reference::read(&self.read, &life.username, &self.record);
+            }
+            self.rejudge(place);
+        }
+    }
+
+    fn those(&self, concerned: impl Fn(&str) -> bool) -> Vec<usize> {
+        let lives = self.lives.iter().enumerate();
+        lives
+            .filter(|(_, life)| concerned(&life.username))
+            .map(|(place, _)| place)
+            .collect()
     }
 
     /// Comes back to its session, on any shard, under the rights of now.
@@ -334,12 +397,18 @@ impl Run {
         let connack = life.client.connack();
         assert!(connack.code == 0 && connack.session_present, "{connack:?}");
         life.reference = Reference::read(&self.read, &life.username, &self.record);
-        let members = members(&self.record, &life.username);
+        self.rejudge(place);
+    }
+
+    /// What the reference does not grant any more is gone.
+    fn rejudge(&mut self, place: usize) {
         let Life {
+            username,
             reference,
             subscriptions,
             ..
-        } = life;
+        } = &mut self.lives[place];
+        let members = members(&self.record, username);
         self.decided += subscriptions.len() as u64;
         subscriptions.retain(|(group, filter), subscription| {
             let ruling = reference.subscribe(filter, *group, &members, &mut self.universe);
