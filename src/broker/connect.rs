@@ -8,6 +8,7 @@ use super::connection::{Conn, Phase, Traffic};
 use super::effect::{ConnId, Effect, Login, Verdict};
 use super::event::{DisconnectCause, EventKind, Refusal, Who};
 use super::pending::{Pending, max_packet};
+use super::review::{Change, ChangeKind};
 use super::shard::{Shard, who};
 use crate::policy::Grant;
 use crate::session::{Peer, Session};
@@ -35,7 +36,8 @@ impl Shard {
         };
         conn.version = connect.version;
         conn.max_packet = max_packet(connect);
-        let pending = Box::new(Pending::new(connect, now));
+        let mut pending = Box::new(Pending::new(connect, now));
+        pending.asked_under = self.reviews.number;
         let limits = Arc::clone(&conn.limits);
         if let Err(code) = pending.check(&limits) {
             let refusal = Refusal::Malformed(code);
@@ -49,6 +51,7 @@ impl Shard {
             username: connect.username.map(Into::into),
             password: connect.password.map(Into::into),
             exchange: pending.exchange(connect.properties.authentication_data, None),
+            certificate: None,
         };
         conn.phase = Phase::Judging(pending);
         self.effects.push(Effect::Judge(Box::new(login)));
@@ -185,6 +188,14 @@ impl Shard {
         let Some(limits) = self.conns.at(index).map(|conn| Arc::clone(&conn.limits)) else {
             return;
         };
+        // A verdict is as old as the question; this one may have been on its way for long.
+        let caught_up = self
+            .reviews
+            .catch_up(grant, &pending.client_id, pending.asked_under);
+        let Ok(grant) = caught_up else {
+            return self.refuse(index, Some(&pending), Refusal::Changed, None, now);
+        };
+        pending.asked_under = self.reviews.number;
         let assigned = pending.client_id.is_empty();
         if assigned {
             pending.client_id = self.new_client_id();
@@ -207,17 +218,19 @@ impl Shard {
             let refusal = Refusal::Malformed(code);
             return self.refuse(index, Some(&pending), refusal, Some(code), now);
         }
-        let team = match grant.team() {
-            Some(id) => self.world.team(id, grant.root()),
-            None => Arc::clone(self.world.commons()),
-        };
+        let team = self.world.home(&grant);
+        if team.is_closed() {
+            return self.refuse(index, Some(&pending), Refusal::Changed, None, now);
+        }
         let key = SessionKey {
             username: Arc::clone(&grant.principal().username),
             client_id: Arc::clone(&pending.client_id),
         };
-        let Some(peer) = self.conns.at(index).map(|conn| conn.peer.clone()) else {
+        let Some(conn) = self.conns.at_mut(index) else {
             return;
         };
+        conn.expires = grant.expires();
+        let peer = conn.peer.clone();
         let (session, present) = match self.claim(&peer, &key, &team, &grant, &pending, now) {
             Claimed::Session { index, present } => (index, present),
             Claimed::Elsewhere(shard) => {
@@ -256,7 +269,7 @@ impl Shard {
                     Claim::Full => return Claimed::Full,
                     Claim::New => {
                         let (team, grant) = (Arc::clone(team), Arc::clone(grant));
-                        let session = Session::new(
+                        let mut session = Session::new(
                             key.clone(),
                             address,
                             team,
@@ -264,6 +277,7 @@ impl Shard {
                             peer.clone(),
                             Arc::clone(self.world.limits_of(&peer.listener)),
                         );
+                        session.reviewed = self.reviews.number;
                         self.sessions.insert(session);
                         return Claimed::Session {
                             index,
@@ -285,12 +299,20 @@ impl Shard {
                 self.take_over(old, held.index, peer, now);
                 continue; // the session may have ended with its connection
             }
+            if session.reviewed < self.reviews.number {
+                self.review_now(held.index, now);
+                if let Some(session) = self.sessions.get_mut(held.index, held.generation) {
+                    session.reviewed = self.reviews.number;
+                }
+                continue; // it may have ended
+            }
             if !pending.clean_start {
                 if let Some(session) = self.sessions.at_mut(held.index) {
                     session.peer = peer.clone();
                     session.limits = Arc::clone(self.world.limits_of(&peer.listener));
                 }
-                self.rejudge(held.index, grant, now);
+                let change = Change::of(ChangeKind::Login);
+                self.rejudge(held.index, grant, change, now);
                 return Claimed::Session {
                     index: held.index,
                     present: true,
@@ -375,10 +397,8 @@ impl Shard {
         let aliases = pending.topic_alias_maximum.min(limits.topic_alias_maximum);
         conn.sent_aliases = SentAliases::up_to(aliases);
         conn.patience = Span::from_millis(u64::from(keep_alive) * 1500);
-        let due = conn.heard + conn.patience;
-        if keep_alive > 0 {
-            self.set_conn_timer(index, due);
-        }
+        let due = conn.silence_ends().min(conn.expires);
+        self.set_conn_timer(index, due);
 
         let connack = pending.connack(present, assigned, &limits);
         self.write(index, |out, version| {

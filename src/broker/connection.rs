@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::alias::{ReceivedAliases, SentAliases};
+use super::ask::{Asking, Told};
 use super::authenticate::Enhanced;
 use super::event::DisconnectCause;
 use super::outbox::Outbox;
@@ -34,6 +35,10 @@ pub(super) struct Conn {
     pub(super) paused: bool,
     /// Its session is to be looked after in the next turn.
     pub(super) waiting: bool,
+    /// What its first packet waits for, or was answered. Apart from `paused`: each has its own end.
+    pub(super) asking: Option<Box<Asking>>,
+    /// What it was told about topics.
+    pub(super) told: Option<Box<Told>>,
     /// It ended while paused, for this cause.
     pub(super) ended: Option<DisconnectCause>,
     /// Its socket was closed while it was paused.
@@ -43,6 +48,8 @@ pub(super) struct Conn {
     pub(super) heard: Time,
     /// One and a half times the keep alive `[MQTT-3.1.2-22]`; zero: off.
     pub(super) patience: Span,
+    /// When what it logged in with is over.
+    pub(super) expires: Time,
     /// The earliest timer set for it.
     pub(super) timer: Time,
     /// Largest packet that the client takes.
@@ -94,11 +101,14 @@ impl Conn {
             spent: Spent::default(),
             paused: false,
             waiting: false,
+            asking: None,
+            told: None,
             ended: None,
             gone: false,
             opened: now,
             heard: now,
             patience: Span::ZERO,
+            expires: Time::NEVER,
             timer: Time::NEVER,
             max_packet: crate::wire::encode::PACKET_SIZE_MAX as u32,
             received_aliases: ReceivedAliases::default(),
@@ -107,6 +117,16 @@ impl Conn {
             traffic: Traffic::default(),
             enhanced: None,
         }
+    }
+
+    /// Whether an answer must come before its next packet is handled.
+    pub(super) fn is_asking(&self) -> bool {
+        self.asking.as_ref().is_some_and(|asking| asking.is_open())
+    }
+
+    /// Whether what it has sent is still to be handled, for whatever reason.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused || self.is_asking()
     }
 
     /// When the client has been silent for too long; never where it needs not speak.

@@ -3,16 +3,25 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
+use super::ask::Purpose;
 use super::batch::{Batch, Fed};
 use super::connection::{Conn, Phase};
 use super::counters::Counters;
+use super::crossing::Crossings;
 use super::effect::{ConnId, Effect};
 use super::event::{DisconnectCause, Event, EventKind, Refusal, Who};
 use super::form::Form;
+use super::observe::Observation;
 use super::outbox::{BufferPool, Outbox};
+use super::park::Parking;
 use super::recent::RouteMemory;
+use super::report::Reported;
 use super::table::Table;
 use super::timers::{Timer, Timers};
+use super::turn::Allowance;
+use super::walk::Reviews;
 use crate::session::{Peer, Session};
 use crate::team::World;
 use crate::time::Time;
@@ -32,6 +41,8 @@ pub struct Shard {
     pub(super) touched: Vec<ConnId>,
     /// Counts turns.
     pub(super) turn: u64,
+    /// What a connection may spend in one of them.
+    pub(super) allowance: Allowance,
     /// Connections whose session is looked after in the next turn.
     pub(super) waiting: Vec<ConnId>,
     /// Connections with bytes for the next turn.
@@ -41,7 +52,16 @@ pub struct Shard {
     pub(super) pool: BufferPool,
     pub(super) form: Form,
     pub(super) routes: RouteMemory,
+    /// What was asked elsewhere and is not answered, by ticket.
+    pub(super) questions: HashMap<u64, Purpose, foldhash::fast::RandomState>,
+    /// The last ticket given out.
+    pub(super) tickets: u64,
+    pub(super) parking: Parking,
+    pub(super) reported: Reported,
+    pub(super) reviews: Reviews,
     pub(super) counters: Counters,
+    pub(super) crossings: Crossings,
+    pub(super) observation: Observation,
     pub(super) seed: [u8; 32],
     pub(super) assigned_ids: u64,
 }
@@ -59,6 +79,7 @@ impl Shard {
             effects: Vec::new(),
             touched: Vec::new(),
             turn: 0,
+            allowance: Allowance::default(),
             waiting: Vec::new(),
             unread: Vec::new(),
             batches: (0..count).map(|_| Batch::default()).collect(),
@@ -66,7 +87,14 @@ impl Shard {
             pool: BufferPool::default(),
             form: Form::default(),
             routes: RouteMemory::default(),
+            questions: HashMap::default(),
+            tickets: 0,
+            parking: Parking::default(),
+            reported: Reported::default(),
+            reviews: Reviews::default(),
             counters: Counters::default(),
+            crossings: Crossings::default(),
+            observation: Observation::default(),
             seed,
             assigned_ids: 0,
         }
@@ -121,7 +149,7 @@ impl Shard {
                 (limits.max_unauthenticated_bytes as usize)
                     .saturating_sub(conn.held.len() + pending.size)
             }
-            Phase::Active(_) if conn.paused => 0,
+            Phase::Active(_) if conn.is_paused() => 0,
             Phase::Active(_) if conn.outbox.len() > limits.max_outbox_bytes as usize => 0,
             Phase::Active(_) => usize::MAX,
             Phase::Closing => 0,
@@ -136,7 +164,7 @@ impl Shard {
         conn.heard = now;
         conn.traffic.bytes_in += bytes.len() as u64;
         self.counters.bytes_of(&conn.peer.listener).received += bytes.len() as u64;
-        if conn.paused {
+        if conn.is_paused() {
             conn.held.extend_from_slice(bytes);
         } else if conn.held.is_empty() {
             let (used, needed) = self.consume(id, bytes, now);
@@ -188,6 +216,10 @@ impl Shard {
             let Some(conn) = self.conns.get(id.index, id.generation) else {
                 break;
             };
+            if conn.is_asking() {
+                return (used, 0);
+            }
+            let begin = used;
             let (max, version) = match conn.phase {
                 Phase::Opening => (conn.limits.max_unauthenticated_bytes, None),
                 Phase::Challenged(_) => (conn.limits.max_unauthenticated_bytes, Some(conn.version)),
@@ -221,6 +253,13 @@ impl Shard {
                 self.fail(id.index, code, answer_in, now);
                 return (bytes.len(), 0);
             }
+            if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
+                if conn.is_asking() {
+                    // Handled again from its beginning, once the answers are there.
+                    return (begin, 0);
+                }
+                conn.asking = None;
+            }
         }
         (used, 0)
     }
@@ -238,7 +277,7 @@ impl Shard {
             Packet::PubRel(ack) => self.pubrel(index, session, ack),
             Packet::PubComp(ack) => self.pubcomp(session, ack, now),
             Packet::Subscribe(subscribe) => self.subscribe(index, session, &subscribe, now),
-            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(index, session, &unsubscribe),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(index, session, &unsubscribe, now),
             Packet::PingReq => {
                 self.write(index, |out, _| encode::pingresp(out));
                 Ok(())
@@ -351,6 +390,7 @@ impl Shard {
             conn.phase = Phase::Closing;
             conn.held = Vec::new();
             conn.paused = false;
+            conn.asking = None;
             self.effects
                 .push(Effect::Close(ConnId { index, generation }));
         }
@@ -371,6 +411,7 @@ impl Shard {
         !self.touched.is_empty()
             || !self.waiting.is_empty()
             || !self.effects.is_empty()
+            || self.is_reviewing()
             || self.batches.iter().any(|batch| !batch.is_empty())
     }
 
@@ -456,6 +497,7 @@ impl Shard {
             match timer {
                 Timer::Conn { index, generation } => self.conn_timer(index, generation, now),
                 Timer::Session { index, generation } => self.session_timer(index, generation, now),
+                Timer::Crossings => self.crossings_timer(now),
             }
         }
     }
@@ -473,7 +515,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(index, generation) else {
             return;
         };
-        if conn.paused {
+        if conn.is_paused() {
             conn.heard = now; // what it sent is still being read
         }
         let limits = &conn.limits;
@@ -483,7 +525,10 @@ impl Shard {
             Phase::Judging(pending) | Phase::Challenged(pending) => {
                 pending.since + limits.login_timeout
             }
-            Phase::Active(_) => conn.silence_ends().min(conn.renewal_ends()),
+            Phase::Active(_) => conn
+                .silence_ends()
+                .min(conn.renewal_ends())
+                .min(conn.expires),
             Phase::Closing => return,
         };
         if due == Time::NEVER {
@@ -496,6 +541,11 @@ impl Shard {
             Phase::Opening => self.refuse(index, None, Refusal::ConnectTimeout, None, now),
             Phase::Judging(_) => self.give_up_judging(index, Refusal::Unavailable, now),
             Phase::Challenged(_) => self.give_up_judging(index, Refusal::ExchangeTimeout, now),
+            Phase::Active(session) if conn.expires <= now => {
+                self.say_goodbye(index, ReasonCode::MaximumConnectTime);
+                self.detach(session, DisconnectCause::Expired, now);
+                self.close(index);
+            }
             Phase::Active(session) if conn.renewal_ends() <= now => {
                 self.give_up_renewal(index, session, now);
             }

@@ -11,28 +11,29 @@ use super::event::DisconnectCause;
 use super::shard::Shard;
 use crate::time::Time;
 
-/// What the packets of one connection may cost in one turn: packets, filters subscribed to or ended,
-/// places of the subscription trie visited, and deliveries; each counts one. The packet that passes
-/// it is still served whole.
-pub(super) const PACKET_STEPS: u32 = 16_384;
-
-/// Retained messages that one connection may have looked at in one turn.
-pub(super) const RETAINED_STEPS: u32 = 1024;
+/// What one connection may spend in one turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    /// What its packets may cost: packets, filters subscribed to or ended, places of the subscription
+    /// trie visited, and deliveries; each counts one. The packet that passes it is still served whole.
+    pub packets: u32,
+    /// Retained messages that it may have looked at; at least one.
+    pub retained: u32,
+}
 
 /// What a connection has spent of its share of a turn.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Spent {
     turn: u64,
     packets: u32,
-    retained_left: u32,
+    retained: u32,
 }
 
-impl Default for Spent {
+impl Default for Allowance {
     fn default() -> Self {
         Self {
-            turn: 0,
-            packets: 0,
-            retained_left: RETAINED_STEPS,
+            packets: 16_384,
+            retained: 1024,
         }
     }
 }
@@ -55,18 +56,31 @@ impl Spent {
     }
 
     /// Whether packets must wait for the next turn.
-    fn is_spent(&mut self, turn: u64) -> bool {
-        self.within(turn).packets >= PACKET_STEPS
+    fn is_spent(&mut self, turn: u64, allowance: Allowance) -> bool {
+        self.within(turn).packets >= allowance.packets
     }
 
     /// How many retained messages may still be looked at; `None`: no more in this turn.
-    pub(super) fn retained_left(&mut self, turn: u64) -> Option<&mut u32> {
-        let left = &mut self.within(turn).retained_left;
-        (*left > 0).then_some(left)
+    pub(super) fn retained_left(&mut self, turn: u64, allowance: Allowance) -> Option<u32> {
+        let left = allowance
+            .retained
+            .saturating_sub(self.within(turn).retained);
+        (left > 0).then_some(left)
+    }
+
+    /// Counts retained messages that were looked at.
+    pub(super) fn charge_retained(&mut self, turn: u64, steps: u32) {
+        self.within(turn).retained += steps;
     }
 }
 
 impl Shard {
+    /// The same shard, where a connection may spend so much in one turn.
+    pub fn with_allowance(mut self, allowance: Allowance) -> Self {
+        self.allowance = allowance;
+        self
+    }
+
     /// A turn begins: encodes what waited for a socket to take what was before it, or for a new turn.
     /// The shell calls it once it has written what [`take_touched`](Self::take_touched) named; what
     /// this adds is written when everyone has been read again.
@@ -81,11 +95,21 @@ impl Shard {
                 self.pump(session, now);
             }
         }
+        self.review_on(now);
     }
 
     /// Whether bytes wait for [`read_on`](Self::read_on).
     pub fn has_unread(&self) -> bool {
         !self.unread.is_empty()
+    }
+
+    /// Whose bytes wait for [`read_on`](Self::read_on), in the order in which they are served, and
+    /// how many those are. Some of these connections may be over.
+    pub fn unread(&self) -> impl Iterator<Item = (ConnId, usize)> + '_ {
+        self.unread.iter().map(|id| {
+            let conn = self.conns.get(id.index, id.generation);
+            (*id, conn.map_or(0, |conn| conn.held.len()))
+        })
     }
 
     /// Goes on with the bytes of connections that had spent their share of the last turn. The shell
@@ -108,11 +132,11 @@ impl Shard {
     }
 
     /// Ends a connection that has ended meanwhile, once everything that came before was served.
-    fn settle_reading(&mut self, id: ConnId, now: Time, hungry: &mut Vec<ConnId>) {
+    pub(super) fn settle_reading(&mut self, id: ConnId, now: Time, hungry: &mut Vec<ConnId>) {
         let Some(conn) = self.conns.get_mut(id.index, id.generation) else {
             return;
         };
-        if conn.paused {
+        if conn.is_paused() {
             return;
         }
         let (ended, gone) = (conn.ended.take(), conn.gone);
@@ -130,7 +154,7 @@ impl Shard {
         let Some(conn) = self.conns.at_mut(index) else {
             return;
         };
-        if conn.paused {
+        if conn.is_paused() {
             conn.ended.get_or_insert(cause);
         } else if let Phase::Active(session) = conn.phase {
             self.detach(session, cause, now);
@@ -148,11 +172,11 @@ impl Shard {
 
     /// Whether this connection's next packet must wait for the next turn; then it does.
     pub(super) fn pauses(&mut self, id: ConnId) -> bool {
-        let turn = self.turn;
+        let (turn, allowance) = (self.turn, self.allowance);
         let Some(conn) = self.conns.get_mut(id.index, id.generation) else {
             return false;
         };
-        if conn.session().is_none() || !conn.spent.is_spent(turn) {
+        if conn.session().is_none() || !conn.spent.is_spent(turn, allowance) {
             return false;
         }
         if !std::mem::replace(&mut conn.paused, true) {

@@ -105,6 +105,22 @@ pub(super) fn certificate(section: &Section<'_>, transport: Transport) {
     }
 }
 
+pub(super) fn client_certificates(section: &Section<'_>, transport: Transport) {
+    for key in ["client_ca", "client_crl", "client_certificate"] {
+        if !section.has(key) {
+            continue;
+        }
+        if !transport.is_tls() {
+            section.problem(
+                key,
+                format!("has no use: {} is not encrypted", transport.as_str()),
+            );
+        } else if !section.has("client_ca") {
+            section.problem(key, "needs client_ca beside it");
+        }
+    }
+}
+
 pub(super) fn websocket(section: &Section<'_>, transport: Transport) {
     for key in ["paths", "allowed_origins", "max_frame_size"] {
         if section.has(key) && !transport.is_websocket() {
@@ -208,6 +224,9 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
                 listener.name, listener.bind
             ));
         }
+    }
+    if let Some(hook) = &config.identity.http {
+        warnings.extend(hook.warnings());
     }
     warnings
 }

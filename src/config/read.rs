@@ -9,8 +9,8 @@ use super::problem::Report;
 use super::section::Section;
 use super::tree::Table;
 use super::{
-    Admin, CertificateFiles, Config, Database, DatabaseUrl, Durability, Journal, Listener, Log,
-    Policy, Proxies, Transport, WebSocket, check, limits,
+    Admin, CertificateFiles, ClientCertificates, Config, Database, DatabaseUrl, Durability,
+    Journal, Listener, Log, Policy, Proxies, Transport, WebSocket, check, identity, limits,
 };
 use crate::limits::Limits;
 use crate::policy::TeamId;
@@ -42,6 +42,7 @@ pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
         journal: journal(top.section("journal")),
         limits,
         policy: policy(top.section("policy")),
+        identity: identity::read(top.section("identity")),
         log: log(top.section("log")),
         data_dir,
     };
@@ -68,8 +69,9 @@ fn limits(
 
 fn admin(mut section: Section<'_>) -> Admin {
     let bind = section.address("bind").unwrap_or(DEFAULT_ADMIN);
+    let token_file = readable(&mut section, "token_file");
     section.finish();
-    Admin { bind }
+    Admin { bind, token_file }
 }
 
 fn database(mut section: Section<'_>, data_dir: &Path) -> Database {
@@ -96,8 +98,9 @@ fn journal(mut section: Section<'_>) -> Journal {
 
 fn policy(mut section: Section<'_>) -> Policy {
     let file = readable(&mut section, "file");
+    let observe = readable(&mut section, "observe");
     section.finish();
-    Policy { file }
+    Policy { file, observe }
 }
 
 fn log(mut section: Section<'_>) -> Log {
@@ -135,6 +138,12 @@ fn listener(section: &mut Section<'_>, base: &Limits) -> Option<Listener> {
     let bind = required(section, "bind", Section::address);
     let certificate = readable(section, "certificate");
     let private_key = readable(section, "private_key");
+    let client_ca = readable(section, "client_ca");
+    let client_crl = readable(section, "client_crl");
+    let client_certificate = section.choice(
+        "client_certificate",
+        &[("required", true), ("optional", false)],
+    );
     let anonymous_team = section.text("anonymous_team");
     let anonymous_team = anonymous_team.and_then(|id| {
         let team = TeamId::new(&id).ok_or_else(|| {
@@ -151,6 +160,7 @@ fn listener(section: &mut Section<'_>, base: &Limits) -> Option<Listener> {
     websocket.listed_origins_only = anonymous_team.is_some();
     let (transport, bind) = (transport?, bind?);
     check::certificate(section, transport);
+    check::client_certificates(section, transport);
     check::websocket(section, transport);
     let listener = Listener {
         name: Arc::from(name?),
@@ -162,6 +172,11 @@ fn listener(section: &mut Section<'_>, base: &Limits) -> Option<Listener> {
                 certificate,
                 private_key,
             }),
+        client_certificates: client_ca.map(|ca| ClientCertificates {
+            ca,
+            crl: client_crl,
+            required: client_certificate.unwrap_or(true),
+        }),
         anonymous_team,
         allow_anonymous_remote,
         proxies: proxies.unwrap_or_default(),
@@ -203,7 +218,7 @@ fn required<'r, T>(
 }
 
 /// A file that can be opened for reading.
-fn readable(section: &mut Section<'_>, key: &'static str) -> Option<PathBuf> {
+pub(super) fn readable(section: &mut Section<'_>, key: &'static str) -> Option<PathBuf> {
     let path = section.path(key)?;
     section.keep(key, check::readable(path))
 }

@@ -66,6 +66,32 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
 }
 
 #[test]
+fn files_of_the_admin_token_and_of_policies_are_named_shown_and_must_be_readable() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let with = |file: &std::path::Path| {
+        let file = file.display();
+        format!(
+            "{LISTENER}[admin]\ntoken_file = \"{file}\"\n[policy]\nfile = \"{file}\"\n\
+             observe = \"{file}\"\n"
+        )
+    };
+    let config = parse(&with(&file), &[]).expect("sound");
+    let again = parse(&config.to_toml(), &[]).expect("what is shown is sound");
+    for config in [&config, &again] {
+        assert_eq!(config.admin.token_file.as_ref(), Some(&file));
+        assert_eq!(config.policy.file.as_ref(), Some(&file));
+        assert_eq!(config.policy.observe.as_ref(), Some(&file));
+    }
+    let missing = problems(&with(&dir.path().join("none")), &[]);
+    for key in ["admin.token_file", "policy.file", "policy.observe"] {
+        let named = missing.iter().filter(|problem| problem.contains(key));
+        assert_eq!(named.count(), 1, "{key}: {missing:?}");
+    }
+}
+
+#[test]
 fn every_problem_is_reported_with_its_line_key_and_nearest_known_key() {
     let text = "data_dri = \"x\"\n\
                 [[listener]]\n\

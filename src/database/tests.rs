@@ -27,7 +27,7 @@ each_database! {
             .fetch_one(database.pool())
             .await
             .unwrap();
-        assert_eq!(migrations, 3);
+        assert_eq!(migrations, MIGRATIONS.iter().count() as i64);
         let teams: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM team")
             .fetch_one(database.pool())
             .await

@@ -9,8 +9,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::ServerConnection;
+use rustls::pki_types::CertificateDer;
 
 use super::proxy;
+use super::tls::fault;
 use super::websocket::{
     Accepted, CloseCode, Decoder, End, Handshake, Pong, Progress, binary_head, close_frame,
 };
@@ -18,6 +20,11 @@ use crate::broker::Breach;
 use crate::config::{Proxies, WebSocket};
 
 const TLS: Ending = Ending::Breach(Breach::Tls);
+
+/// How the client broke TLS.
+fn broken(error: &rustls::Error) -> Ending {
+    Ending::Breach(fault(error).map_or(Breach::Tls, Breach::Certificate))
+}
 
 /// The layers of one connection.
 #[derive(Debug)]
@@ -87,7 +94,7 @@ impl Layers {
         let mut rest = &*raw;
         while !rest.is_empty() {
             tls.read_tls(&mut rest).map_err(|_| TLS)?;
-            tls.process_new_packets().map_err(|_| TLS)?;
+            tls.process_new_packets().map_err(|error| broken(&error))?;
             loop {
                 match tls.reader().read(plain) {
                     Ok(0) => return Err(Ending::Goodbye),
@@ -98,6 +105,13 @@ impl Layers {
             }
         }
         Ok(())
+    }
+
+    /// The certificates that the client showed and TLS has checked, its own first.
+    pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
+        let tls = self.tls.as_ref();
+        let shown = tls.and_then(|tls| tls.peer_certificates());
+        shown.unwrap_or_default()
     }
 
     /// The TLS handshake is under way.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rustls::{ServerConfig, ServerConnection};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
@@ -19,6 +20,9 @@ use super::server::drive;
 use crate::broker::{Peer, Refusal};
 use crate::config::{Proxies, WebSocket};
 
+/// What new connections of a listener shake hands with; can be replaced while it listens.
+pub type TlsInForce = Arc<ArcSwap<ServerConfig>>;
+
 /// A listener, ready to be served by every shard.
 #[derive(Clone)]
 pub struct ListenerSpec {
@@ -27,7 +31,7 @@ pub struct ListenerSpec {
     /// Where; port 0 lets the system choose, once for all shards.
     pub bind: SocketAddr,
     /// With TLS.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<TlsInForce>,
     /// MQTT in WebSocket frames.
     pub websocket: Option<Arc<WebSocket>>,
     /// Who may say for whom it speaks.
@@ -170,7 +174,7 @@ fn peer(spec: &ListenerSpec, address: SocketAddr) -> Peer {
 
 fn layers(spec: &ListenerSpec, peer: SocketAddr) -> Result<Layers, rustls::Error> {
     let tls = match &spec.tls {
-        Some(config) => Some(Box::new(ServerConnection::new(Arc::clone(config))?)),
+        Some(config) => Some(Box::new(ServerConnection::new(config.load_full())?)),
         None => None,
     };
     let websocket = spec

@@ -6,18 +6,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::reactor::Arrival;
-use crate::broker::{Batch, ConnId, Fed, Verdict};
+use super::recheck::Recheck;
+use super::visit::Visit;
+use crate::broker::{Answer, Batch, ConnId, Fed, Review, Verdict};
 
 /// What reaches a shard from outside its own thread.
 pub(super) enum Inbound {
     /// A login was judged.
     Judged(ConnId, Verdict),
+    /// What a client of this shard may do was asked, and this is the answer.
+    Answered(u64, Answer),
     /// Another shard's turn had this for sessions here.
     Batch(Batch),
     /// A connection whose session lives here.
     Arrival(Box<Arrival>),
+    /// A listener's client certificates are checked by other files from now on.
+    Recheck(Recheck),
+    /// Something has changed: those whom it concerns are to be judged anew.
+    Review(Arc<Review>),
     /// A shard that was behind has caught up.
     Resume,
+    /// Somebody asks from outside.
+    Visit(Visit),
     /// The broker is stopping.
     Stop,
 }
@@ -50,6 +60,11 @@ impl Peers {
             .collect()
     }
 
+    /// How many shards there are.
+    pub(super) fn count(&self) -> u16 {
+        self.inboxes.len() as u16
+    }
+
     /// Whether one of these shards has too much waiting for it.
     pub(super) fn are_behind(&self, fed: Fed) -> bool {
         let waiting = |(shard, backlog): (usize, &AtomicUsize)| {
@@ -75,9 +90,22 @@ impl Peers {
         self.send(to, Inbound::Arrival(Box::new(arrival)));
     }
 
+    /// All shards ask again about the certificates of a listener's clients.
+    pub(super) fn recheck(&self, recheck: &Recheck) {
+        for shard in 0..self.inboxes.len() as u16 {
+            self.send(shard, Inbound::Recheck(recheck.clone()));
+        }
+    }
+
     pub(super) fn send(&self, to: u16, inbound: Inbound) {
         // A shard that has ended needs nothing any more.
         let _ = self.inboxes[usize::from(to)].send(inbound);
+    }
+
+    pub(super) fn send_to_all(&self, inbound: impl Fn() -> Inbound) {
+        for shard in 0..self.inboxes.len() as u16 {
+            self.send(shard, inbound());
+        }
     }
 
     /// This shard has delivered a batch. Whoever waited for it goes on.

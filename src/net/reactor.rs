@@ -18,8 +18,12 @@ use super::clock::Clock;
 use super::layers::{Ending, Heard, Layers};
 use super::link::{Link, State};
 use super::peers::Peers;
+use super::recheck::Recheck;
 use super::services::Services;
-use crate::broker::{Batch, ConnId, Effect, Fed, Migrant, Peer, Refusal, Shard, Verdict};
+use super::visit::Visit;
+use crate::broker::{
+    Answer, Batch, ConnId, Effect, Fed, Migrant, Peer, Refusal, Review, Shard, Verdict,
+};
 use crate::time::Time;
 
 /// Bytes read from a socket at a time, and the most that one connection gets in one turn.
@@ -30,12 +34,12 @@ pub(super) type SharedReactor = Rc<RefCell<Reactor>>;
 
 /// A shard with its sockets.
 pub(super) struct Reactor {
-    core: Shard,
+    pub(super) core: Shard,
     /// By the core's connection index; the table is as dense as the core's.
-    links: Vec<Option<Box<Link>>>,
+    pub(super) links: Vec<Option<Box<Link>>>,
     raw: Vec<u8>,
     plain: Vec<u8>,
-    clock: Clock,
+    pub(super) clock: Clock,
     services: Services,
     peers: Peers,
     touched: Vec<ConnId>,
@@ -51,6 +55,8 @@ pub(super) struct Reactor {
     /// What the timekeeper waits for.
     alarm: Option<Time>,
     new_links: Vec<ConnId>,
+    /// Listeners whose clients' certificates have been asked about again.
+    pub(super) rechecks: Vec<Recheck>,
     stopping: bool,
     /// Who waits for the last connection to go.
     emptied: Waker,
@@ -92,6 +98,7 @@ impl Reactor {
             timekeeper: Waker::noop().clone(),
             alarm: None,
             new_links: Vec::new(),
+            rechecks: Vec::new(),
             stopping: false,
             emptied: Waker::noop().clone(),
         }
@@ -125,6 +132,7 @@ impl Reactor {
         // The core may have sent it on already; then its effect finds the link and takes it along.
         self.put(Link::new(conn, tcp, arrival.layers, arrival.listener));
         self.new_links.push(conn);
+        self.recheck_one(conn);
         self.end_turn();
         Ok(())
     }
@@ -140,9 +148,40 @@ impl Reactor {
         self.end_turn();
     }
 
+    /// What a client waits to know is known.
+    pub(super) fn answered(&mut self, ticket: u64, answer: Answer) {
+        self.turn_began.get_or_insert_with(Instant::now);
+        self.answer(ticket, answer);
+        self.end_turn();
+    }
+
+    fn answer(&mut self, ticket: u64, answer: Answer) {
+        self.core.take_fed(); // what others' turns fed is theirs
+        let hungry = self.core.answered(ticket, answer, self.clock.now());
+        let fed = self.core.take_fed();
+        if let Some(conn) = hungry {
+            if let Some(link) = self.link(conn) {
+                link.feeds.join(fed);
+            }
+            self.wake(conn);
+        }
+    }
+
+    /// Those whom a change concerns are judged anew, in this turn and the next ones.
+    pub(super) fn review(&mut self, review: Arc<Review>) {
+        self.core.review(review, self.clock.now());
+        self.end_turn();
+    }
+
     pub(super) fn deliver(&mut self, batch: &Batch) {
         self.turn_began.get_or_insert_with(Instant::now);
         self.core.deliver_batch(batch, self.clock.now());
+        self.end_turn();
+    }
+
+    /// Somebody asks from outside.
+    pub(super) fn visit(&mut self, visit: Visit) {
+        visit(&mut self.core, self.clock.now());
         self.end_turn();
     }
 
@@ -308,7 +347,7 @@ impl Reactor {
     }
 
     /// Carries out what the core asked for, and sees to it that outboxes are written soon.
-    fn end_turn(&mut self) {
+    pub(super) fn end_turn(&mut self) {
         loop {
             let effects = self.core.take_effects();
             if effects.is_empty() {
@@ -317,8 +356,9 @@ impl Reactor {
             for effect in effects {
                 match effect {
                     Effect::Record(event) => self.services.record(event),
-                    Effect::Judge(login) => {
+                    Effect::Judge(mut login) => {
                         let conn = login.conn;
+                        login.certificate = self.certificate(conn);
                         if let Err(verdict) = self.services.judge(login) {
                             self.core.judged(conn, verdict, self.clock.now());
                         }
@@ -327,6 +367,13 @@ impl Reactor {
                         self.count_unfinished_handshake(conn);
                         self.finish(conn);
                     }
+                    Effect::Ask(question) => {
+                        let ticket = question.ticket;
+                        if let Err(answer) = self.services.ask(question) {
+                            self.answer(ticket, answer);
+                        }
+                    }
+                    Effect::Report(question) => self.services.report_topic(question),
                     Effect::Move { conn, to, migrant } => self.move_link(conn, to, migrant),
                 }
             }
@@ -469,6 +516,12 @@ impl Reactor {
         if self.link(conn).is_some() {
             self.drop_link(conn);
         }
+    }
+
+    /// The certificate that the client showed.
+    fn certificate(&mut self, conn: ConnId) -> Option<Box<[u8]>> {
+        let shown = self.link(conn)?.layers.certificates().first();
+        shown.map(|certificate| certificate.as_ref().into())
     }
 
     fn move_link(&mut self, conn: ConnId, to: u16, migrant: Box<Migrant>) {

@@ -87,7 +87,7 @@ impl Net {
             check_payload_format: true,
             ..limits()
         };
-        let world = World::new(limits(), Arc::clone(&policy));
+        let world = World::new(limits(), &policy);
         let world = Arc::new(world.with_listener(&Arc::from("tight"), tight));
         let shard = |id| Shard::new(id as u16, SHARDS as u16, Arc::clone(&world), [id as u8; 32]);
         Self {
@@ -315,6 +315,8 @@ impl Net {
                     client.ends(left == 0);
                 }
             }
+            // Nobody is asked here: every grant decides for itself.
+            Effect::Ask(_) | Effect::Report(_) => {}
             Effect::Move { conn, to, migrant } => {
                 // A client that left on the way here is no longer known.
                 let number = self.client_at(shard, conn).map_or(0, |client| {
