@@ -14,7 +14,7 @@ use targets::TARGETS;
 const CORPUS_MIN: usize = 30;
 
 /// All that the corpus may take in the repository, in bytes.
-const CORPUS_MAX: u64 = 2 << 20;
+const CORPUS_MAX: u64 = 3 << 19;
 
 fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
