@@ -14,6 +14,7 @@
 //! | [`policy`] | roles and rules; from them the grant of one connection |
 //! | [`team`] | the compartment: routes, retained messages, the session registry |
 //! | [`session`] | one session's protocol state: QoS flows, inflight window, queue |
+//! | [`fact`] | what must outlive a crash, and what it adds up to |
 //! | [`broker`] | the core's face: a shard, which ties connections, sessions and teams together |
 //! | — | — |
 //! | [`config`] | the configuration file |
@@ -27,6 +28,7 @@
 //! | [`cli`] | one file a subcommand |
 
 pub mod broker;
+pub mod fact;
 pub mod limits;
 pub mod policy;
 pub mod session;

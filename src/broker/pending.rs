@@ -8,7 +8,7 @@ use super::effect::{Exchange, ExchangeState};
 use crate::limits::Limits;
 use crate::policy::Grant;
 use crate::session::Will;
-use crate::team::{MessageView, SessionAddress};
+use crate::team::{MessageNumber, MessageView, SessionAddress};
 use crate::time::{Span, Time};
 use crate::topic::TopicName;
 use crate::wire::encode::{ConnAck, PACKET_SIZE_MAX};
@@ -236,7 +236,7 @@ impl PendingWill {
             publisher: SessionAddress::NOBODY,
         };
         Will {
-            message: view.keep(),
+            message: Arc::new(view.keep(MessageNumber(0))),
             expiry: self.expiry.map(|secs| Span::from_secs(u64::from(secs))),
             delay: Span::from_secs(u64::from(self.delay)),
         }

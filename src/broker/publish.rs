@@ -12,7 +12,7 @@ use super::recent::Routed;
 use super::shard::{Shard, who};
 use crate::policy::{Grant, Owner};
 use crate::session::Receipt;
-use crate::team::{Message, MessageView, Team};
+use crate::team::{Message, MessageNumber, MessageView, Team};
 use crate::time::{Span, Time};
 use crate::topic::TopicName;
 use crate::wire::{Ack, PacketId, Publish, QoS, ReasonCode, Version, encode};
@@ -48,7 +48,8 @@ impl<'a> Passing<'a> {
     }
 
     pub(super) fn kept(&self) -> &Arc<Message> {
-        self.kept.get_or_init(|| Arc::new(self.view.keep()))
+        self.kept
+            .get_or_init(|| Arc::new(self.view.keep(MessageNumber(0))))
     }
 }
 

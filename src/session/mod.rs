@@ -82,10 +82,10 @@ pub struct Session {
 }
 
 /// A will `[MQTT-3.1.2.5]`, kept from CONNECT.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Will {
     /// The message. Its `expires` is set when it is published.
-    pub message: Message,
+    pub message: Arc<Message>,
     /// Its expiry from then on.
     pub expiry: Option<Span>,
     /// Between the end of the connection and the will.

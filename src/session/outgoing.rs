@@ -401,7 +401,7 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::team::{MessageView, SessionAddress};
+    use crate::team::{MessageNumber, MessageView, SessionAddress};
     use std::collections::HashSet;
 
     fn item(qos: QoS) -> Queued {
@@ -416,7 +416,7 @@ mod tests {
             publisher: SessionAddress::NOBODY,
         };
         Queued {
-            message: Arc::new(view.keep()),
+            message: Arc::new(view.keep(MessageNumber(0))),
             qos,
             retain: false,
             subscription_id: 0,

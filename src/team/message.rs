@@ -1,5 +1,7 @@
 //! A message as it passes through and as it is kept.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use bytes::Bytes;
 
 use super::registry::SessionAddress;
@@ -10,6 +12,9 @@ use crate::wire::QoS;
 /// allocation holds its texts; all who keep it share it.
 #[derive(Debug)]
 pub struct Message {
+    /// What it is called where it is kept beyond a crash.
+    pub number: MessageNumber,
+    copies: AtomicU32,
     /// Topic, passed-on properties, response topic, payload, in this order.
     data: Bytes,
     topic_length: u16,
@@ -25,6 +30,10 @@ pub struct Message {
     /// For no-local.
     pub publisher: SessionAddress,
 }
+
+/// The number of a message. Numbers are not used again, in later runs neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageNumber(pub u64);
 
 /// A message, borrowed: from the publisher's bytes or from a [`Message`].
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +68,7 @@ impl MessageView<'_> {
 
     /// Makes it a message that can be kept. Topics fit 65,535 bytes: they came in a packet, and
     /// the full name was checked against `max_topic_length`.
-    pub fn keep(&self) -> Message {
+    pub fn keep(&self, number: MessageNumber) -> Message {
         let response = self.response_topic.unwrap_or_default();
         let mut data = Vec::with_capacity(self.size());
         data.extend_from_slice(self.topic.as_bytes());
@@ -67,6 +76,8 @@ impl MessageView<'_> {
         data.extend_from_slice(response.as_bytes());
         data.extend_from_slice(self.payload);
         Message {
+            number,
+            copies: AtomicU32::new(0),
             data: Bytes::from(data),
             topic_length: self.topic.len() as u16,
             response_length: response.len() as u16,
@@ -81,6 +92,18 @@ impl MessageView<'_> {
 }
 
 impl Message {
+    /// A number that no other copy of it has: one session can have several, by several
+    /// subscriptions.
+    pub fn next_copy(&self) -> u32 {
+        self.copies.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The same, where copies below `copy` are out already.
+    pub fn with_copies(mut self, copy: u32) -> Self {
+        self.copies = AtomicU32::new(copy);
+        self
+    }
+
     /// Bytes that it costs, as limits count them.
     pub fn size(&self) -> usize {
         self.data.len()

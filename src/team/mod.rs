@@ -33,8 +33,8 @@ mod routes;
 mod world;
 
 pub use commons::{Compartment, Generation};
-pub use message::{Message, MessageView};
-pub use registry::{Claim, SessionAddress, SessionKey};
+pub use message::{Message, MessageNumber, MessageView};
+pub use registry::{Claim, SessionAddress, SessionKey, SessionNumber};
 pub use retained::{Retained, RetainedFull, Walk};
 pub use routes::{Group, Matched, Member, Presence, Route, Routes};
 pub use world::{Reports, Team, World};

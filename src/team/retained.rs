@@ -285,7 +285,7 @@ mod tests {
             expires: Time::NEVER,
             publisher: SessionAddress::NOBODY,
         };
-        Arc::new(view.keep())
+        Arc::new(view.keep(MessageNumber(0)))
     }
 
     /// The topics that a walk finds which stops after so many steps and goes on.
