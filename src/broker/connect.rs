@@ -363,11 +363,13 @@ impl Shard {
         // 5.0 lets it ask for each subscription.
         session.bridge = pending.bridge && pending.version != Version::V5;
         session.team.connections.fetch_add(1, Ordering::Relaxed);
+        let lane = session.team.number();
 
         let Some(conn) = self.conns.at_mut(index) else {
             return;
         };
         conn.phase = Phase::Active(session_index);
+        conn.lane = lane;
         // The client counts from CONNACK, however long the login was judged.
         conn.heard = now;
         conn.max_packet = pending.max_packet;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use super::alias::{ReceivedAliases, SentAliases};
 use super::authenticate::Enhanced;
 use super::event::DisconnectCause;
+use super::lanes::NOBODY;
 use super::outbox::Outbox;
 use super::pending::Pending;
 use super::recent::Recent;
 use super::turn::Spent;
 use crate::limits::Limits;
 use crate::session::Peer;
+use crate::team::Team;
 use crate::time::{Span, Time};
 use crate::wire::Version;
 
@@ -30,9 +32,17 @@ pub(super) struct Conn {
     /// what is left for the next turn.
     pub(super) held: Vec<u8>,
     pub(super) spent: Spent,
-    /// What is held waits for the next turn.
+    /// What is held waits for a later turn.
     pub(super) paused: bool,
-    /// Its session is to be looked after in the next turn.
+    /// It stands in its lane, to be read or served when it is its turn.
+    pub(super) parked: bool,
+    /// It is its turn to be read.
+    pub(super) called: bool,
+    /// The number of its team; of nobody until it is logged in.
+    pub(super) lane: u32,
+    /// A team that its messages went to on other shards, since it last waited for them.
+    pub(super) fed: Option<Arc<Team>>,
+    /// Its session is to be looked after in a later turn.
     pub(super) waiting: bool,
     /// It ended while paused, for this cause.
     pub(super) ended: Option<DisconnectCause>,
@@ -93,6 +103,10 @@ impl Conn {
             held: Vec::new(),
             spent: Spent::default(),
             paused: false,
+            parked: false,
+            called: false,
+            lane: NOBODY,
+            fed: None,
             waiting: false,
             ended: None,
             gone: false,
@@ -121,6 +135,17 @@ impl Conn {
     pub(super) fn renewal_ends(&self) -> Time {
         let enhanced = self.enhanced.as_ref();
         enhanced.map_or(Time::NEVER, |enhanced| enhanced.ends)
+    }
+
+    /// More waits for it than it takes.
+    pub(super) fn is_full(&self) -> bool {
+        self.outbox.len() > self.limits.max_outbox_bytes as usize
+    }
+
+    /// Other shards have too much waiting of a team that it sent to.
+    pub(super) fn is_stalled(&self) -> bool {
+        let fed = self.fed.as_ref();
+        fed.is_some_and(|team| team.transit.is_behind())
     }
 
     /// The session's index, while logged in.

@@ -9,21 +9,29 @@ use super::form::{Form, Terms};
 use super::outbox::BufferPool;
 use super::publish::Passing;
 use super::shard::Shard;
+use super::turn::steps_of;
 use crate::session::{PubRecOutcome, Queued, Resend, Session};
-use crate::team::{Matched, Route};
+use crate::team::{Matched, Message, Route, Team};
 use crate::time::Time;
 use crate::wire::{Ack, PacketId, QoS, ReasonCode, encode};
 
 impl Shard {
     /// Gives a message to everyone who matched. Says whether anyone did.
-    pub(super) fn route(&mut self, matched: &Matched, passing: &Passing<'_>, now: Time) -> bool {
+    /// `team` is the one whose topic it is.
+    pub(super) fn route(
+        &mut self,
+        team: &Arc<Team>,
+        matched: &Matched,
+        passing: &Passing<'_>,
+        now: Time,
+    ) -> bool {
         self.form.forget();
         for route in &matched.routes {
-            self.hand_over(*route, passing, now);
+            self.hand_over(team, *route, passing, now);
         }
         for group in &matched.groups {
             match group.choose(passing.view.topic) {
-                Some(member) => self.hand_over(member.route, passing, now),
+                Some(member) => self.hand_over(team, member.route, passing, now),
                 // Nobody could have it, or nobody sees it.
                 None if group.members().iter().any(|member| member.route.checked) => {
                     self.counters.drop(Drop::Denied);
@@ -34,30 +42,41 @@ impl Shard {
         !matched.routes.is_empty() || !matched.groups.is_empty()
     }
 
-    pub(super) fn hand_over(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
+    pub(super) fn hand_over(
+        &mut self,
+        team: &Arc<Team>,
+        route: Route,
+        passing: &Passing<'_>,
+        now: Time,
+    ) {
         if route.session.shard == self.id {
             self.deliver(route, passing, now);
-        } else if let Some(batch) = self.batches.get_mut(usize::from(route.session.shard)) {
-            batch.push(passing.kept(), route);
-            self.fed.add(route.session.shard);
+        } else {
+            self.send_off(team, passing.kept(), route);
         }
     }
 
-    /// What another shard has for sessions here.
-    pub fn deliver_batch(&mut self, batch: &Batch, now: Time) {
-        let mut last: Option<&Arc<_>> = None;
-        for (message, route) in batch.deliveries() {
-            if !last.is_some_and(|last| Arc::ptr_eq(last, message)) {
+    /// Delivers of a batch until so many steps are done; says how many they were.
+    pub(super) fn deliver_some(&mut self, batch: &mut Batch, most: u32, now: Time) -> u32 {
+        let mut last: Option<Arc<Message>> = None;
+        let (mut steps, before) = (0, batch.len());
+        while steps < most
+            && let Some((message, route)) = batch.take()
+        {
+            if !last.is_some_and(|last| Arc::ptr_eq(&last, &message)) {
                 self.form.forget();
-                last = Some(message);
             }
             // It may have been long on the way [MQTT-3.3.2-5].
             if message.expires < now {
                 self.counters.drop(Drop::Expired);
             } else {
-                self.deliver(route, &Passing::of(message), now);
+                self.deliver(route, &Passing::of(&message), now);
             }
+            steps += steps_of(message.size());
+            last = Some(message);
         }
+        self.caught_up |= batch.team().transit.arrived(before - batch.len());
+        steps
     }
 
     /// One message for one session.
@@ -90,7 +109,7 @@ impl Shard {
             }
             return;
         };
-        let has_room = conn.outbox.len() <= conn.limits.max_outbox_bytes as usize;
+        let has_room = !conn.is_full();
         if terms.qos > QoS::AtMostOnce && !(has_room && session.outgoing.is_open(session.window)) {
             enqueue(session, passing, terms, &mut self.counters, now);
             session.publish_waiting();
@@ -176,7 +195,9 @@ impl Shard {
         }
         self.counters.dropped[Drop::Expired as usize] += expired;
         session.publish_waiting();
-        if conn.outbox.len() > before {
+        let added = conn.outbox.len() - before;
+        self.visit.steps += steps_of(added);
+        if added > 0 {
             self.touch(conn_index);
         }
         self.replay(index, now);

@@ -240,7 +240,7 @@ impl Shard {
                 self.retain(&team, &passing, now)?;
             }
             let (_, matched) = self.world.compartment(&team).matches(view.topic);
-            self.route(&matched, &passing, now);
+            self.route(&team, &matched, &passing, now);
             Ok(())
         });
         if let Err(refused) = sent {

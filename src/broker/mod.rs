@@ -6,8 +6,8 @@
 //!
 //! One file a concern: `connect` (from CONNECT to CONNACK, takeover) and `pending` (what waits in
 //! between), `authenticate` (challenges, re-authentication), `publish` (a message in), `deliver` (a
-//! message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn` (how much
-//! of it one connection gets done at a time), `depart` (the end of connections and sessions, wills),
+//! message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn` and
+//! `lanes` (how much of it one connection and one team get done at a time), `depart` (the end of connections and sessions, wills),
 //! `timers`; the tables, outboxes, aliases and counters that they work on.
 
 mod alias;
@@ -21,6 +21,7 @@ mod depart;
 mod effect;
 mod event;
 mod form;
+mod lanes;
 mod outbox;
 mod pending;
 mod publish;
@@ -34,7 +35,7 @@ mod timers;
 mod turn;
 
 pub use crate::session::Peer;
-pub use batch::{Batch, Fed};
+pub use batch::Batch;
 pub use connect::Migrant;
 pub use counters::{Counters, Drop, ListenerBytes};
 pub use effect::{Breach, ConnId, Effect, Exchange, ExchangeState, Login, Verdict};

@@ -10,6 +10,7 @@ use super::counters::Drop;
 use super::event::EventKind;
 use super::recent::Routed;
 use super::shard::{Shard, who};
+use super::turn::steps_of;
 use crate::policy::{Owner, Ruling, TeamId};
 use crate::session::Receipt;
 use crate::team::{Message, MessageView, Team};
@@ -190,15 +191,19 @@ impl Shard {
             publisher: session.address,
         });
         if !publish.retain {
-            self.charge(index, known.matched.candidates());
-            return Ok(self.route(&known.matched, &passing, now));
+            return Ok(self.pass(&known, &passing, now));
         }
         self.retain(&known.team, &passing, now)?;
         // Only now may the matches be taken for whole: whoever subscribed on another shard in the
         // meantime either stands in the routes now or found the message retained.
         let known = self.know(index, session_index, written)?;
-        self.charge(index, known.matched.candidates());
-        Ok(self.route(&known.matched, &passing, now))
+        Ok(self.pass(&known, &passing, now))
+    }
+
+    fn pass(&mut self, known: &Routed, passing: &Passing<'_>, now: Time) -> bool {
+        let steps = steps_of(passing.view.payload.len()) as usize;
+        self.charge(known.matched.candidates().saturating_mul(steps));
+        self.route(&known.team, &known.matched, passing, now)
     }
 
     /// Who gets a topic's messages, where this session may publish to it: from memory where that
@@ -228,7 +233,7 @@ impl Shard {
             Some(routed) => routed,
             None => {
                 let (generation, matched) = self.world.compartment(&team).matches(&topic);
-                self.charge(index, matched.visited);
+                self.charge(matched.visited);
                 let topic = Arc::from(topic);
                 let routed = Rc::new(Routed {
                     topic,

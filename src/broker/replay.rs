@@ -82,7 +82,10 @@ impl Shard {
                     false => self.pump_later(conn_index),
                 };
             };
-            let Some((route, team, message)) = next(session, steps) else {
+            let before = *steps;
+            let found = next(session, steps);
+            self.visit.steps += before - *steps;
+            let Some((route, team, message)) = found else {
                 if session.replays.is_empty() {
                     return;
                 }

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use super::batch::{Batch, Fed};
+use super::batch::Batch;
 use super::connection::{Conn, Phase};
 use super::counters::Counters;
 use super::effect::{ConnId, Effect};
 use super::event::{DisconnectCause, Event, EventKind, Refusal, Who};
 use super::form::Form;
+use super::lanes::Lanes;
 use super::outbox::{BufferPool, Outbox};
 use super::recent::RouteMemory;
 use super::table::Table;
 use super::timers::{Timer, Timers};
+use super::turn::{Visit, Waiting};
 use crate::session::{Peer, Session};
-use crate::team::World;
+use crate::team::{Message, Route, Team, World};
 use crate::time::Time;
 use crate::wire::decode::{self, Framing};
 use crate::wire::{Packet, ReasonCode, Version, encode};
@@ -31,12 +33,22 @@ pub struct Shard {
     pub(super) touched: Vec<ConnId>,
     /// Counts turns.
     pub(super) turn: u64,
-    /// Connections whose session is looked after in the next turn.
-    pub(super) waiting: Vec<ConnId>,
-    /// Connections with bytes for the next turn.
-    pub(super) unread: Vec<ConnId>,
-    pub(super) batches: Vec<Batch>,
-    pub(super) fed: Fed,
+    /// What waits for a turn, by team.
+    pub(super) lanes: Lanes<Waiting>,
+    /// What is being done for one connection.
+    pub(super) visit: Visit,
+    /// Connections that the shell may read again.
+    pub(super) hungry: Vec<ConnId>,
+    /// Connections that are not read until another shard has caught up.
+    pub(super) stalled: Vec<ConnId>,
+    /// Others that wait for this shard to catch up may go on.
+    pub(super) caught_up: bool,
+    /// For other shards, in the order of their making.
+    pub(super) batches: Vec<(u16, Batch)>,
+    /// The team whose message was last put there, and whether in this visit.
+    pub(super) fed: Option<Arc<Team>>,
+    pub(super) fed_now: bool,
+    count: u16,
     pub(super) pool: BufferPool,
     pub(super) form: Form,
     pub(super) routes: RouteMemory,
@@ -58,10 +70,15 @@ impl Shard {
             effects: Vec::new(),
             touched: Vec::new(),
             turn: 0,
-            waiting: Vec::new(),
-            unread: Vec::new(),
-            batches: (0..count).map(|_| Batch::default()).collect(),
-            fed: Fed::default(),
+            lanes: Lanes::default(),
+            visit: Visit::default(),
+            hungry: Vec::new(),
+            stalled: Vec::new(),
+            caught_up: false,
+            batches: Vec::new(),
+            fed: None,
+            fed_now: false,
+            count,
             pool: BufferPool::default(),
             form: Form::default(),
             routes: RouteMemory::default(),
@@ -103,6 +120,25 @@ impl Shard {
         let Some(conn) = self.conns.get(id.index, id.generation) else {
             return 0;
         };
+        match self.has_turn(conn) {
+            true => Self::wants(conn),
+            false => 0,
+        }
+    }
+
+    /// How much to read from a connection at a time, whatever its appetite: less while teams share
+    /// the shard.
+    pub const fn read_size(&self) -> usize {
+        self.lanes.pace().read
+    }
+
+    /// Whether a connection may be read though others wait.
+    pub(super) fn has_turn(&self, conn: &Conn) -> bool {
+        conn.called || !conn.parked && self.lanes.is_open(conn.lane) && !conn.is_stalled()
+    }
+
+    /// How many bytes a connection may be read if it is its turn.
+    pub(super) fn wants(conn: &Conn) -> usize {
         let limits = &conn.limits;
         match conn.phase {
             Phase::Opening => {
@@ -113,7 +149,7 @@ impl Shard {
                     .saturating_sub(conn.held.len() + pending.size)
             }
             Phase::Active(_) if conn.paused => 0,
-            Phase::Active(_) if conn.outbox.len() > limits.max_outbox_bytes as usize => 0,
+            Phase::Active(_) if conn.is_full() => 0,
             Phase::Active(_) => usize::MAX,
             Phase::Closing => 0,
         }
@@ -125,6 +161,8 @@ impl Shard {
             return;
         };
         conn.heard = now;
+        conn.called = false;
+        self.lanes.charge(conn.lane, 1 + (bytes.len() >> 10) as u32);
         conn.traffic.bytes_in += bytes.len() as u64;
         self.counters.bytes_of(&conn.peer.listener).received += bytes.len() as u64;
         if conn.paused {
@@ -168,12 +206,19 @@ impl Shard {
         }
     }
 
-    /// Handles the whole packets at the front of `bytes`, as many as one turn has room for. Returns
+    /// Handles the whole packets at the front of `bytes`, as many as one visit has room for. Returns
     /// how many bytes they took, and the length of the packet that comes next where that is known.
     fn consume(&mut self, id: ConnId, bytes: &[u8], now: Time) -> (usize, usize) {
+        let outer = self.begin_visit(id);
+        let result = self.consume_within(id, bytes, now);
+        self.end_visit(id, outer);
+        result
+    }
+
+    fn consume_within(&mut self, id: ConnId, bytes: &[u8], now: Time) -> (usize, usize) {
         let mut used = 0;
         while used < bytes.len() {
-            if self.pauses(id) {
+            if self.visit.is_over() && self.pauses(id) {
                 return (used, 0);
             }
             let Some(conn) = self.conns.get(id.index, id.generation) else {
@@ -221,7 +266,7 @@ impl Shard {
         let Some(session) = self.conns.at(index).and_then(Conn::session) else {
             return self.handle_login(index, packet, now);
         };
-        self.charge(index, 1);
+        self.charge(1);
         match packet {
             Packet::Publish(publish) => self.publish(index, session, &publish, now),
             Packet::PubAck(ack) => self.puback(session, ack, now),
@@ -360,9 +405,9 @@ impl Shard {
     /// Whether there is something for the shell to do.
     pub fn has_output(&self) -> bool {
         !self.touched.is_empty()
-            || !self.waiting.is_empty()
+            || self.lanes.has_waiting()
             || !self.effects.is_empty()
-            || self.batches.iter().any(|batch| !batch.is_empty())
+            || !self.batches.is_empty()
     }
 
     /// What is to be done since the last call.
@@ -370,17 +415,37 @@ impl Shard {
         std::mem::take(&mut self.effects)
     }
 
-    /// The shards that something was put into a batch for since the last call.
-    pub fn take_fed(&mut self) -> Fed {
-        std::mem::take(&mut self.fed)
+    /// What is for other shards since the last call: to be handed over in this order.
+    pub fn take_batches(&mut self) -> impl Iterator<Item = (u16, Batch)> + '_ {
+        self.batches.drain(..)
     }
 
-    /// What is for other shards since the last call, by shard.
-    pub fn take_batches(&mut self) -> impl Iterator<Item = (u16, Batch)> + '_ {
-        let batches = self.batches.iter_mut().enumerate();
-        batches
-            .filter(|(_, batch)| !batch.is_empty())
-            .map(|(shard, batch)| (shard as u16, std::mem::take(batch)))
+    /// Whether the other shards are to be told that they may [`resume`](Self::resume), since the last
+    /// call.
+    pub fn take_caught_up(&mut self) -> bool {
+        std::mem::take(&mut self.caught_up)
+    }
+
+    /// Puts a delivery into the batch for another shard.
+    pub(super) fn send_off(&mut self, team: &Arc<Team>, message: &Arc<Message>, route: Route) {
+        let to = route.session.shard;
+        if to >= self.count {
+            return;
+        }
+        team.transit.left(1);
+        self.fed_now = true;
+        if !self.fed.as_ref().is_some_and(|fed| Arc::ptr_eq(fed, team)) {
+            self.fed = Some(Arc::clone(team));
+        }
+        let mut latest = self.batches.iter_mut().rev().take(usize::from(self.count));
+        match latest.find(|(shard, _)| *shard == to) {
+            Some((_, batch)) if Arc::ptr_eq(batch.team(), team) => batch.push(message, route),
+            _ => {
+                let mut batch = Batch::new(Arc::clone(team));
+                batch.push(message, route);
+                self.batches.push((to, batch));
+            }
+        }
     }
 
     /// A connection's outbox, to write from.
@@ -464,7 +529,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(index, generation) else {
             return;
         };
-        if conn.paused {
+        if conn.paused || conn.parked {
             conn.heard = now; // what it sent is still being read
         }
         let limits = &conn.limits;

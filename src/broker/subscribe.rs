@@ -56,7 +56,7 @@ impl Shard {
         }
         // Only now: what is retained from here on is routed to all of them.
         self.begin_replays(session, replayed);
-        self.charge(index, subscribe.filters.len());
+        self.charge(subscribe.filters.len());
         self.write(index, |out, version| {
             encode::suback(out, version, subscribe.packet_id, &codes);
         });
@@ -191,7 +191,7 @@ impl Shard {
         for written in &unsubscribe.filters {
             codes.push(self.remove_written(session, written));
         }
-        self.charge(index, unsubscribe.filters.len());
+        self.charge(unsubscribe.filters.len());
         self.write(index, |out, version| {
             encode::unsuback(out, version, unsubscribe.packet_id, &codes);
         });

@@ -9,7 +9,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::layers::{Layers, drain_tls, write_through};
-use crate::broker::{ConnId, Fed, Outbox};
+use crate::broker::{ConnId, Outbox};
 
 /// A connection's socket.
 #[derive(Debug)]
@@ -28,10 +28,6 @@ pub(super) struct Link {
     pub(super) ending: bool,
     /// Not read because the core wanted no more; read again when it has been written to.
     pub(super) sated: bool,
-    /// The shards that its messages went to since it was last stalled.
-    pub(super) feeds: Fed,
-    /// Not read until another shard has caught up.
-    pub(super) stalled: bool,
 }
 
 /// How far a link has come.
@@ -87,8 +83,6 @@ impl Link {
             blocked: false,
             ending: false,
             sated: false,
-            feeds: Fed::default(),
-            stalled: false,
         }
     }
 

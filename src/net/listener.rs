@@ -98,6 +98,9 @@ pub(super) async fn accept(spec: ListenerSpec, socket: TcpListener, reactor: Sha
         if let Some(conn) = accepted {
             tokio::task::spawn_local(drive(Rc::clone(&reactor), conn));
         }
+        if reactor.borrow().accepts_later() {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

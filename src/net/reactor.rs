@@ -19,7 +19,7 @@ use super::layers::{Ending, Layers};
 use super::link::{Link, State};
 use super::peers::Peers;
 use super::services::Services;
-use crate::broker::{Batch, ConnId, Effect, Fed, Migrant, Peer, Shard, Verdict};
+use crate::broker::{Batch, ConnId, Effect, Migrant, Peer, Shard, Verdict};
 use crate::time::Time;
 
 /// Bytes read from a socket at a time, and the most that one connection gets in one turn.
@@ -39,8 +39,6 @@ pub(super) struct Reactor {
     services: Services,
     peers: Peers,
     touched: Vec<ConnId>,
-    /// Links that wait for another shard to catch up.
-    stalled: Vec<ConnId>,
     flusher: Waker,
     flush_due: bool,
     /// When the first bytes since the last flush were read.
@@ -84,7 +82,6 @@ impl Reactor {
             services,
             peers,
             touched: Vec::new(),
-            stalled: Vec::new(),
             flusher: Waker::noop().clone(),
             flush_due: false,
             turn_began: None,
@@ -134,7 +131,8 @@ impl Reactor {
         self.end_turn();
     }
 
-    pub(super) fn deliver(&mut self, batch: &Batch) {
+    /// Another shard's turn had this for sessions here.
+    pub(super) fn deliver(&mut self, batch: Batch) {
         self.turn_began.get_or_insert_with(Instant::now);
         self.core.deliver_batch(batch, self.clock.now());
         self.end_turn();
@@ -142,13 +140,7 @@ impl Reactor {
 
     /// Another shard has caught up: its publishers are read again.
     pub(super) fn resume(&mut self) {
-        for conn in std::mem::take(&mut self.stalled) {
-            if let Some(link) = self.link(conn) {
-                link.stalled = false;
-                link.feeds = Fed::default();
-            }
-            self.wake(conn);
-        }
+        self.core.resume();
         self.end_turn();
     }
 
@@ -197,13 +189,13 @@ impl Reactor {
                 }
                 State::Lingering { .. } => SCRATCH,
                 State::Finishing => 0,
-                State::Open => self.appetite(conn),
+                State::Open => {
+                    let most = self.core.read_size().min(SCRATCH);
+                    self.core.appetite(conn).min(most)
+                }
             };
             if appetite == 0 {
-                if let Some(link) = self.link(conn) {
-                    link.sated = true;
-                }
-                return Poll::Pending;
+                return self.leave_unread(conn);
             }
             let Some(link) = self.link(conn) else {
                 return Poll::Ready(Outcome::Gone);
@@ -218,25 +210,21 @@ impl Reactor {
         }
     }
 
-    /// Bytes that may be read from a link now.
-    fn appetite(&mut self, conn: ConnId) -> usize {
-        let appetite = self.core.appetite(conn).min(SCRATCH);
-        let feeds = self.link(conn).map(|link| link.feeds).unwrap_or_default();
-        if appetite == 0 || !self.peers.are_behind(feeds) {
-            return appetite;
-        }
+    /// A link is not read now: until it is its turn, where that is why, or it has been written to.
+    fn leave_unread(&mut self, conn: ConnId) -> Poll<Outcome> {
         if let Some(link) = self.link(conn)
-            && !link.stalled
+            && link.state == State::Open
         {
-            link.stalled = true;
-            self.stalled.push(conn);
+            link.sated = true;
+            self.core.await_turn(conn);
+            self.end_turn();
         }
-        // Asked again, for the others may have caught up before the note was made.
-        if self.peers.are_behind(feeds) {
-            0
-        } else {
-            appetite
-        }
+        Poll::Pending
+    }
+
+    /// Whether those who come should wait to be accepted until the others have had their turn.
+    pub(super) fn accepts_later(&self) -> bool {
+        self.core.accepts_later()
     }
 
     /// Reads once. `true`: the buffer was filled, and there may be more.
@@ -272,15 +260,16 @@ impl Reactor {
         self.turn_began.get_or_insert_with(Instant::now);
         let shook = link.layers.is_shaking_hands();
         let core = &mut self.core;
-        core.take_fed(); // what others' turns fed is theirs
         let ended = link
             .layers
             .ingest(&mut raw[..length], &mut self.plain, |mqtt| {
                 core.received(conn, mqtt, now);
             });
-        link.feeds.join(self.core.take_fed());
-        if shook && !link.layers.is_shaking_hands() {
-            self.services.count_handshake(&link.listener, "ok");
+        if shook {
+            core.shook_hands(conn);
+            if !link.layers.is_shaking_hands() {
+                self.services.count_handshake(&link.listener, "ok");
+            }
         }
         match ended {
             Ok(()) => {}
@@ -324,6 +313,10 @@ impl Reactor {
                 }
             }
         }
+        if self.core.take_caught_up() {
+            self.peers.resume_all();
+            self.core.resume();
+        }
         if !self.flush_due && self.needs_flush() {
             self.flush_due = true;
             self.flusher.wake_by_ref();
@@ -336,13 +329,7 @@ impl Reactor {
 
     /// Whether there is something for the flusher to do.
     fn needs_flush(&self) -> bool {
-        self.core.has_output() || !self.touched.is_empty() || self.reads_on()
-    }
-
-    /// Whether connections are to go on with what they have sent. While another shard is behind they
-    /// wait as all publishers do, and `resume` says when it has caught up.
-    fn reads_on(&self) -> bool {
-        self.core.has_unread() && !self.peers.any_is_behind()
+        self.core.has_output() || !self.touched.is_empty() || self.core.has_unread()
     }
 
     /// The flusher's turn: every outbox that was touched is written once, and then what waited for a
@@ -371,12 +358,12 @@ impl Reactor {
                 .routed(began.elapsed(), messages - self.delivered);
             self.delivered = messages;
         }
-        self.core.go_on(now);
-        if self.reads_on() {
+        if self.core.has_unread() {
             self.turn_began.get_or_insert_with(Instant::now);
-            for conn in self.core.read_on(now) {
-                self.wake(conn);
-            }
+        }
+        self.core.go_on(now);
+        for conn in self.core.read_on(now) {
+            self.wake(conn);
         }
         self.end_turn();
         self.flush_due = self.needs_flush();

@@ -239,12 +239,7 @@ fn run(parts: ShardParts) {
         sockets,
     } = parts;
     let core = Shard::new(id, count, world, core_seed);
-    let reactor = Rc::new(RefCell::new(Reactor::new(
-        core,
-        clock,
-        services,
-        peers.clone(),
-    )));
+    let reactor = Rc::new(RefCell::new(Reactor::new(core, clock, services, peers)));
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
         let tasks: Vec<_> = sockets
@@ -254,7 +249,7 @@ fn run(parts: ShardParts) {
         spawn_local(flush(Rc::clone(&reactor)));
         spawn_local(keep_time(Rc::clone(&reactor)));
         spawn_local(report(Rc::clone(&reactor)));
-        serve_inbox(inbox, &reactor, &peers).await;
+        serve_inbox(inbox, &reactor).await;
         for task in tasks {
             task.abort();
         }
@@ -264,19 +259,12 @@ fn run(parts: ShardParts) {
 }
 
 /// What comes from outside, until the broker stops.
-async fn serve_inbox(
-    mut inbox: UnboundedReceiver<Inbound>,
-    reactor: &SharedReactor,
-    peers: &Peers,
-) {
+async fn serve_inbox(mut inbox: UnboundedReceiver<Inbound>, reactor: &SharedReactor) {
     while let Some(inbound) = inbox.recv().await {
         let mut reactor_now = reactor.borrow_mut();
         match inbound {
             Inbound::Judged(conn, verdict) => reactor_now.judged(conn, verdict),
-            Inbound::Batch(batch) => {
-                reactor_now.deliver(&batch);
-                peers.delivered(&batch);
-            }
+            Inbound::Batch(batch) => reactor_now.deliver(batch),
             Inbound::Arrival(arrival) => {
                 if let Err(error) = reactor_now.arrive(*arrival) {
                     tracing::warn!(%error, "a connection was lost between shards");

@@ -13,10 +13,12 @@ mod message;
 mod registry;
 mod retained;
 mod routes;
+mod transit;
 mod world;
 
 pub use message::{Message, MessageView};
 pub use registry::{Claim, SessionAddress, SessionKey};
 pub use retained::{Retained, RetainedFull, Walk};
 pub use routes::{Group, Matched, Member, Presence, Route, Routes};
+pub use transit::Transit;
 pub use world::{Compartment, Generation, Team, World};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use parking_lot::RwLock;
@@ -12,6 +12,7 @@ use super::registry::Registry;
 use super::registry::SessionAddress;
 use super::retained::{Retained, RetainedFull};
 use super::routes::{Group, Matched, Member, Route, Routes};
+use super::transit::Transit;
 use crate::limits::Limits;
 use crate::policy::{Namespace, Policy, TeamId};
 use crate::time::Time;
@@ -20,6 +21,7 @@ use crate::time::Time;
 #[derive(Debug)]
 pub struct Team {
     id: Option<TeamId>,
+    number: u32,
     root: Arc<str>,
     routes: RwLock<Routes>,
     /// Counts changes of `routes`; what was matched under an older count is matched anew.
@@ -29,6 +31,8 @@ pub struct Team {
     pub registry: Registry,
     /// Connections that are logged in.
     pub connections: AtomicI64,
+    /// Its deliveries between shards.
+    pub transit: Transit,
 }
 
 /// All compartments of one broker, shared by its shards.
@@ -36,6 +40,10 @@ pub struct Team {
 pub struct World {
     teams: DashMap<TeamId, Arc<Team>, foldhash::fast::RandomState>,
     commons: Arc<Team>,
+    /// The number of the team made last.
+    last_number: AtomicU32,
+    /// Teams with deliveries between shards.
+    in_transit: Arc<AtomicUsize>,
     /// The limits in force, where the listener has none of its own.
     pub limits: Arc<Limits>,
     listeners: HashMap<Arc<str>, Arc<Limits>>,
@@ -56,22 +64,32 @@ pub struct Generation {
     commons: u64,
 }
 
+/// The number of the commons.
+const COMMONS: u32 = 1;
+
 impl Team {
-    fn new(id: Option<TeamId>, root: Arc<str>) -> Self {
+    fn new(id: Option<TeamId>, number: u32, root: Arc<str>, crowd: &Arc<AtomicUsize>) -> Self {
         Self {
             id,
+            number,
             routes: RwLock::new(Routes::under(&root)),
             root,
             generation: AtomicU64::new(0),
             retained: RwLock::default(),
             registry: Registry::default(),
             connections: AtomicI64::new(0),
+            transit: Transit::among(crowd),
         }
     }
 
     /// `None` for the commons.
     pub const fn id(&self) -> Option<&TeamId> {
         self.id.as_ref()
+    }
+
+    /// Counts the compartments from 1, which is the commons': a small number to find things by.
+    pub const fn number(&self) -> u32 {
+        self.number
     }
 
     /// What all its topics begin with; empty for the commons.
@@ -170,10 +188,13 @@ impl Team {
 impl World {
     /// No teams yet.
     pub fn new(limits: Limits, policy: Arc<Policy>) -> Self {
-        let commons = Arc::new(Team::new(None, Arc::from("")));
+        let in_transit = Arc::default();
+        let commons = Arc::new(Team::new(None, COMMONS, Arc::from(""), &in_transit));
         Self {
             teams: DashMap::default(),
             commons,
+            last_number: AtomicU32::new(COMMONS),
+            in_transit,
             limits: Arc::new(limits),
             listeners: HashMap::new(),
             policy,
@@ -201,7 +222,11 @@ impl World {
         if let Some(team) = self.teams.get(id) {
             return Arc::clone(&team);
         }
-        let new = || Arc::new(Team::new(Some(id.clone()), Arc::from(root)));
+        let new = || {
+            let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
+            let id = Some(id.clone());
+            Arc::new(Team::new(id, number, Arc::from(root), &self.in_transit))
+        };
         Arc::clone(&self.teams.entry(id.clone()).or_insert_with(new))
     }
 
