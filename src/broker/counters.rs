@@ -47,6 +47,9 @@ pub struct Counters {
     pub connections: u64,
     /// Sessions that ended because their time was over.
     pub sessions_expired: u64,
+    /// Times that a connection, or what came from another shard, waited because its team had had
+    /// its share.
+    pub waited: u64,
 }
 
 /// Bytes of MQTT over one listener.

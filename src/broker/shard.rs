@@ -477,6 +477,7 @@ impl Shard {
         Counters {
             sessions: self.sessions.len() as u64,
             connections: self.conns.len() as u64,
+            waited: self.lanes.waited(),
             ..self.counters.clone()
         }
     }

@@ -149,6 +149,7 @@ impl Services {
         }
         snapshot.add(&m::CONNECTIONS_TURNED_AWAY, &[], counters.turned_away);
         snapshot.add(&m::SESSIONS_EXPIRED, &[], counters.sessions_expired);
+        snapshot.add(&m::FAIR_SHARE_WAITS, &[], counters.waited);
         for ((listener, team), count) in &self.online {
             snapshot.add(&m::CONNECTIONS, &[listener, team], *count);
         }

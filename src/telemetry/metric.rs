@@ -96,6 +96,8 @@ metrics! {
         "Sessions that ended because their expiry interval was over."
     SUBSCRIPTIONS Gauge "cofferdam_subscriptions" ["team"]
         "Subscriptions of all sessions."
+    FAIR_SHARE_WAITS Counter "cofferdam_fair_share_waits_total" []
+        "Times that a connection waited because its team had had its share of a shard's turn."
     ROUTING_DURATION Histogram "cofferdam_routing_duration_seconds" []
         "Time from the read that completed a PUBLISH to the write of its deliveries, per message."
     AUDIT_QUEUE Gauge "cofferdam_audit_queue_events" []

@@ -7,6 +7,7 @@ mod cluster;
 mod aliases;
 mod authenticate;
 mod connect;
+mod fair;
 mod isolation;
 mod limits;
 mod listener_limits;
