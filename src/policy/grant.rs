@@ -345,6 +345,7 @@ impl Decision {
     }
 }
 
-fn stands_in_a_level(value: &str) -> bool {
+/// Whether a value can be one level of a topic.
+pub(super) fn stands_in_a_level(value: &str) -> bool {
     !value.is_empty() && !value.contains(['/', '+', '#', '\0'])
 }

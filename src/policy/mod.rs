@@ -6,6 +6,10 @@
 //! names, mount included. Called by `identity` (which makes principals and asks for grants) and
 //! `broker` (which asks grants).
 //!
+//! A login that was judged elsewhere brings a name that nobody here has checked:
+//! [`Policy::read_username`] and [`Policy::bind`] make principals of those, and refuse what could be
+//! read in two ways.
+//!
 //! From a username to a decision: [`Policy::principal`] finds the role whose username template fits
 //! and lets the [`Directory`] add what is on record; [`Policy::grant`] binds the role's templates to
 //! that principal; [`Grant::reaches`] is the structural check, which keeps teams apart whatever the
@@ -24,6 +28,7 @@ mod principal;
 mod role;
 mod template;
 mod text;
+mod username;
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +42,7 @@ pub use grant::{Decision, Grant, Ruling};
 pub use members::{Directory, TeamMembers};
 pub use namespace::{Namespace, Owner};
 pub use principal::{Action, Pattern, PatternAction, Principal, TeamId};
+pub use username::{USERNAME_MAX, UsernameError};
 
 use role::{Role, TEAM};
 

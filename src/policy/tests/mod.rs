@@ -5,6 +5,7 @@ mod decisions;
 mod explanations;
 mod loading;
 mod roles;
+mod usernames;
 
 use std::sync::Arc;
 
