@@ -19,7 +19,7 @@ fn publishes(topic: &str, count: usize) -> Vec<u8> {
 
 /// So many connections of `alpha`, each under a client id of its own.
 fn crowd(cluster: &Cluster, shard: u16, count: usize) -> Vec<Client> {
-    let one = |place| cluster.connect(shard, client("alice@alpha").id(&format!("crowd{place}")));
+    let one = |place| cluster.connect(shard, anonymous(&format!("crowd{place}")));
     (0..count).map(one).collect()
 }
 
@@ -105,16 +105,12 @@ fn the_connections_of_one_team_take_turns_among_themselves() {
 #[test]
 fn a_packet_that_is_dear_is_paid_for_before_its_team_goes_on() {
     let cluster = Cluster::limited(1, roomy());
-    let wide = cluster.connect(0, client("carol@alpha"));
     for part in 0..20 {
-        let filters: Vec<String> = (0..100)
-            .map(|i| format!("a/{}", ["+", "#", "b"][i % 3]))
-            .collect();
-        let ids: Vec<_> = filters.iter().map(|f| (&**f, options(QOS_0))).collect();
-        let fan = cluster.connect(0, client("dave@alpha").id(&format!("fan{part}")));
-        fan.try_subscribe(&ids[..3], &[]);
+        let fan = cluster.connect(0, anonymous(&format!("fan{part}")));
+        for filter in ["a/+", "a/#", "a/b"] {
+            fan.subscribe(filter, QOS_0);
+        }
     }
-    drop(wide);
     let dear = cluster.connect(0, client("alice@alpha"));
     let cheap = cluster.connect(0, client("bob@beta"));
     let hearer = cluster.connect(0, client("carol@beta"));
@@ -156,7 +152,8 @@ fn what_one_team_sends_between_shards_does_not_keep_another_teams_messages_waiti
         (IN_TRANSIT..=bound).contains(&under_way),
         "{under_way} on their way"
     );
-    assert!(crowd.iter().any(|one| one.unread() > 0), "publishers wait");
+    let served = cluster.counters(0).messages_in[0];
+    assert!(served < 20 * 5_000, "publishers wait");
 
     quiet.publish("x", "hello");
     assert_eq!(
