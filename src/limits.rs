@@ -1,9 +1,17 @@
 //! The numbers that bound everything the core holds. Nothing in the core grows without one.
 //!
-//! `config` fills them from `[limits]`; the tests and the simulation set them directly.
+//! [`Limits`] are the broker's or a listener's, [`TeamLimits`] a team's and its clients'; of two of a
+//! kind the stricter holds. `config` fills them from `[limits]` and `[plan.<name>]`; the tests and the
+//! simulation set them directly.
+
+mod plan;
+mod rate;
 
 use crate::time::Span;
 use crate::wire::QoS;
+
+pub use plan::{ClientLimits, Limit, OverRate, TeamLimits};
+pub use rate::{Bucket, LOOK_AGAIN, Rate, SharedBucket};
 
 /// Limits of one broker, or of what comes by one listener. Sizes are bytes unless the name says
 /// otherwise. Those of a team and the number of connections are the broker's alone.

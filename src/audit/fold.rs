@@ -246,6 +246,7 @@ impl Key {
         let why = match &event.kind {
             EventKind::PublishRefused { why, .. } | EventKind::SubscribeRefused { why, .. } => why,
             EventKind::ReauthenticationRefused { reason, .. } => reason.as_str(),
+            EventKind::LimitHit { limit, .. } => limit.as_str(),
             EventKind::ConnectRefused { reason, .. } => {
                 return Some(Self::Address {
                     team: event.who.team.clone(),

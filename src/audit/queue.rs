@@ -175,6 +175,7 @@ pub(super) fn is_refusal(kind: &EventKind) -> bool {
         EventKind::ConnectRefused { .. }
         | EventKind::PublishRefused { .. }
         | EventKind::SubscribeRefused { .. }
+        | EventKind::LimitHit { .. }
         | EventKind::ReauthenticationRefused { .. } => true,
         EventKind::Connected { .. }
         | EventKind::Disconnected { .. }

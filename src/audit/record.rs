@@ -221,6 +221,10 @@ fn detail(kind: &EventKind) -> Map<String, Value> {
             put("told_code", (*told as u8).into());
         }
         EventKind::TakenOver { by } => put("by", by.to_string().into()),
+        EventKind::LimitHit { limit, count } => {
+            put("limit", limit.as_str().into());
+            put("hits", (*count).into());
+        }
         EventKind::PublishRefused {
             topic,
             reason,

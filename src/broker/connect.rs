@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::alias::SentAliases;
+use super::bound::kept_out;
 use super::connection::{Conn, Phase, Traffic};
 use super::effect::{ConnId, Effect, Login, Verdict};
 use super::event::{DisconnectCause, EventKind, Refusal, Who};
 use super::pending::{Pending, max_packet};
 use super::shard::{Shard, who};
+use crate::limits::Limit;
 use crate::policy::Grant;
 use crate::session::{Peer, Session};
 use crate::team::{Claim, SessionAddress, SessionKey, Team};
@@ -78,10 +80,10 @@ impl Shard {
             return self.refuse(index, Some(&pending), refusal, Some(code), now);
         }
         match verdict {
-            Verdict::Admit(grant) => self.admit(index, pending, grant, now),
+            Verdict::Admit(grant) => self.let_in(index, pending, grant, now),
             Verdict::AdmitWith { grant, data } => {
                 pending.last_word = Some(data);
-                self.admit(index, pending, grant, now);
+                self.let_in(index, pending, grant, now);
             }
             Verdict::Challenge {
                 data,
@@ -95,6 +97,13 @@ impl Shard {
                 self.refuse(index, Some(&pending), reason, Some(reason.told()), now);
             }
             Verdict::Undecided(reason) => self.refuse(index, Some(&pending), reason, None, now),
+        }
+    }
+
+    fn let_in(&mut self, index: u32, pending: Box<Pending>, grant: Arc<Grant>, now: Time) {
+        match self.logs_in(&grant, now) {
+            Ok(()) => self.admit(index, pending, grant, now),
+            Err((reason, told)) => self.refuse(index, Some(&pending), reason, Some(told), now),
         }
     }
 
@@ -182,9 +191,14 @@ impl Shard {
 
     /// The login is good: finds or makes the session and answers.
     fn admit(&mut self, index: u32, mut pending: Box<Pending>, grant: Arc<Grant>, now: Time) {
-        let Some(limits) = self.conns.at(index).map(|conn| Arc::clone(&conn.limits)) else {
+        let team = self.team_of(&grant);
+        let Some(conn) = self.conns.at_mut(index) else {
             return;
         };
+        let limits = team
+            .bounds
+            .narrow(self.world.limits_of(&conn.peer.listener));
+        conn.limits = Arc::clone(&limits);
         let assigned = pending.client_id.is_empty();
         if assigned {
             pending.client_id = self.new_client_id();
@@ -207,10 +221,6 @@ impl Shard {
             let refusal = Refusal::Malformed(code);
             return self.refuse(index, Some(&pending), refusal, Some(code), now);
         }
-        let team = match grant.team() {
-            Some(id) => self.world.team(id, grant.root()),
-            None => Arc::clone(self.world.commons()),
-        };
         let key = SessionKey {
             username: Arc::clone(&grant.principal().username),
             client_id: Arc::clone(&pending.client_id),
@@ -223,9 +233,9 @@ impl Shard {
             Claimed::Elsewhere(shard) => {
                 return self.send_away(index, shard, pending, grant);
             }
-            Claimed::Full => {
-                let told = Some(ReasonCode::QuotaExceeded);
-                return self.refuse(index, Some(&pending), Refusal::Quota, told, now);
+            Claimed::KeptOut(limit) => {
+                let (reason, told) = kept_out(limit);
+                return self.refuse(index, Some(&pending), reason, Some(told), now);
             }
         };
         self.begin(index, session, present, assigned, *pending, now);
@@ -248,33 +258,29 @@ impl Shard {
                 index,
                 generation,
             };
-            let held =
-                match team
-                    .registry
-                    .claim(key, address, self.world.limits.max_sessions_per_team)
-                {
-                    Claim::Full => return Claimed::Full,
-                    Claim::New => {
-                        let (team, grant) = (Arc::clone(team), Arc::clone(grant));
-                        let session = Session::new(
-                            key.clone(),
-                            address,
-                            team,
-                            grant,
-                            peer.clone(),
-                            Arc::clone(self.world.limits_of(&peer.listener)),
-                        );
-                        self.sessions.insert(session);
-                        return Claimed::Session {
-                            index,
-                            present: false,
-                        };
+            let limits = team.bounds.narrow(self.world.limits_of(&peer.listener));
+            let most = limits.max_sessions_per_team;
+            let held = match team.registry.claim(key, address, most) {
+                Claim::Full => return Claimed::KeptOut(team.bounds.hit(Limit::Sessions)),
+                Claim::New => {
+                    if let Err(limit) = team.bounds.enter(&key.username, now) {
+                        team.registry.release(key, address);
+                        return Claimed::KeptOut(limit);
                     }
-                    Claim::Held(held) if held.shard != self.id => {
-                        return Claimed::Elsewhere(held.shard);
-                    }
-                    Claim::Held(held) => held,
-                };
+                    let (team, grant) = (Arc::clone(team), Arc::clone(grant));
+                    let key = key.clone();
+                    let session = Session::new(key, address, team, grant, peer.clone(), limits);
+                    self.sessions.insert(session);
+                    return Claimed::Session {
+                        index,
+                        present: false,
+                    };
+                }
+                Claim::Held(held) if held.shard != self.id => {
+                    return Claimed::Elsewhere(held.shard);
+                }
+                Claim::Held(held) => held,
+            };
             let Some(session) = self.sessions.get(held.index, held.generation) else {
                 // A registry entry without its session would lock the client out for ever.
                 debug_assert!(false, "a session left its place in the registry");
@@ -286,9 +292,12 @@ impl Shard {
                 continue; // the session may have ended with its connection
             }
             if !pending.clean_start {
+                if let Err(limit) = team.bounds.enter(&key.username, now) {
+                    return Claimed::KeptOut(limit);
+                }
                 if let Some(session) = self.sessions.at_mut(held.index) {
                     session.peer = peer.clone();
-                    session.limits = Arc::clone(self.world.limits_of(&peer.listener));
+                    session.limits = limits;
                 }
                 self.rejudge(held.index, grant, now);
                 return Claimed::Session {
@@ -370,6 +379,7 @@ impl Shard {
         };
         conn.phase = Phase::Active(session_index);
         conn.lane = lane;
+        conn.max_received = limits.max_packet_size;
         // The client counts from CONNACK, however long the login was judged.
         conn.heard = now;
         conn.max_packet = pending.max_packet;
@@ -420,5 +430,5 @@ impl Shard {
 enum Claimed {
     Session { index: u32, present: bool },
     Elsewhere(u16),
-    Full,
+    KeptOut(Limit),
 }

@@ -20,7 +20,7 @@ use crate::wire::Version;
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) peer: Peer,
-    /// Of its listener.
+    /// Of its listener, and of its team where that is stricter.
     pub(super) limits: Arc<Limits>,
     pub(super) phase: Phase,
     /// Settled by CONNECT.
@@ -36,6 +36,8 @@ pub(super) struct Conn {
     pub(super) paused: bool,
     /// It stands in its lane, to be read or served when it is its turn.
     pub(super) parked: bool,
+    /// It is over a rate, and slowed until then; the epoch: it is not.
+    pub(super) slowed_until: Time,
     /// It is its turn to be read.
     pub(super) called: bool,
     /// The number of its team; of nobody until it is logged in.
@@ -57,6 +59,8 @@ pub(super) struct Conn {
     pub(super) timer: Time,
     /// Largest packet that the client takes.
     pub(super) max_packet: u32,
+    /// Largest packet that it may send, as it was told.
+    pub(super) max_received: u32,
     /// Topics that the client has given an alias.
     pub(super) received_aliases: ReceivedAliases,
     /// Topics that we have given an alias towards the client.
@@ -104,6 +108,7 @@ impl Conn {
             spent: Spent::default(),
             paused: false,
             parked: false,
+            slowed_until: Time::EPOCH,
             called: false,
             lane: NOBODY,
             fed: None,
@@ -115,6 +120,7 @@ impl Conn {
             patience: Span::ZERO,
             timer: Time::NEVER,
             max_packet: crate::wire::encode::PACKET_SIZE_MAX as u32,
+            max_received: u32::MAX,
             received_aliases: ReceivedAliases::default(),
             sent_aliases: SentAliases::default(),
             recent: Recent::default(),

@@ -10,10 +10,34 @@ use super::outbox::BufferPool;
 use super::publish::Passing;
 use super::shard::Shard;
 use super::turn::steps_of;
-use crate::session::{PubRecOutcome, Queued, Resend, Session};
+use crate::limits::Limit;
+use crate::session::{PubRecOutcome, QueueFull, Queued, Resend, Session};
 use crate::team::{Matched, Message, Route, Team};
 use crate::time::Time;
 use crate::wire::{Ack, PacketId, QoS, ReasonCode, encode};
+
+/// What became of one message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Outcome {
+    /// Somebody has it, or will.
+    taken: bool,
+    /// Somebody's queue had no room.
+    full: bool,
+}
+
+impl Outcome {
+    const fn count(&mut self, kept: bool) {
+        match kept {
+            true => self.taken = true,
+            false => self.full = true,
+        }
+    }
+
+    /// Nobody has it, and that is because there was no room.
+    pub(super) const fn is_full(self) -> bool {
+        self.full && !self.taken
+    }
+}
 
 impl Shard {
     /// Gives a message to everyone who matched. Says whether anyone did.
@@ -53,6 +77,7 @@ impl Shard {
             self.deliver(route, passing, now);
         } else {
             self.send_off(team, passing.kept(), route);
+            self.outcome.count(true); // it is not known here
         }
     }
 
@@ -104,15 +129,17 @@ impl Shard {
         let conn = session.conn.and_then(|conn| self.conns.entry_mut(conn));
         let Some((generation, conn)) = conn else {
             if terms.qos > QoS::AtMostOnce {
-                enqueue(session, passing, terms, &mut self.counters, now);
+                let kept = enqueue(session, passing, terms, &mut self.counters, now);
                 session.publish_waiting();
+                self.outcome.count(kept);
             }
             return;
         };
         let has_room = !conn.is_full();
         if terms.qos > QoS::AtMostOnce && !(has_room && session.outgoing.is_open(session.window)) {
-            enqueue(session, passing, terms, &mut self.counters, now);
+            let kept = enqueue(session, passing, terms, &mut self.counters, now);
             session.publish_waiting();
+            self.outcome.count(kept);
             return;
         }
         if !has_room {
@@ -129,6 +156,7 @@ impl Shard {
         });
         self.form
             .push(session, conn, &mut self.pool, passing, id, false);
+        self.outcome.count(true);
         conn.traffic.messages_out += 1;
         self.counters.message_out(terms.qos, view.payload.len());
         if !conn.touched {
@@ -255,21 +283,32 @@ impl Shard {
     }
 }
 
+/// Says whether there was room.
 fn enqueue(
     session: &mut Session,
     passing: &Passing<'_>,
     terms: Terms,
     counters: &mut Counters,
     now: Time,
-) {
+) -> bool {
     let item = terms.queued(Arc::clone(passing.kept()));
     let expired = &mut counters.dropped[Drop::Expired as usize];
     let Session {
-        outgoing, limits, ..
+        outgoing,
+        limits,
+        team,
+        ..
     } = session;
-    if outgoing.enqueue(item, limits, now, expired).is_err() {
+    if let Err(full) = outgoing.enqueue(item, limits, now, expired) {
         counters.drop(Drop::QueueFull);
+        let limit = match full {
+            QueueFull::Own => Limit::ClientQueue,
+            QueueFull::Team => Limit::Queued,
+        };
+        team.bounds.hit(limit);
+        return false;
     }
+    true
 }
 
 /// Encodes a queued or inflight message under its identifier. One that is larger than the client

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::limits::Limit;
 use crate::policy::TeamId;
 use crate::session::Peer;
 use crate::time::{Span, Time};
@@ -85,6 +86,13 @@ pub enum EventKind {
         /// The address of the connection that took it.
         by: SocketAddr,
     },
+    /// A client was over a rate: it was slowed, or cut.
+    LimitHit {
+        /// Of the client, or of its team.
+        limit: Limit,
+        /// How often since the last such event of this session.
+        count: u64,
+    },
     /// A publish (or, with `will`, a will) was not accepted.
     PublishRefused {
         /// Full name.
@@ -143,8 +151,10 @@ pub enum Refusal {
     /// The WebSocket upgrade was answered with this HTTP status, or the frames before CONNECT
     /// with this close code (RFC 6455).
     WebSocket(u16),
-    /// A limit on a team's connections or sessions.
+    /// The limit on a team's sessions.
     Quota,
+    /// Another limit of the team or client.
+    Limit(Limit),
     /// The broker has as many connections as it may; closed unheard.
     TooManyConnections,
     /// The client went away first.
@@ -184,6 +194,7 @@ impl EventKind {
             Self::Reauthenticated => "reauthenticate",
             Self::ReauthenticationRefused { .. } => "reauthenticate_refused",
             Self::TakenOver { .. } => "takeover",
+            Self::LimitHit { .. } => "limit_hit",
             Self::PublishRefused { .. } => "publish_refused",
             Self::SubscribeRefused { .. } => "subscribe_refused",
         }
@@ -220,6 +231,7 @@ impl Refusal {
             Self::Tls => "tls",
             Self::WebSocket(_) => "websocket",
             Self::Quota => "quota",
+            Self::Limit(limit) => limit.as_str(),
             Self::TooManyConnections => "too_many_connections",
             Self::Gone => "gone",
             Self::Stopping => "stopping",

@@ -8,11 +8,13 @@
 //! between), `authenticate` (challenges, re-authentication), `publish` (a message in), `deliver` (a
 //! message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn` and
 //! `lanes` (how much of it one connection and one team get done at a time), `depart` (the end of connections and sessions, wills),
-//! `timers`; the tables, outboxes, aliases and counters that they work on.
+//! `bound` (limits of
+//! teams and clients), `timers`; the tables, outboxes, aliases and counters that they work on.
 
 mod alias;
 mod authenticate;
 mod batch;
+mod bound;
 mod connect;
 mod connection;
 mod counters;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::alias::Named;
 use super::counters::Drop;
+use super::deliver::Outcome;
 use super::event::EventKind;
 use super::recent::Routed;
 use super::shard::{Shard, who};
@@ -191,19 +192,32 @@ impl Shard {
             publisher: session.address,
         });
         if !publish.retain {
-            return Ok(self.pass(&known, &passing, now));
+            return self.pass(&known, &passing, now);
         }
         self.retain(&known.team, &passing, now)?;
         // Only now may the matches be taken for whole: whoever subscribed on another shard in the
         // meantime either stands in the routes now or found the message retained.
         let known = self.know(index, session_index, written)?;
-        Ok(self.pass(&known, &passing, now))
+        // It is kept, whoever else has no room for it.
+        Ok(self.pass(&known, &passing, now).unwrap_or(true))
     }
 
-    fn pass(&mut self, known: &Routed, passing: &Passing<'_>, now: Time) -> bool {
+    /// Gives a message to everyone who matches. A message that finds no room with anybody is not
+    /// accepted: an acknowledgement would say that it is kept.
+    fn pass(
+        &mut self,
+        known: &Routed,
+        passing: &Passing<'_>,
+        now: Time,
+    ) -> Result<bool, PublishError> {
         let steps = steps_of(passing.view.payload.len()) as usize;
         self.charge(known.matched.candidates().saturating_mul(steps));
-        self.route(&known.team, &known.matched, passing, now)
+        self.outcome = Outcome::default();
+        let matched = self.route(&known.team, &known.matched, passing, now);
+        match self.outcome.is_full() {
+            true => Err(PublishError::QUEUE_FULL),
+            false => Ok(matched),
+        }
     }
 
     /// Who gets a topic's messages, where this session may publish to it: from memory where that
@@ -360,6 +374,10 @@ impl PublishError {
     const POLICY: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "policy",
+    };
+    const QUEUE_FULL: Self = Self {
+        code: ReasonCode::QuotaExceeded,
+        why: "the queues of all who would get it are full",
     };
     const RETAINED_FULL: Self = Self {
         code: ReasonCode::QuotaExceeded,

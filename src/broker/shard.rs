@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::batch::Batch;
 use super::connection::{Conn, Phase};
 use super::counters::Counters;
+use super::deliver::Outcome;
 use super::effect::{ConnId, Effect};
 use super::event::{DisconnectCause, Event, EventKind, Refusal, Who};
 use super::form::Form;
@@ -37,6 +38,8 @@ pub struct Shard {
     pub(super) lanes: Lanes<Waiting>,
     /// What is being done for one connection.
     pub(super) visit: Visit,
+    /// What became of the message that is being routed.
+    pub(super) outcome: Outcome,
     /// Connections that the shell may read again.
     pub(super) hungry: Vec<ConnId>,
     /// Connections that are not read until another shard has caught up.
@@ -72,6 +75,7 @@ impl Shard {
             turn: 0,
             lanes: Lanes::default(),
             visit: Visit::default(),
+            outcome: Outcome::default(),
             hungry: Vec::new(),
             stalled: Vec::new(),
             caught_up: false,
@@ -224,13 +228,13 @@ impl Shard {
             let Some(conn) = self.conns.get(id.index, id.generation) else {
                 break;
             };
+            let early = (conn.limits.max_unauthenticated_bytes).min(conn.limits.max_packet_size);
             let (max, version) = match conn.phase {
-                Phase::Opening => (conn.limits.max_unauthenticated_bytes, None),
-                Phase::Challenged(_) => (conn.limits.max_unauthenticated_bytes, Some(conn.version)),
-                Phase::Active(_) => (u32::MAX, Some(conn.version)),
+                Phase::Opening => (early, None),
+                Phase::Challenged(_) => (early, Some(conn.version)),
+                Phase::Active(_) => (conn.max_received, Some(conn.version)),
                 Phase::Judging(_) | Phase::Closing => return (used, 0),
             };
-            let max = max.min(conn.limits.max_packet_size);
             // What has no place between CONNECT and CONNACK is not waited for [MQTT-3.1.2-30].
             if matches!(conn.phase, Phase::Challenged(_)) && !matches!(bytes[used] >> 4, 14 | 15) {
                 self.fail(id.index, ReasonCode::ProtocolError, version, now);
@@ -268,7 +272,10 @@ impl Shard {
         };
         self.charge(1);
         match packet {
-            Packet::Publish(publish) => self.publish(index, session, &publish, now),
+            Packet::Publish(publish) => {
+                self.meter(index, session, &publish, now)?;
+                self.publish(index, session, &publish, now)
+            }
             Packet::PubAck(ack) => self.puback(session, ack, now),
             Packet::PubRec(ack) => self.pubrec(index, session, ack, now),
             Packet::PubRel(ack) => self.pubrel(index, session, ack),
@@ -533,14 +540,18 @@ impl Shard {
         if conn.paused || conn.parked {
             conn.heard = now; // what it sent is still being read
         }
-        let limits = &conn.limits;
         conn.timer = Time::NEVER;
+        let slowed = self.look_at_slowed(index, now);
+        let Some(conn) = self.conns.get_mut(index, generation) else {
+            return;
+        };
+        let limits = &conn.limits;
         let due = match &conn.phase {
             Phase::Opening => conn.opened + limits.connect_timeout,
             Phase::Judging(pending) | Phase::Challenged(pending) => {
                 pending.since + limits.login_timeout
             }
-            Phase::Active(_) => conn.silence_ends().min(conn.renewal_ends()),
+            Phase::Active(_) => conn.silence_ends().min(conn.renewal_ends()).min(slowed),
             Phase::Closing => return,
         };
         if due == Time::NEVER {

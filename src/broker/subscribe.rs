@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::counters::Drop;
 use super::event::EventKind;
 use super::shard::{Shard, who};
+use crate::limits::Limit;
 use crate::policy::{Grant, Ruling};
 use crate::session::{Queued, Session, Subscription};
 use crate::team::{Member, Route};
@@ -37,6 +38,13 @@ impl Shard {
         subscribe: &Subscribe<'_>,
         now: Time,
     ) -> Result<(), ReasonCode> {
+        let is_old = self
+            .sessions
+            .at(session)
+            .is_some_and(|it| it.meter.seen != it.team.bounds.generation());
+        if is_old {
+            self.renew_limits(index, session);
+        }
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         let mut replayed = Vec::new();
         for asked in &subscribe.filters {
@@ -84,7 +92,15 @@ impl Shard {
         if !session.subscriptions.contains_key(&key)
             && session.subscriptions.len() >= limits.max_subscriptions as usize
         {
+            session.team.bounds.hit(Limit::ClientSubscriptions);
             return Err(SubscribeError::QUOTA);
+        }
+        if !session.subscriptions.contains_key(&key)
+            && session.team.subscriptions()
+                >= session.team.bounds.limits().max_subscriptions as usize
+        {
+            session.team.bounds.hit(Limit::Subscriptions);
+            return Err(SubscribeError::TEAM_QUOTA);
         }
         let filter = match full.group {
             Some(_) => Arc::from(full.filter.as_str()),
@@ -377,6 +393,10 @@ impl SubscribeError {
     const POLICY: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "policy",
+    };
+    const TEAM_QUOTA: Self = Self {
+        code: ReasonCode::QuotaExceeded,
+        why: "the team's subscriptions are at their limit",
     };
     const QUOTA: Self = Self {
         code: ReasonCode::QuotaExceeded,

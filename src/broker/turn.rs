@@ -58,6 +58,11 @@ impl Visit {
     pub(super) const fn is_over(self) -> bool {
         self.steps >= self.most
     }
+
+    /// The packet that is being served is the last of this visit.
+    pub(super) const fn stop(&mut self) {
+        self.most = 0;
+    }
 }
 
 impl Default for Spent {

@@ -21,7 +21,7 @@ use crate::admin::{self, Pages, Readiness};
 use crate::audit::{self, AuditWriter, Finished};
 use crate::config::{CertificateFiles, Config, Transport};
 use crate::database::Database;
-use crate::identity::{self, Authenticator, Secrets, TokenKey};
+use crate::identity::{self, Authenticator, Secrets, TeamPlans, TokenKey};
 use crate::net::clock::Clock;
 use crate::net::server::{Bound, ListenerSpec, Parts, Request, SHARD_THREAD, Server, Verdicts};
 use crate::net::tls::{self, Development, Made};
@@ -38,6 +38,9 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 
 /// How long a stop waits for the audit to be written.
 const LAST_WORDS: Duration = Duration::from_millis(800);
+
+/// How often to look whether teams have other plans.
+const PLANS_POLL: Duration = Duration::from_millis(500);
 
 /// Threads for all that is not the data path: logins, database, HTTP.
 const SERVICE_THREADS: usize = 2;
@@ -154,6 +157,10 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let world = Arc::new(listener_limits.fold(world, |world, listener| {
         world.with_listener(&listener.name, listener.limits.clone())
     }));
+    let plans = TeamPlans::new(config.plans.clone(), Arc::clone(&world));
+    let applied = plans.apply(&database).await.map_err(failed)?;
+    let of_plans = database.clone();
+    tokio::spawn(async move { plans.follow(&of_plans, applied, PLANS_POLL).await });
     let counted = Arc::clone(&world);
     board.source(move |snapshot| count_teams(&counted, snapshot));
     let server = Server::start(Parts {
@@ -228,6 +235,10 @@ fn count_teams(world: &World, snapshot: &mut Snapshot) {
         snapshot.add(&m::SESSIONS, &[id, "stored"], stored);
         snapshot.add(&m::SUBSCRIPTIONS, &[id], team.subscriptions() as u64);
         snapshot.add(&m::RETAINED_MESSAGES, &[id], retained);
+        snapshot.add(&m::QUEUED_BYTES, &[id], team.bounds.queued.bytes());
+        for (limit, count) in team.bounds.hits() {
+            snapshot.add(&m::LIMIT_HITS, &[id, limit.as_str()], count);
+        }
     }
 }
 

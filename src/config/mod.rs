@@ -13,6 +13,7 @@
 
 mod check;
 mod limits;
+mod plan;
 mod problem;
 mod quantity;
 mod read;
@@ -30,6 +31,8 @@ use std::sync::Arc;
 use crate::limits::Limits;
 use crate::policy::TeamId;
 
+pub use plan::Plans;
+pub(crate) use plan::{changes as plan_changes, parse_changes as parse_plan_changes};
 pub use problem::{ConfigErrors, Problem};
 // Other files of the operator's are read in the same way, with the same messages.
 pub(crate) use problem::{Origin, Report};
@@ -64,6 +67,8 @@ pub struct Config {
     pub journal: Journal,
     /// The numbers that bound everything.
     pub limits: Limits,
+    /// What teams may have and do.
+    pub plans: Plans,
     /// Roles and rules.
     pub policy: Policy,
     /// What is logged.

@@ -10,7 +10,7 @@ use super::section::Section;
 use super::tree::Table;
 use super::{
     Admin, CertificateFiles, Config, Database, DatabaseUrl, Durability, Journal, Listener, Log,
-    Policy, Transport, WebSocket, check, limits,
+    Policy, Transport, WebSocket, check, limits, plan,
 };
 use crate::limits::Limits;
 use crate::policy::TeamId;
@@ -29,6 +29,7 @@ pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
         .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     let shards = top.integer("shards", &(1..=MAX_SHARDS));
     let limits = limits(top.section("limits"), &Limits::default(), limits::read);
+    let plans = plan::read_all(&mut top);
     let admin = admin(top.section("admin"));
     let listeners = listeners(&mut top, &limits, &admin);
     let config = Config {
@@ -41,6 +42,7 @@ pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
         database: database(top.section("database"), &data_dir),
         journal: journal(top.section("journal")),
         limits,
+        plans,
         policy: policy(top.section("policy")),
         log: log(top.section("log")),
         data_dir,

@@ -17,6 +17,7 @@ pub(super) fn json(config: &Config) -> Value {
         "database": { "url": config.database.url.to_string() },
         "journal": { "durability": config.journal.durability.as_str() },
         "limits": limits(&config.limits),
+        "plan": config.plans.show(),
         "log": { "filter": config.log.filter },
     });
     if let Some(file) = &config.policy.file {
@@ -55,6 +56,20 @@ pub(super) fn toml(config: &Config) -> String {
         if let Some(limits) = entry.get("limits").and_then(Value::as_object) {
             out.push_str("[listener.limits]\n");
             for (key, value) in limits {
+                line(&mut out, key, value);
+            }
+        }
+    }
+    for (name, plan) in value["plan"].as_object().into_iter().flatten() {
+        out.push_str(&format!("\n[plan.{name}]\n"));
+        let entries = plan.as_object().into_iter().flatten();
+        let (sections, keys): (Vec<_>, Vec<_>) = entries.partition(|(_, value)| value.is_object());
+        for (key, value) in keys {
+            line(&mut out, key, value);
+        }
+        for (section, entries) in sections {
+            out.push_str(&format!("[plan.{name}.{section}]\n"));
+            for (key, value) in entries.as_object().into_iter().flatten() {
                 line(&mut out, key, value);
             }
         }

@@ -116,7 +116,7 @@ impl AtRevision {
     }
 }
 
-async fn revision(database: &Database) -> Result<i64, sqlx::Error> {
+pub(super) async fn revision(database: &Database) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("SELECT value FROM revision")
         .fetch_one(database.pool())
         .await

@@ -97,7 +97,7 @@ impl Services {
                 self.events
                     .add(&m::REAUTHENTICATIONS, &[listener, reason.as_str()], 1);
             }
-            EventKind::TakenOver { .. } => {}
+            EventKind::TakenOver { .. } | EventKind::LimitHit { .. } => {}
         }
         (self.record)(event);
     }

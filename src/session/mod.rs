@@ -4,6 +4,7 @@
 //! tells it the time. It outlives its connection for as long as its expiry says.
 
 mod incoming;
+mod meter;
 mod outgoing;
 mod subscriptions;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub use incoming::{Incoming, Receipt};
+pub use meter::{Meter, Over};
 pub use outgoing::{Outgoing, PubRecOutcome, QueueFull, Queued, Resend};
 pub use subscriptions::{Subscription, Subscriptions};
 
@@ -45,8 +47,10 @@ pub struct Session {
     pub conn: Option<u32>,
     /// The far end of its connection, or of the last one.
     pub peer: Peer,
-    /// Of the listener of that connection.
+    /// Of the listener of that connection, or of the team where that is stricter.
     pub limits: Arc<Limits>,
+    /// What it has published, against its rates.
+    pub meter: Meter,
     /// Its connection is another broker's of 3.x, which cannot ask for no local and retain as
     /// published and needs both: without them its messages come back, and retained ones go on as
     /// others.
@@ -112,6 +116,7 @@ impl Session {
         peer: Peer,
         limits: Arc<Limits>,
     ) -> Self {
+        let outgoing = Outgoing::within(Arc::clone(&team.bounds.queued));
         Self {
             key,
             address,
@@ -120,6 +125,7 @@ impl Session {
             conn: None,
             peer,
             limits,
+            meter: Meter::default(),
             bridge: false,
             window: 0,
             asked_to_outlive: false,
@@ -130,7 +136,7 @@ impl Session {
             timer: Time::NEVER,
             subscriptions: Subscriptions::default(),
             last_share: 0,
-            outgoing: Outgoing::default(),
+            outgoing,
             incoming: Incoming::default(),
             replays: BTreeMap::new(),
             presence: Arc::default(),

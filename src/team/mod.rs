@@ -9,6 +9,7 @@
 //! the retained messages, a mutex for the registry; each is held for one look-up or one change and
 //! never while anything else is locked. Called by `session` and `broker`.
 
+mod bounds;
 mod message;
 mod registry;
 mod retained;
@@ -16,9 +17,10 @@ mod routes;
 mod transit;
 mod world;
 
+pub use bounds::{Bounds, QueuedBytes};
 pub use message::{Message, MessageView};
 pub use registry::{Claim, SessionAddress, SessionKey};
 pub use retained::{Retained, RetainedFull, Walk};
 pub use routes::{Group, Matched, Member, Presence, Route, Routes};
 pub use transit::Transit;
-pub use world::{Compartment, Generation, Team, World};
+pub use world::{Compartment, Entitlements, Generation, Team, World};

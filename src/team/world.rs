@@ -4,16 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use parking_lot::RwLock;
 
+use super::bounds::Bounds;
 use super::message::Message;
 use super::registry::Registry;
 use super::registry::SessionAddress;
 use super::retained::{Retained, RetainedFull};
 use super::routes::{Group, Matched, Member, Route, Routes};
 use super::transit::Transit;
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits, TeamLimits};
 use crate::policy::{Namespace, Policy, TeamId};
 use crate::time::Time;
 
@@ -33,6 +35,8 @@ pub struct Team {
     pub connections: AtomicI64,
     /// Its deliveries between shards.
     pub transit: Transit,
+    /// Its limits, and what is used of them.
+    pub bounds: Bounds,
 }
 
 /// All compartments of one broker, shared by its shards.
@@ -44,10 +48,27 @@ pub struct World {
     last_number: AtomicU32,
     /// Teams with deliveries between shards.
     in_transit: Arc<AtomicUsize>,
+    entitlements: ArcSwap<Entitlements>,
     /// The limits in force, where the listener has none of its own.
     pub limits: Arc<Limits>,
     listeners: HashMap<Arc<str>, Arc<Limits>>,
     policy: Arc<Policy>,
+}
+
+/// What each team may have and do.
+#[derive(Clone, Debug, Default)]
+pub struct Entitlements {
+    /// Of a team that is not named.
+    pub default: Arc<TeamLimits>,
+    /// Of those that are.
+    pub teams: HashMap<TeamId, Arc<TeamLimits>>,
+}
+
+impl Entitlements {
+    /// Of this team.
+    pub fn of(&self, team: &TeamId) -> Arc<TeamLimits> {
+        Arc::clone(self.teams.get(team).unwrap_or(&self.default))
+    }
 }
 
 /// The compartment that a topic belongs to, and the one where it is looked up besides.
@@ -79,6 +100,7 @@ impl Team {
             registry: Registry::default(),
             connections: AtomicI64::new(0),
             transit: Transit::among(crowd),
+            bounds: Bounds::default(),
         }
     }
 
@@ -145,6 +167,11 @@ impl Team {
         self.routes.read().group(filter, name)
     }
 
+    /// Puts other limits in force, at once.
+    pub fn set_limits(&self, limits: Arc<TeamLimits>) {
+        self.bounds.set(limits);
+    }
+
     /// Number of subscriptions.
     pub fn subscriptions(&self) -> usize {
         self.routes.read().len()
@@ -180,8 +207,14 @@ impl Team {
             retained.clear(message.topic());
             return Ok(());
         }
-        let (max, max_bytes) = (limits.max_retained_messages, limits.max_retained_bytes);
-        retained.set(Arc::clone(message), max, max_bytes, now)
+        let own = self.bounds.limits();
+        let max = limits.max_retained_messages.min(own.max_retained_messages);
+        let max_bytes = limits.max_retained_bytes.min(own.max_retained_bytes);
+        let kept = retained.set(Arc::clone(message), max, max_bytes, now);
+        if kept.is_err() {
+            self.bounds.hit(Limit::Retained);
+        }
+        kept
     }
 }
 
@@ -195,6 +228,7 @@ impl World {
             commons,
             last_number: AtomicU32::new(COMMONS),
             in_transit,
+            entitlements: ArcSwap::default(),
             limits: Arc::new(limits),
             listeners: HashMap::new(),
             policy,
@@ -224,10 +258,21 @@ impl World {
         }
         let new = || {
             let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
-            let id = Some(id.clone());
-            Arc::new(Team::new(id, number, Arc::from(root), &self.in_transit))
+            let team = Team::new(Some(id.clone()), number, Arc::from(root), &self.in_transit);
+            // Whoever replaces them from now on finds the team.
+            team.set_limits(self.entitlements.load().of(id));
+            Arc::new(team)
         };
         Arc::clone(&self.teams.entry(id.clone()).or_insert_with(new))
+    }
+
+    /// Puts the limits of all teams in force, of those that are there at once.
+    pub fn entitle(&self, entitlements: Entitlements) {
+        self.entitlements.store(Arc::new(entitlements));
+        let entitlements = self.entitlements.load();
+        for team in &self.teams {
+            team.set_limits(entitlements.of(team.key()));
+        }
     }
 
     /// The compartment of principals that span teams and of topics that belong to none.

@@ -88,6 +88,10 @@ metrics! {
         "Publishes and wills that were not accepted."
     SUBSCRIBES_REFUSED Counter "cofferdam_subscribes_refused_total" ["reason"]
         "Filters that were not granted."
+    LIMIT_HITS Counter "cofferdam_limit_hits_total" ["team", "limit"]
+        "Times that a limit of a team or its clients was hit."
+    QUEUED_BYTES Gauge "cofferdam_queued_bytes" ["team"]
+        "Bytes of messages in the queues of all sessions."
     RETAINED_MESSAGES Gauge "cofferdam_retained_messages" ["team"]
         "Retained messages that are kept."
     SESSIONS Gauge "cofferdam_sessions" ["team", "state"]

@@ -12,6 +12,7 @@ mod isolation;
 mod limits;
 mod listener_limits;
 mod messages;
+mod plans;
 mod policy;
 mod properties;
 mod random;
