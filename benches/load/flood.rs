@@ -43,6 +43,8 @@ struct Line {
     stream: TcpStream,
     /// Messages, encoded; written again and again.
     chunk: Vec<u8>,
+    /// Messages in it.
+    batch: usize,
     written: usize,
     readable: bool,
     writable: bool,
@@ -54,8 +56,10 @@ struct Line {
     due: Vec<u8>,
 }
 
-/// Messages in one chunk.
-const BATCH: usize = 32;
+/// Messages in one chunk, which is written with one call.
+const fn batch(qos: u8) -> usize {
+    if qos == 0 { 512 } else { 32 }
+}
 
 impl Flood {
     /// Connects everybody. They are silent until [`open`](Self::open).
@@ -74,7 +78,8 @@ impl Flood {
             poll.registry().register(&mut stream, Token(place), both)?;
             lines.push(Line {
                 stream,
-                chunk: (1..=BATCH as u16).flat_map(one).collect(),
+                chunk: (1..=batch(shape.qos) as u16).flat_map(one).collect(),
+                batch: batch(shape.qos),
                 written: 0,
                 readable: false,
                 writable: true,
@@ -164,13 +169,14 @@ fn run(mut poll: Poll, mut lines: Vec<Line>, shape: Shape, shared: &Shared) -> i
 
 impl Line {
     fn may_write(&self, shape: Shape) -> bool {
-        let has_room = shape.qos == 0 || self.written > 0 || self.open + BATCH <= shape.window;
+        let has_room =
+            shape.qos == 0 || self.written > 0 || self.open + batch(shape.qos) <= shape.window;
         self.writable && self.due.is_empty() && has_room
     }
 
     /// Writes once; says how many messages were begun.
     fn write(&mut self) -> io::Result<u64> {
-        let begun = if self.written == 0 { BATCH } else { 0 };
+        let begun = if self.written == 0 { self.batch } else { 0 };
         match self.stream.write(&self.chunk[self.written..]) {
             Ok(count) => {
                 self.open += begun;

@@ -84,10 +84,13 @@ impl Plans {
     }
 
     pub(super) fn show(&self) -> Map<String, Value> {
-        let plans = self.0.iter();
-        plans
-            .map(|(name, limits)| (name.clone(), Value::Object(show(limits, None))))
-            .collect()
+        let default = self.get(DEFAULT).cloned().unwrap_or_default();
+        let none = unlimited();
+        let shown = |(name, limits): (&String, &Arc<TeamLimits>)| {
+            let base = if name == DEFAULT { &none } else { &*default };
+            (name.clone(), Value::Object(show(limits, base, None)))
+        };
+        self.0.iter().map(shown).collect()
     }
 }
 
@@ -115,7 +118,7 @@ pub(crate) fn changes(section: Section<'_>) -> String {
     let mut said = section.keys();
     let limits = read(section, &base);
     said.sort_unstable();
-    let shown = show(&limits, Some(&said));
+    let shown = show(&limits, &base, Some(&said));
     let mut out = String::new();
     for (key, value) in shown.iter().filter(|(_, value)| !value.is_object()) {
         out += &format!("{key} = {value}\n");
@@ -250,15 +253,14 @@ fn set_rate(
     }
 }
 
-/// What differs from no limit at all, or what is `said`.
-fn show(limits: &TeamLimits, said: Option<&[String]>) -> Map<String, Value> {
-    let (mut limits, mut none) = (limits.clone(), unlimited());
+/// What differs from `base`, or what is `said`.
+fn show(limits: &TeamLimits, base: &TeamLimits, said: Option<&[String]>) -> Map<String, Value> {
+    let (mut limits, mut none) = (limits.clone(), base.clone());
     let within = |prefix: &str, key: &str| {
         said.map(|said| said.binary_search(&format!("{prefix}{key}")).is_ok())
     };
     let team = team_rows(&mut limits).into_iter().zip(team_rows(&mut none));
     let mut shown = show_rows(team, |key| within("", key));
-    let (mut limits, mut none) = (limits.clone(), unlimited());
     let client = client_rows(&mut limits)
         .into_iter()
         .zip(client_rows(&mut none));
@@ -297,21 +299,21 @@ fn show_rows<'a>(
             (Slot::Size64(it), Slot::Size64(none)) => {
                 put(key, json!(format_size(*it)), it != none);
             }
-            (Slot::OverRate(it), Slot::OverRate(_)) => {
+            (Slot::OverRate(it), Slot::OverRate(none)) => {
                 let name = OVER_RATES.iter().find(|(_, value)| value == it);
                 let name = name.map_or("slow", |(name, _)| *name);
-                put(key, json!(name), true);
+                put(key, json!(name), it != none);
             }
-            (Slot::Rate(it, burst), _) => {
+            (Slot::Rate(it, burst), Slot::Rate(none, _)) => {
                 let rate = it.map_or(0, |rate| rate.per_second);
-                put(key, json!(rate), it.is_some());
+                put(key, json!(rate), it != none);
                 if let Some(rate) = it {
                     put(burst, json!(rate.burst), rate.burst != rate.per_second);
                 }
             }
-            (Slot::ByteRate(it, burst), _) => {
+            (Slot::ByteRate(it, burst), Slot::ByteRate(none, _)) => {
                 let rate = it.map_or(0, |rate| rate.per_second);
-                put(key, json!(format_size(rate)), it.is_some());
+                put(key, json!(format_size(rate)), it != none);
                 if let Some(rate) = it {
                     let differs = rate.burst != rate.per_second;
                     put(burst, json!(format_size(rate.burst)), differs);
@@ -322,3 +324,7 @@ fn show_rows<'a>(
     }
     shown
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

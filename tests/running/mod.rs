@@ -118,6 +118,12 @@ impl Setup {
         }
     }
 
+    /// With more sections of configuration.
+    pub fn also(mut self, config: &str) -> Self {
+        self.config.push_str(config);
+        self
+    }
+
     /// With a variable in the environment.
     pub fn variable(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.variables.push((name, value.into()));

@@ -9,6 +9,7 @@ mod breaches;
 mod frames;
 mod lifecycle;
 mod packets_over_tcp;
+mod plans;
 mod proofs;
 mod refusals;
 mod refused_messages;
