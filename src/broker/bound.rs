@@ -8,12 +8,12 @@
 use std::sync::Arc;
 
 use super::effect::ConnId;
-use super::event::{EventKind, Refusal};
+use super::event::{EventKind, Refusal, Who};
 use super::shard::{Shard, who};
 use super::turn::Waiting;
 use crate::limits::{LOOK_AGAIN, Limit, OverRate};
 use crate::policy::Grant;
-use crate::session::Over;
+use crate::session::{Over, Peer};
 use crate::team::Team;
 use crate::time::Time;
 use crate::wire::{Publish, ReasonCode};
@@ -33,6 +33,18 @@ impl Shard {
         let team = self.team_of(grant);
         let counted = team.bounds.log_in(&grant.principal().username, now);
         counted.map_err(|limit| (Refusal::Limit(limit), ReasonCode::ConnectionRateExceeded))
+    }
+
+    /// A connection was accepted and is closed unheard, for a reason of the shell's.
+    pub fn keep_out(&mut self, peer: Peer, reason: Refusal, now: Time) {
+        self.counters.turned_away += 1;
+        let who = Who {
+            team: None,
+            username: None,
+            client_id: None,
+            peer,
+        };
+        self.record(now, who, EventKind::ConnectRefused { reason, told: None });
     }
 
     /// Counts one PUBLISH against the rates. An error ends the connection with that reason code.

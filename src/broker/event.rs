@@ -157,6 +157,13 @@ pub enum Refusal {
     Limit(Limit),
     /// The broker has as many connections as it may; closed unheard.
     TooManyConnections,
+    /// The address has as many connections as it may; closed unheard.
+    AddressConnections,
+    /// The address connects too often; closed unheard.
+    AddressConnectRate,
+    /// Too many logins from this address or under this username failed: the password was not looked
+    /// at.
+    TooManyFailures,
     /// The client went away first.
     Gone,
     /// The broker is stopping.
@@ -233,6 +240,9 @@ impl Refusal {
             Self::Quota => "quota",
             Self::Limit(limit) => limit.as_str(),
             Self::TooManyConnections => "too_many_connections",
+            Self::AddressConnections => "address_connections",
+            Self::AddressConnectRate => "address_connect_rate",
+            Self::TooManyFailures => "too_many_failures",
             Self::Gone => "gone",
             Self::Stopping => "stopping",
         }

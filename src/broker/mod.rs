@@ -36,7 +36,7 @@ mod table;
 mod timers;
 mod turn;
 
-pub use crate::session::Peer;
+pub use crate::session::{Peer, network};
 pub use batch::Batch;
 pub use connect::Migrant;
 pub use counters::{Counters, Drop, ListenerBytes};

@@ -96,18 +96,7 @@ impl Shard {
     /// close it.
     pub fn open(&mut self, peer: Peer, now: Time) -> Option<ConnId> {
         if self.conns.len() >= self.world.limits.max_connections as usize {
-            self.counters.turned_away += 1;
-            let who = Who {
-                team: None,
-                username: None,
-                client_id: None,
-                peer,
-            };
-            let kind = EventKind::ConnectRefused {
-                reason: Refusal::TooManyConnections,
-                told: None,
-            };
-            self.record(now, who, kind);
+            self.keep_out(peer, Refusal::TooManyConnections, now);
             return None;
         }
         let limits = Arc::clone(self.world.limits_of(&peer.listener));

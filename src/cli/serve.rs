@@ -22,6 +22,7 @@ use crate::audit::{self, AuditWriter, Finished};
 use crate::config::{CertificateFiles, Config, Transport};
 use crate::database::Database;
 use crate::identity::{self, Authenticator, Secrets, TeamPlans, TokenKey};
+use crate::net::addresses::Addresses;
 use crate::net::clock::Clock;
 use crate::net::server::{Bound, ListenerSpec, Parts, Request, SHARD_THREAD, Server, Verdicts};
 use crate::net::tls::{self, Development, Made};
@@ -134,7 +135,10 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         Arc::clone(&policy),
         Arc::clone(&secrets),
         anonymous_teams(config),
-        identity::Settings::default(),
+        identity::Settings {
+            logins: config.logins.clone(),
+            ..identity::Settings::default()
+        },
     )
     .map_err(failed)?;
     let (sink, writer) = audit::start(database.clone(), Default::default()).map_err(failed)?;
@@ -167,6 +171,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         world,
         reporters: (0..config.shards.get()).map(|_| board.reporter()).collect(),
         listeners,
+        addresses: Addresses::new(config.addresses.clone()),
         clock,
         judge: requests,
         record: Arc::new(move |event| sink.record(event)),

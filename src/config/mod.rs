@@ -12,6 +12,7 @@
 //! Called by `cli`; everything below it takes the finished [`Config`].
 
 mod check;
+mod guard;
 mod limits;
 mod plan;
 mod problem;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use crate::limits::Limits;
 use crate::policy::TeamId;
 
+pub use guard::{AddressLimits, LoginLimits};
 pub use plan::Plans;
 pub(crate) use plan::{changes as plan_changes, parse_changes as parse_plan_changes};
 pub use problem::{ConfigErrors, Problem};
@@ -69,6 +71,10 @@ pub struct Config {
     pub limits: Limits,
     /// What teams may have and do.
     pub plans: Plans,
+    /// What one source address may do.
+    pub addresses: AddressLimits,
+    /// What becomes of failed logins.
+    pub logins: LoginLimits,
     /// Roles and rules.
     pub policy: Policy,
     /// What is logged.

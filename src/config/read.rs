@@ -10,7 +10,7 @@ use super::section::Section;
 use super::tree::Table;
 use super::{
     Admin, CertificateFiles, Config, Database, DatabaseUrl, Durability, Journal, Listener, Log,
-    Policy, Transport, WebSocket, check, limits, plan,
+    Policy, Transport, WebSocket, check, guard, limits, plan,
 };
 use crate::limits::Limits;
 use crate::policy::TeamId;
@@ -28,7 +28,10 @@ pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
         .path("data_dir")
         .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     let shards = top.integer("shards", &(1..=MAX_SHARDS));
-    let limits = limits(top.section("limits"), &Limits::default(), limits::read);
+    let mut section = top.section("limits");
+    let addresses = guard::addresses(section.section("address"));
+    let logins = guard::logins(section.section("login"));
+    let limits = limits(section, &Limits::default(), limits::read);
     let plans = plan::read_all(&mut top);
     let admin = admin(top.section("admin"));
     let listeners = listeners(&mut top, &limits, &admin);
@@ -43,6 +46,8 @@ pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
         journal: journal(top.section("journal")),
         limits,
         plans,
+        addresses,
+        logins,
         policy: policy(top.section("policy")),
         log: log(top.section("log")),
         data_dir,

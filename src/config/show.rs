@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::guard;
 use super::limits::{Slot, rows};
 use super::quantity::{format_size, format_span};
 use super::{Config, Listener};
@@ -20,6 +21,9 @@ pub(super) fn json(config: &Config) -> Value {
         "plan": config.plans.show(),
         "log": { "filter": config.log.filter },
     });
+    for (key, section) in guard::show(&config.addresses, &config.logins) {
+        value["limits"][key] = section;
+    }
     if let Some(file) = &config.policy.file {
         value["policy"] = json!({ "file": file });
     }
@@ -77,8 +81,16 @@ pub(super) fn toml(config: &Config) -> String {
     for section in SECTIONS {
         if let Some(entries) = value[section].as_object() {
             out.push_str(&format!("\n[{section}]\n"));
-            for (key, value) in entries {
+            let (within, keys): (Vec<_>, Vec<_>) =
+                entries.iter().partition(|(_, value)| value.is_object());
+            for (key, value) in keys {
                 line(&mut out, key, value);
+            }
+            for (name, entries) in within {
+                out.push_str(&format!("[{section}.{name}]\n"));
+                for (key, value) in entries.as_object().into_iter().flatten() {
+                    line(&mut out, key, value);
+                }
             }
         }
     }

@@ -25,6 +25,7 @@ mod anonymous;
 mod authenticator;
 mod credential;
 mod enhanced;
+mod guard;
 mod memo;
 mod plans;
 mod scram;

@@ -8,6 +8,7 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use super::addresses::Seat;
 use super::layers::{Layers, drain_tls, write_through};
 use crate::broker::{ConnId, Outbox};
 
@@ -19,6 +20,8 @@ pub(super) struct Link {
     pub(super) layers: Layers,
     /// The listener's name.
     pub(super) listener: Arc<str>,
+    /// Its place among the connections of its address.
+    pub(super) seat: Seat,
     /// The task that waits for the socket.
     pub(super) waker: Waker,
     pub(super) state: State,
@@ -72,12 +75,19 @@ impl Write for Sink<'_> {
 }
 
 impl Link {
-    pub(super) fn new(conn: ConnId, tcp: TcpStream, layers: Layers, listener: Arc<str>) -> Self {
+    pub(super) fn new(
+        conn: ConnId,
+        tcp: TcpStream,
+        layers: Layers,
+        listener: Arc<str>,
+        seat: Seat,
+    ) -> Self {
         Self {
             conn,
             tcp,
             layers,
             listener,
+            seat,
             waker: Waker::noop().clone(),
             state: State::Open,
             blocked: false,

@@ -9,8 +9,10 @@
 //! | `peers` | one shard's view of the others |
 //! | `services` | what a shard asks of the rest of the broker: logins, records, counts |
 //! | [`tls`], [`websocket`] | both without I/O of their own |
+//! | [`addresses`] | how many connections each source address has |
 //! | [`clock`] | where the core's time comes from |
 
+pub mod addresses;
 pub mod clock;
 mod layers;
 mod link;

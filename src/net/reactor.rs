@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use tokio::net::TcpStream;
 
+use super::addresses::{Addresses, Seat};
 use super::clock::Clock;
 use super::layers::{Ending, Layers};
 use super::link::{Link, State};
@@ -35,6 +36,7 @@ pub(super) struct Reactor {
     links: Vec<Option<Box<Link>>>,
     raw: Vec<u8>,
     plain: Vec<u8>,
+    addresses: Addresses,
     clock: Clock,
     services: Services,
     peers: Peers,
@@ -68,16 +70,24 @@ pub(super) struct Arrival {
     pub(super) tcp: std::net::TcpStream,
     pub(super) layers: Layers,
     pub(super) listener: Arc<str>,
+    pub(super) seat: Seat,
     pub(super) migrant: Box<Migrant>,
 }
 
 impl Reactor {
-    pub(super) fn new(core: Shard, clock: Clock, services: Services, peers: Peers) -> Self {
+    pub(super) fn new(
+        core: Shard,
+        addresses: Addresses,
+        clock: Clock,
+        services: Services,
+        peers: Peers,
+    ) -> Self {
         Self {
             core,
             links: Vec::new(),
             raw: vec![0; SCRATCH],
             plain: vec![0; SCRATCH],
+            addresses,
             clock,
             services,
             peers,
@@ -99,12 +109,20 @@ impl Reactor {
         if self.stopping {
             return None;
         }
-        let listener = Arc::clone(&peer.listener);
-        let Some(conn) = self.core.open(peer, self.clock.now()) else {
+        let (listener, now) = (Arc::clone(&peer.listener), self.clock.now());
+        let seat = match self.addresses.admit(peer.address.ip(), now) {
+            Ok(seat) => seat,
+            Err(refusal) => {
+                self.core.keep_out(peer, refusal, now);
+                self.end_turn();
+                return None;
+            }
+        };
+        let Some(conn) = self.core.open(peer, now) else {
             self.end_turn(); // there is something for the record
             return None;
         };
-        self.put(Link::new(conn, tcp, layers, listener));
+        self.put(Link::new(conn, tcp, layers, listener, seat));
         self.end_turn();
         Some(conn)
     }
@@ -114,7 +132,13 @@ impl Reactor {
         let tcp = TcpStream::from_std(arrival.tcp)?;
         let conn = self.core.adopt(*arrival.migrant, self.clock.now());
         // The core may have sent it on already; then its effect finds the link and takes it along.
-        self.put(Link::new(conn, tcp, arrival.layers, arrival.listener));
+        let Arrival {
+            layers,
+            listener,
+            seat,
+            ..
+        } = arrival;
+        self.put(Link::new(conn, tcp, layers, listener, seat));
         self.new_links.push(conn);
         self.end_turn();
         Ok(())
@@ -458,6 +482,7 @@ impl Reactor {
             layers,
             waker,
             listener,
+            seat,
             ..
         } = *link;
         if let Ok(tcp) = tcp.into_std() {
@@ -467,6 +492,7 @@ impl Reactor {
                     tcp,
                     layers,
                     listener,
+                    seat,
                     migrant,
                 },
             );

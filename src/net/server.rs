@@ -15,6 +15,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::addresses::Addresses;
 use super::clock::Clock;
 use super::listener::{self, accept};
 use super::peers::{Inbound, Peers};
@@ -47,6 +48,8 @@ pub struct Parts {
     pub reporters: Vec<Reporter>,
     /// Where clients connect; as many sockets each as there are reporters.
     pub listeners: Bound,
+    /// Who connects from where.
+    pub addresses: Addresses,
     /// Where the time comes from.
     pub clock: Clock,
     /// Where logins go.
@@ -96,6 +99,7 @@ struct ShardParts {
     core_seed: [u8; 32],
     world: Arc<World>,
     count: u16,
+    addresses: Addresses,
     clock: Clock,
     services: Services,
     peers: Peers,
@@ -161,11 +165,13 @@ impl Server {
             let (judge, record) = (parts.judge.clone(), Arc::clone(&parts.record));
             let services = Services::new(id, judge, record, reporter);
             let (world, clock) = (Arc::clone(&parts.world), parts.clock);
+            let addresses = parts.addresses.clone();
             let shard = ShardParts {
                 id,
                 core_seed,
                 world,
                 count: count as u16,
+                addresses,
                 clock,
                 services,
                 peers,
@@ -232,6 +238,7 @@ fn run(parts: ShardParts) {
         core_seed,
         world,
         count,
+        addresses,
         clock,
         services,
         peers,
@@ -239,7 +246,9 @@ fn run(parts: ShardParts) {
         sockets,
     } = parts;
     let core = Shard::new(id, count, world, core_seed);
-    let reactor = Rc::new(RefCell::new(Reactor::new(core, clock, services, peers)));
+    let reactor = Rc::new(RefCell::new(Reactor::new(
+        core, addresses, clock, services, peers,
+    )));
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
         let tasks: Vec<_> = sockets

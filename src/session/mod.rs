@@ -9,7 +9,7 @@ mod outgoing;
 mod subscriptions;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -30,6 +30,18 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The listener's name in the configuration.
     pub listener: Arc<str>,
+}
+
+/// What an address counts as where callers are counted: who has one address of IPv6 has the other 2^64
+/// of its network.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 => v4,
+    }
 }
 
 /// A session.

@@ -65,7 +65,8 @@ metrics! {
     CONNECTS_REFUSED Counter "cofferdam_connects_refused_total" ["listener", "reason"]
         "Connections that ended before they were logged in, by the true reason."
     CONNECTIONS_TURNED_AWAY Counter "cofferdam_connections_turned_away_total" []
-        "Connections closed unheard because there were max_connections; refused connects have them too."
+        "Connections closed unheard because there were too many, of the broker or of their address; \
+         refused connects have them too."
     REAUTHENTICATIONS Counter "cofferdam_reauthentications_total" ["listener", "result"]
         "Logged-in connections that were to prove again who they are: ok, or the true reason why not."
     DISCONNECTS Counter "cofferdam_disconnects_total" ["listener", "cause"]

@@ -7,6 +7,7 @@ mod running;
 
 mod breaches;
 mod frames;
+mod guessing;
 mod lifecycle;
 mod packets_over_tcp;
 mod plans;
