@@ -6,6 +6,7 @@ use super::alias::{ReceivedAliases, SentAliases};
 use super::authenticate::Enhanced;
 use super::event::DisconnectCause;
 use super::lanes::NOBODY;
+use super::late::Late;
 use super::outbox::Outbox;
 use super::pending::Pending;
 use super::recent::Recent;
@@ -26,6 +27,8 @@ pub(super) struct Conn {
     /// Settled by CONNECT.
     pub(super) version: Version,
     pub(super) outbox: Outbox,
+    /// QoS 0 messages that wait until the outbox has room.
+    pub(super) late: Option<Box<Late>>,
     /// It stands in the shard's list of outboxes to flush.
     pub(super) touched: bool,
     /// The front of a packet whose rest has not come, or what came while the login is judged, or
@@ -103,6 +106,7 @@ impl Conn {
             phase: Phase::Opening,
             version: Version::V311,
             outbox: Outbox::default(),
+            late: None,
             touched: false,
             held: Vec::new(),
             spent: Spent::default(),
@@ -146,6 +150,11 @@ impl Conn {
     /// More waits for it than it takes.
     pub(super) fn is_full(&self) -> bool {
         self.outbox.len() > self.limits.max_outbox_bytes as usize
+    }
+
+    /// Bytes in the outbox beyond which QoS 0 messages wait outside.
+    pub(super) fn soft_limit(&self) -> usize {
+        self.limits.max_outbox_bytes as usize / 2
     }
 
     /// Other shards have too much waiting of a team that it sent to.

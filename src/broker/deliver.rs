@@ -6,6 +6,7 @@ use super::batch::Batch;
 use super::connection::Conn;
 use super::counters::{Counters, Drop};
 use super::form::{Form, Terms};
+use super::late::Late;
 use super::outbox::BufferPool;
 use super::publish::Passing;
 use super::shard::Shard;
@@ -142,8 +143,11 @@ impl Shard {
             self.outcome.count(kept);
             return;
         }
-        if !has_room {
-            return self.counters.drop(Drop::SlowConsumer);
+        if terms.qos == QoS::AtMostOnce
+            && (conn.late.is_some() || conn.outbox.len() > conn.soft_limit())
+        {
+            self.outcome.count(true);
+            return keep_for_later(conn, session, passing, terms, &mut self.counters);
         }
         if !self.form.fit(session, conn, view, terms, now) {
             return self.counters.drop(Drop::TooLarge);
@@ -172,15 +176,16 @@ impl Shard {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
-        if !session.outgoing.is_waiting() && session.replays.is_empty() {
-            return;
-        }
         let Some(conn_index) = session.conn else {
             return;
         };
         let Some(conn) = self.conns.at_mut(conn_index) else {
             return;
         };
+        let waits = session.outgoing.is_waiting() || conn.late.is_some();
+        if !waits && session.replays.is_empty() {
+            return;
+        }
         let mut expired = 0;
         let limit = conn.limits.max_outbox_bytes as usize;
         let before = conn.outbox.len();
@@ -221,6 +226,14 @@ impl Shard {
                 now,
             );
         }
+        send_late(
+            &mut self.form,
+            &mut self.pool,
+            &mut self.counters,
+            session,
+            conn,
+            now,
+        );
         self.counters.dropped[Drop::Expired as usize] += expired;
         session.publish_waiting();
         let added = conn.outbox.len() - before;
@@ -281,6 +294,62 @@ impl Shard {
         }
         Ok(())
     }
+}
+
+/// A QoS 0 message for a client that is behind.
+fn keep_for_later(
+    conn: &mut Conn,
+    session: &Session,
+    passing: &Passing<'_>,
+    terms: Terms,
+    counters: &mut Counters,
+) {
+    let most = conn.soft_limit();
+    forget_foreign(conn, session, counters);
+    let late = conn.late.get_or_insert_with(|| Late::under(&session.grant));
+    let dropped = late.push(passing.kept(), terms, most);
+    counters.dropped[Drop::SlowConsumer as usize] += dropped;
+}
+
+/// What was let through by another grant than the session's of now is not delivered any more.
+fn forget_foreign(conn: &mut Conn, session: &Session, counters: &mut Counters) {
+    let foreign = conn.late.take_if(|late| !late.is_under(&session.grant));
+    let gone = foreign.map_or(0, |late| late.len() as u64);
+    counters.dropped[Drop::Denied as usize] += gone;
+}
+
+/// Encodes what waits for a client that was behind, as far as it has caught up.
+fn send_late(
+    form: &mut Form,
+    pool: &mut BufferPool,
+    counters: &mut Counters,
+    session: &Session,
+    conn: &mut Conn,
+    now: Time,
+) {
+    forget_foreign(conn, session, counters);
+    while conn.outbox.len() <= conn.soft_limit()
+        && let Some(late) = &mut conn.late
+    {
+        let Some((message, terms)) = late.pop() else {
+            conn.late = None;
+            return;
+        };
+        if message.expires <= now {
+            counters.drop(Drop::Expired);
+            continue;
+        }
+        let passing = Passing::of(&message);
+        form.forget();
+        if form.fit(session, conn, &passing.view, terms, now) {
+            form.push(session, conn, pool, &passing, None, false);
+            conn.traffic.messages_out += 1;
+            counters.message_out(terms.qos, passing.view.payload.len());
+        } else {
+            counters.drop(Drop::TooLarge);
+        }
+    }
+    conn.late.take_if(|late| late.len() == 0);
 }
 
 /// Says whether there was room.

@@ -6,7 +6,8 @@
 //!
 //! One file a concern: `connect` (from CONNECT to CONNACK, takeover) and `pending` (what waits in
 //! between), `authenticate` (challenges, re-authentication), `publish` (a message in), `deliver` (a
-//! message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn` and
+//! message out), `form` (its bytes) and `late` (what a
+//! slow reader is to have), `subscribe`, `replay` (retained messages), `turn` and
 //! `lanes` (how much of it one connection and one team get done at a time), `depart` (the end of connections and sessions, wills),
 //! `bound` (limits of
 //! teams and clients), `timers`; the tables, outboxes, aliases and counters that they work on.
@@ -24,6 +25,7 @@ mod effect;
 mod event;
 mod form;
 mod lanes;
+mod late;
 mod outbox;
 mod pending;
 mod publish;

@@ -71,9 +71,12 @@ impl Shard {
             let Some(conn) = self.conns.at_mut(conn_index) else {
                 return;
             };
-            // Beyond the outbox's own limit a message would be dropped as for a slow reader.
-            let ahead = REPLAY_AHEAD.min(conn.limits.max_outbox_bytes as usize);
-            if conn.outbox.len() > ahead || !session.outgoing.is_open(session.window) {
+            // Beyond that a message would wait, and perhaps be dropped, as for a slow reader.
+            let ahead = REPLAY_AHEAD.min(conn.soft_limit());
+            if conn.late.is_some()
+                || conn.outbox.len() > ahead
+                || !session.outgoing.is_open(session.window)
+            {
                 return;
             }
             let Some(steps) = conn.spent.retained_left(self.turn) else {

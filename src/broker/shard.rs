@@ -461,8 +461,9 @@ impl Shard {
         self.counters.bytes_of(&conn.peer.listener).sent += count as u64;
         conn.outbox.advance(count);
         conn.outbox.settle(&mut self.pool);
+        let is_behind = conn.late.is_some();
         if let Some(session) = conn.session().and_then(|session| self.sessions.at(session))
-            && (session.outgoing.is_waiting() || !session.replays.is_empty())
+            && (is_behind || session.outgoing.is_waiting() || !session.replays.is_empty())
         {
             self.pump_later(id.index);
         }
