@@ -114,6 +114,12 @@ impl<T> Lanes<T> {
         }
     }
 
+    /// What waits, lane by lane.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &T> {
+        let lanes = self.ring.iter().map(|lane| &self.lanes[*lane as usize]);
+        lanes.flat_map(|lane| &lane.waiting)
+    }
+
     /// Whether something waits.
     pub(super) fn has_waiting(&self) -> bool {
         !self.ring.is_empty()

@@ -46,3 +46,4 @@ pub use effect::{Breach, ConnId, Effect, Exchange, ExchangeState, Login, Verdict
 pub use event::{DisconnectCause, Event, EventKind, Refusal, Who};
 pub use outbox::Outbox;
 pub use shard::Shard;
+pub use turn::Allowance;

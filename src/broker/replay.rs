@@ -79,15 +79,16 @@ impl Shard {
             {
                 return;
             }
-            let Some(steps) = conn.spent.retained_left(self.turn) else {
+            let Some(allowed) = conn.spent.retained_left(self.turn, self.allowance) else {
                 return match session.replays.is_empty() {
                     true => {}
                     false => self.pump_later(conn_index),
                 };
             };
-            let before = *steps;
-            let found = next(session, steps);
-            self.visit.steps += before - *steps;
+            let mut left = allowed;
+            let found = next(session, &mut left);
+            conn.spent.charge_retained(self.turn, allowed - left);
+            self.visit.steps += allowed - left;
             let Some((route, team, message)) = found else {
                 if session.replays.is_empty() {
                     return;

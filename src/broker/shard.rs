@@ -14,7 +14,7 @@ use super::outbox::{BufferPool, Outbox};
 use super::recent::RouteMemory;
 use super::table::Table;
 use super::timers::{Timer, Timers};
-use super::turn::{Visit, Waiting};
+use super::turn::{Allowance, Visit, Waiting};
 use crate::session::{Peer, Session};
 use crate::team::{Message, Route, Team, World};
 use crate::time::Time;
@@ -34,6 +34,8 @@ pub struct Shard {
     pub(super) touched: Vec<ConnId>,
     /// Counts turns.
     pub(super) turn: u64,
+    /// What a connection may spend in one visit.
+    pub(super) allowance: Allowance,
     /// What waits for a turn, by team.
     pub(super) lanes: Lanes<Waiting>,
     /// What is being done for one connection.
@@ -73,6 +75,7 @@ impl Shard {
             effects: Vec::new(),
             touched: Vec::new(),
             turn: 0,
+            allowance: Allowance::default(),
             lanes: Lanes::default(),
             visit: Visit::default(),
             outcome: Outcome::default(),

@@ -16,8 +16,15 @@ use super::event::DisconnectCause;
 use super::shard::Shard;
 use crate::time::Time;
 
-/// Retained messages that one connection may have looked at in one visit.
-pub(super) const RETAINED_STEPS: u32 = 1024;
+/// What one connection may spend in one visit at most, whatever the pace of its shard. The simulation
+/// makes it small.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    /// Steps of its packets. The packet that passes it is still served whole.
+    pub packets: u32,
+    /// Retained messages that it may have looked at; at least one.
+    pub retained: u32,
+}
 
 /// What a TLS handshake's part counts, for each time that bytes of it are read.
 const HANDSHAKE_STEPS: u32 = 256;
@@ -39,11 +46,11 @@ pub(super) enum Waiting {
 }
 
 /// What a connection has spent of its share of a turn.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Spent {
     turn: u64,
     steps: u32,
-    retained_left: u32,
+    retained: u32,
 }
 
 /// One connection is being served.
@@ -65,12 +72,11 @@ impl Visit {
     }
 }
 
-impl Default for Spent {
+impl Default for Allowance {
     fn default() -> Self {
         Self {
-            turn: 0,
-            steps: 0,
-            retained_left: RETAINED_STEPS,
+            packets: 16_384,
+            retained: 1024,
         }
     }
 }
@@ -87,13 +93,38 @@ impl Spent {
     }
 
     /// How many retained messages may still be looked at; `None`: no more in this turn.
-    pub(super) fn retained_left(&mut self, turn: u64) -> Option<&mut u32> {
-        let left = &mut self.within(turn).retained_left;
-        (*left > 0).then_some(left)
+    pub(super) fn retained_left(&mut self, turn: u64, allowance: Allowance) -> Option<u32> {
+        let left = allowance
+            .retained
+            .saturating_sub(self.within(turn).retained);
+        (left > 0).then_some(left)
+    }
+
+    /// Counts retained messages that were looked at.
+    pub(super) fn charge_retained(&mut self, turn: u64, steps: u32) {
+        self.within(turn).retained += steps;
     }
 }
 
 impl Shard {
+    /// The same shard, where a connection may spend no more than this in one visit.
+    pub fn with_allowance(mut self, allowance: Allowance) -> Self {
+        self.allowance = allowance;
+        self
+    }
+
+    /// Whose bytes wait for [`go_on`](Self::go_on), lane by lane, and how many those are. Some of these
+    /// connections may be over.
+    pub fn unread(&self) -> impl Iterator<Item = (ConnId, usize)> + '_ {
+        self.lanes.waiting().filter_map(|waiting| match waiting {
+            Waiting::Reader(id) => {
+                let conn = self.conns.get(id.index, id.generation);
+                Some((*id, conn.map_or(0, |conn| conn.held.len())))
+            }
+            Waiting::Writer(_) | Waiting::Batch(_) => None,
+        })
+    }
+
     /// A turn begins: goes on with what waited for one, team by team, as far as the turn has room.
     /// The shell calls it once it has written what [`take_touched`](Self::take_touched) named; what
     /// this adds is written when everyone has been read again.
@@ -167,7 +198,8 @@ impl Shard {
             None => (super::lanes::NOBODY, 0),
         };
         self.lanes.enter(lane);
-        let most = self.lanes.pace().visit.saturating_sub(done);
+        let visit = self.lanes.pace().visit.min(self.allowance.packets);
+        let most = visit.saturating_sub(done);
         let visit = Visit { steps: 0, most };
         std::mem::replace(&mut self.visit, visit)
     }

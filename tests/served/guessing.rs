@@ -45,7 +45,8 @@ fn an_address_has_so_many_connections_on_all_shards_together_and_another_has_its
         let patience = Some(Duration::from_millis(300));
         stream.set_read_timeout(patience).expect("a timeout");
         match stream.read(&mut [0]) {
-            Ok(_) => Err("closed"),
+            Ok(0) => Err("closed"),
+            Ok(_) => panic!("somebody speaks first"),
             Err(_) => Ok(()), // it waits for our CONNECT
         }
     });
