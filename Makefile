@@ -44,6 +44,10 @@ SECONDS ?= 60
 fuzz: ## Fuzz: each target for SECONDS (60)
 	scripts/fuzz.sh run $(SECONDS)
 
+.PHONY: soak
+soak: ## Simulate the core with new seeds for SECONDS (60)
+	cargo test --release --locked --test simulation -- --from $$(date +%s) --seconds $(SECONDS)
+
 .PHONY: fuzz-corpus
 fuzz-corpus: ## Minimise what fuzzing found into fuzz/corpus
 	scripts/fuzz.sh corpus

@@ -125,6 +125,24 @@ def documents():
         yield "provision", text.encode()
 
 
+def proxies():
+    mark = b"\r\n\r\n\0\r\nQUIT\n"
+    inet = bytes([192, 0, 2, 1, 198, 51, 100, 2, 0x12, 0x67, 0x22, 0xB3])
+    inet6 = bytes.fromhex("20010db8000000000000000000000007") + bytes(16) + inet[8:]
+    summed = inet + bytes.fromhex("030004") + bytes(4) + bytes.fromhex("04000100")
+    for command, family, body in [
+        (0x21, 0x11, inet), (0x21, 0x21, inet6), (0x21, 0x31, b"/" * 216), (0x21, 0, b""), (0x20, 0, b""),
+        (0x20, 0xFF, b"abc"), (0x21, 0x11, summed), (0x21, 0x12, inet), (0x22, 0x11, inet), (0x31, 0x11, inet),
+    ]:
+        yield "proxy", mark + bytes([command, family]) + len(body).to_bytes(2, "big") + body + b"\x10\0"
+    yield "proxy", mark + b"\x21\x11\xff\xff"
+    for line in ["TCP4 192.0.2.1 198.51.100.2 4711 8883", "TCP6 2001:db8::7 ::1 0 65535", "UNKNOWN", "UNKNOWN x",
+                 "TCP4 192.0.2.1 198.51.100.2 04711 65536", "TCP6 ::ffff:192.0.2.1 ::1 1 1"]:
+        yield "proxy", f"PROXY {line}\r\n".encode()
+    for field in ["203.0.113.7", "6.6.6.6, 203.0.113.7:4711, 10.0.0.2", "[2a00::7]:1, 2001:db8::1", "unknown, _x"]:
+        yield "proxy", field.encode()
+
+
 def script(*steps):
     return b"".join(steps)
 
@@ -168,7 +186,7 @@ def connections():
 def main(into):
     count = 0
     for target, seed in itertools.chain(
-        packets(), answers(), websocket(), topics(), trie(), documents(), connections()
+        packets(), answers(), websocket(), topics(), trie(), documents(), connections(), proxies()
     ):
         folder = pathlib.Path(into, target)
         folder.mkdir(parents=True, exist_ok=True)

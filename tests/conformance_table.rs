@@ -5,9 +5,10 @@
 //! A test names what it shows in its doc comment, `/// Shows: MQTT-1.5.4-1 (5.0); MQTT-1.5.3-1
 //! (3.1.1); PEER-18`, on as many lines as it takes, each but the last ending in `,` or `;`.
 
+#[path = "repository/mod.rs"]
+mod repository;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
 
 /// A statement: the standard (`5.0`, `3.1.1`, or `peers`) and the number.
 type Id = (String, String);
@@ -230,38 +231,14 @@ fn problems(page: Page, tests: Tests, official: &BTreeSet<Id>) -> Vec<String> {
     problems
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Reads every Rust file below a directory of the repository.
-fn walk(dir: &Path, tests: &mut Tests) {
-    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-    for path in entries.map(|entry| entry.expect("an entry").path()) {
-        if path.is_dir() {
-            walk(&path, tests);
-        } else if path.extension().is_some_and(|it| it == "rs") {
-            let file = path.strip_prefix(root()).expect("below").with_extension("");
-            let file = file
-                .to_str()
-                .expect("UTF-8")
-                .trim_start_matches("tests/")
-                .to_owned();
-            if file != "conformance_table" {
-                tests.read(&file, &fs::read_to_string(&path).expect("a file"));
-            }
-        }
-    }
-}
-
 fn repository() -> (Page, Tests) {
-    let path = root().join("docs/conformance.md");
-    let text =
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut tests = Tests::default();
-    walk(&root().join("tests"), &mut tests);
-    walk(&root().join("src"), &mut tests);
-    (page(&text), tests)
+    repository::each_rust_file(|file, text| {
+        if file != "conformance_table" {
+            tests.read(file, text);
+        }
+    });
+    (page(&repository::read("docs/conformance.md")), tests)
 }
 
 #[test]

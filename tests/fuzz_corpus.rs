@@ -80,6 +80,7 @@ macro_rules! replays {
 
 replays! {
     packet_first packet_later packet_server websocket topics trie policy config provision connection
+    proxy
 }
 
 #[test]

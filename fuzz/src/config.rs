@@ -40,7 +40,8 @@ pub fn config(bytes: &[u8]) {
 
 fn is_file_key(text: &str) -> bool {
     let text = text.to_lowercase();
-    text.contains("certificate") || text.contains("private_key")
+    let words = ["certificate", "private_key", "client_", "keys"];
+    words.iter().any(|word| text.contains(word))
 }
 
 fn names_files(text: &str) -> bool {

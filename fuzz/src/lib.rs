@@ -2,8 +2,6 @@
 //! wrong. `fuzz_targets/` hands them to libFuzzer; `tests/fuzz_corpus.rs` takes this file in by
 //! `#[path]` and runs them over the committed corpus, so that what was once found stays found
 //! without cargo-fuzz.
-//!
-//! There is no target for the PROXY header yet, as there is no PROXY header.
 
 mod config;
 mod connection;
@@ -11,6 +9,7 @@ mod input;
 mod packets;
 mod policy;
 mod provision;
+mod proxy;
 mod topics;
 mod trie;
 mod websocket;
@@ -24,6 +23,7 @@ pub use connection::connection;
 pub use packets::{packet_first, packet_later, packet_server};
 pub use policy::policy;
 pub use provision::provision;
+pub use proxy::proxy;
 pub use topics::topics;
 pub use trie::trie;
 pub use websocket::websocket;
@@ -33,7 +33,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 #[allow(dead_code)] // libFuzzer's mains name theirs
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("packet_first", packet_first),
     ("packet_later", packet_later),
     ("packet_server", packet_server),
@@ -44,4 +44,5 @@ pub const TARGETS: [Target; 10] = [
     ("config", config),
     ("provision", provision),
     ("connection", connection),
+    ("proxy", proxy),
 ];

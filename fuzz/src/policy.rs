@@ -19,13 +19,16 @@ pub fn policy(bytes: &[u8]) {
     };
     let policy = match Policy::parse("policy.toml", text) {
         Ok(policy) => policy,
-        Err(error) => {
+        Err(errors) => {
             let lines = text.split('\n').count();
-            let line = error.line.unwrap_or(1) as usize;
-            assert!(
-                (1..=lines).contains(&line),
-                "line {line} of {lines}: {error}"
-            );
+            assert!(!errors.0.is_empty(), "refused for nothing");
+            for error in errors.0 {
+                let line = error.line.unwrap_or(1) as usize;
+                assert!(
+                    (1..=lines).contains(&line),
+                    "line {line} of {lines}: {error}"
+                );
+            }
             return;
         }
     };

@@ -1,18 +1,24 @@
-//! HTTP for operators and orchestrators: health and metrics, on an address of its own.
+//! HTTP for operators and orchestrators: health and metrics on an address of its own, and the API
+//! that steers the running broker.
 //!
 //! | path | answer |
 //! | --- | --- |
 //! | `/healthz` | 200 while the process serves HTTP |
 //! | `/readyz` | 200, or 503 and what is waited for, as JSON |
 //! | `/metrics` | Prometheus' text format |
+//! | `/api/v1` | the API, for who has the token; on the control socket too |
 //!
 //! Runs on the ordinary runtime, never on a shard. `cli::serve` starts it; shards report to its
 //! [`Board`], and whoever opens a listener or loses the database says so to [`Readiness`].
 
+mod api;
+mod control;
 mod readiness;
+mod rulebook;
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +32,11 @@ use tokio::net::TcpListener;
 
 use crate::telemetry::{Board, metric};
 
+pub(crate) use api::{ACTOR, Gate, ROOT, Token};
+pub use api::{Api, Slot};
+pub use control::{ControlSocket, FILE as CONTROL_SOCKET};
 pub use readiness::Readiness;
+pub use rulebook::{PolicyRefused, PutInForce, Reloaded, Rulebook, Since, Tools};
 
 /// How often samples that nobody scrapes are folded together.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -42,6 +52,8 @@ pub struct Pages {
     pub board: Board,
     /// Whether the broker is ready.
     pub readiness: Arc<Readiness>,
+    /// The API, where it is served here too.
+    pub(crate) api: Option<Gate>,
 }
 
 /// Serves `pages` until `stop` ends and requests under way are answered.
@@ -61,7 +73,8 @@ pub async fn serve(
             prometheus.run_upkeep();
         }
     };
-    let served = axum::serve(listener, router(pages)).with_graceful_shutdown(stop);
+    let routes = router(pages).into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, routes).with_graceful_shutdown(stop);
     tokio::select! {
         result = served.into_future() => result,
         () = upkeep => Ok(()),
@@ -70,11 +83,14 @@ pub async fn serve(
 
 /// The pages as a router.
 pub fn router(pages: Pages) -> Router {
+    let api = pages.api.clone();
+    let api = api.map_or_else(Router::new, api::behind);
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_page))
         .with_state(pages)
+        .merge(api)
 }
 
 async fn readyz(State(pages): State<Pages>) -> Response {

@@ -27,6 +27,7 @@ fn with_pages<F: Future<Output = ()>>(scene: impl FnOnce(std::net::SocketAddr, P
         prometheus: recorder.handle(),
         board: Board::default(),
         readiness: Arc::new(Readiness::starting(&["database", "listeners"])),
+        api: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -175,4 +176,31 @@ fn a_duration_is_counted_in_the_bucket_that_holds_it() {
         let wanted = format!("cofferdam_routing_duration_seconds_bucket{{le=\"{end}\"}} 1");
         assert_eq!(first, Some(wanted.as_str()));
     }
+}
+
+#[test]
+fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
+    let asked = [
+        include_str!("../../config/grafana/dashboards/cofferdam.json"),
+        include_str!("../../config/prometheus/alerts.yml"),
+    ];
+    let known = |name: &str| {
+        let is = |metric: &&metric::Metric| match metric.kind {
+            metric::Kind::Histogram => {
+                let part = name.strip_prefix(metric.name);
+                matches!(part, Some("_bucket" | "_sum" | "_count"))
+            }
+            _ => metric.name == name,
+        };
+        metric::ALL.iter().any(is)
+    };
+    let mut found = 0;
+    for text in asked {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for name in words.filter(|word| word.starts_with("cofferdam_")) {
+            assert!(known(name), "{name}");
+            found += 1;
+        }
+    }
+    assert!(found > 40, "{found}");
 }

@@ -244,7 +244,9 @@ impl Key {
     /// `None`: no refusal, and never folded.
     fn of(event: &Event) -> Option<Self> {
         let why = match &event.kind {
-            EventKind::PublishRefused { why, .. } | EventKind::SubscribeRefused { why, .. } => why,
+            EventKind::PublishRefused { why, .. }
+            | EventKind::SubscribeRefused { why, .. }
+            | EventKind::UnsubscribeRefused { why, .. } => why,
             EventKind::ReauthenticationRefused { reason, .. } => reason.as_str(),
             EventKind::LimitHit { limit, .. } => limit.as_str(),
             EventKind::ConnectRefused { reason, .. } => {
@@ -254,9 +256,19 @@ impl Key {
                     why: reason.as_str(),
                 });
             }
+            EventKind::Observed { act, .. } => act.as_str(),
+            EventKind::AdminRefused { why } => {
+                return Some(Self::Address {
+                    team: None,
+                    from: network(event.who.peer.address.ip()),
+                    why,
+                });
+            }
             EventKind::Connected { .. }
             | EventKind::Disconnected { .. }
             | EventKind::TakenOver { .. }
+            | EventKind::Crossed { .. }
+            | EventKind::SubscriptionEnded { .. }
             | EventKind::Reauthenticated => return None,
         };
         Some(Self::Client {
@@ -288,7 +300,9 @@ fn names(event: &Event) -> usize {
 fn shorten(kind: &mut EventKind) {
     let text = match kind {
         EventKind::PublishRefused { topic, .. } => topic,
-        EventKind::SubscribeRefused { filter, .. } => filter,
+        EventKind::SubscribeRefused { filter, .. }
+        | EventKind::UnsubscribeRefused { filter, .. } => filter,
+        EventKind::Observed { topic, .. } => topic,
         _ => return,
     };
     if text.len() > MAX_TEXT_BYTES + 8 {

@@ -15,12 +15,17 @@ use crate::time::Time;
 /// The share of refusals: one part in so many.
 const REFUSALS: usize = 4;
 
+/// Most administrative records that wait: people make them, one by one.
+const NOTES_MAX: usize = 1_024;
+
 /// What waits, in order.
 #[derive(Debug)]
 pub(super) struct Queue {
     entries: VecDeque<Entry>,
     refusals: Budget,
     others: Budget,
+    /// Administrative records among the entries.
+    notes: usize,
     /// By team; of teams that have lost something.
     gaps: HashMap<Option<TeamId>, Gap>,
     closed: bool,
@@ -31,6 +36,8 @@ pub(super) struct Queue {
 pub(super) enum Entry {
     Event(Box<Event>),
     Folded(Box<Folded>),
+    /// Of an administrative change that has no transaction of its own.
+    Note(Box<Record>),
     Gap(Gap),
 }
 
@@ -51,6 +58,7 @@ impl Queue {
             entries: VecDeque::new(),
             refusals,
             others,
+            notes: 0,
             gaps: HashMap::new(),
             closed: false,
         }
@@ -59,6 +67,13 @@ impl Queue {
     /// Queues an entry, after the count of what its team lost before it. `false`: there is no room,
     /// and it was counted.
     pub(super) fn push(&mut self, entry: Entry) -> bool {
+        if matches!(entry, Entry::Note(_)) {
+            if self.closed || self.notes >= NOTES_MAX {
+                self.leave_out(&entry);
+                return false;
+            }
+            self.notes += 1;
+        }
         if let Some(event) = entry.event() {
             let budget = match is_refusal(&event.kind) {
                 true => &mut self.refusals,
@@ -90,6 +105,7 @@ impl Queue {
                 };
                 budget.give_back(&event.who.team, weight(event));
             }
+            self.notes -= usize::from(matches!(entry, Entry::Note(_)));
             into.push(entry);
         }
         // With nothing left to come before them, the counts are next.
@@ -119,24 +135,24 @@ impl Queue {
     }
 
     fn leave_out(&mut self, entry: &Entry) {
-        let Some(event) = entry.event() else { return };
-        let since = match entry {
-            Entry::Folded(folded) => folded.since,
-            _ => event.at,
+        let (team, since, last) = match entry {
+            Entry::Event(event) => (&event.who.team, event.at, event.at),
+            Entry::Folded(folded) => (&folded.event.who.team, folded.since, folded.event.at),
+            Entry::Note(record) => (&None, record.at, record.at),
+            Entry::Gap(_) => return,
         };
-        let team = &event.who.team;
         let gap = match self.gaps.get_mut(team) {
             Some(gap) => gap,
             None => self.gaps.entry(team.clone()).or_insert(Gap {
                 team: team.clone(),
                 count: 0,
                 first: since,
-                last: event.at,
+                last,
             }),
         };
         gap.count += entry.count();
         gap.first = gap.first.min(since);
-        gap.last = gap.last.max(event.at);
+        gap.last = gap.last.max(last);
     }
 }
 
@@ -144,7 +160,7 @@ impl Entry {
     /// How many events it stands for.
     pub(super) fn count(&self) -> u64 {
         match self {
-            Self::Event(_) => 1,
+            Self::Event(_) | Self::Note(_) => 1,
             Self::Folded(folded) => folded.count,
             Self::Gap(gap) => gap.count,
         }
@@ -154,7 +170,7 @@ impl Entry {
         match self {
             Self::Event(event) => Some(event),
             Self::Folded(folded) => Some(&folded.event),
-            Self::Gap(_) => None,
+            Self::Note(_) | Self::Gap(_) => None,
         }
     }
 }
@@ -164,6 +180,7 @@ impl From<Entry> for Record {
         match entry {
             Entry::Event(event) => Self::from(&*event),
             Entry::Folded(folded) => Self::folded(&folded),
+            Entry::Note(record) => *record,
             Entry::Gap(gap) => Self::gap(&gap),
         }
     }
@@ -176,10 +193,15 @@ pub(super) fn is_refusal(kind: &EventKind) -> bool {
         | EventKind::PublishRefused { .. }
         | EventKind::SubscribeRefused { .. }
         | EventKind::LimitHit { .. }
+        | EventKind::UnsubscribeRefused { .. }
+        | EventKind::Observed { .. }
+        | EventKind::AdminRefused { .. }
         | EventKind::ReauthenticationRefused { .. } => true,
         EventKind::Connected { .. }
         | EventKind::Disconnected { .. }
         | EventKind::TakenOver { .. }
+        | EventKind::Crossed { .. }
+        | EventKind::SubscriptionEnded { .. }
         | EventKind::Reauthenticated => false,
     }
 }
@@ -192,8 +214,11 @@ fn weight(event: &Event) -> usize {
         ..
     } = &event.who;
     let text = match &event.kind {
-        EventKind::PublishRefused { topic, .. } => topic.len(),
-        EventKind::SubscribeRefused { filter, .. } => filter.len(),
+        EventKind::PublishRefused { topic, .. } | EventKind::Observed { topic, .. } => topic.len(),
+        EventKind::SubscribeRefused { filter, .. }
+        | EventKind::UnsubscribeRefused { filter, .. }
+        | EventKind::SubscriptionEnded { filter, .. } => filter.len(),
+        EventKind::Crossed { topic, rule, .. } => topic.len() + rule.len(),
         _ => 0,
     };
     username.as_ref().map_or(0, |it| it.len()) + client_id.as_ref().map_or(0, |it| it.len()) + text

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::fold::{Folded, Scope};
 use super::list::rfc3339;
 use super::queue::Gap;
-use crate::broker::{DisconnectCause, Event, EventKind, Refusal};
+use crate::broker::{Change, DisconnectCause, Event, EventKind, Refusal};
 use crate::time::{Span, Time};
 use crate::wire::ReasonCode;
 
@@ -203,8 +203,15 @@ fn detail(kind: &EventKind) -> Map<String, Value> {
                     put("reason_code", (*code as u8).into());
                 }
                 DisconnectCause::WebSocket(code) => put("websocket_code", (*code).into()),
+                DisconnectCause::Review(change) => {
+                    put("reason", code_name(change.told()));
+                    put("reason_code", (change.told() as u8).into());
+                    put_change(&mut put, *change);
+                }
                 DisconnectCause::Lost
                 | DisconnectCause::KeepAlive
+                | DisconnectCause::Expired
+                | DisconnectCause::Certificate(_)
                 | DisconnectCause::TakenOver
                 | DisconnectCause::Tls => {}
             }
@@ -220,6 +227,16 @@ fn detail(kind: &EventKind) -> Map<String, Value> {
             put("told", code_name(*told));
             put("told_code", (*told as u8).into());
         }
+        EventKind::Observed {
+            act,
+            would_allow,
+            topic,
+        } => {
+            put("action", act.as_str().into());
+            put("would", if *would_allow { "allow" } else { "deny" }.into());
+            put("topic", text(topic).into());
+        }
+        EventKind::AdminRefused { why } => put("reason", (*why).into()),
         EventKind::TakenOver { by } => put("by", by.to_string().into()),
         EventKind::LimitHit { limit, count } => {
             put("limit", limit.as_str().into());
@@ -237,7 +254,25 @@ fn detail(kind: &EventKind) -> Map<String, Value> {
             put("why", (*why).into());
             put("will", (*will).into());
         }
+        EventKind::Crossed {
+            way,
+            topic,
+            rule,
+            count,
+            since,
+        } => {
+            put("way", way.as_str().into());
+            put("topic", text(topic).into());
+            put("rule", text(rule).into());
+            put("count", (*count).into());
+            put("since", rfc3339(*since).into());
+        }
         EventKind::SubscribeRefused {
+            filter,
+            reason,
+            why,
+        }
+        | EventKind::UnsubscribeRefused {
             filter,
             reason,
             why,
@@ -247,8 +282,25 @@ fn detail(kind: &EventKind) -> Map<String, Value> {
             put("reason_code", (*reason as u8).into());
             put("why", (*why).into());
         }
+        EventKind::SubscriptionEnded {
+            filter,
+            why,
+            change,
+        } => {
+            put("filter", text(filter).into());
+            put("why", (*why).into());
+            put_change(&mut put, *change);
+        }
     }
     detail
+}
+
+/// What was changed, and the number under which the record of that change has it.
+fn put_change(put: &mut impl FnMut(&str, Value), change: Change) {
+    put("change", change.kind.as_str().into());
+    if change.number > 0 {
+        put("revision", change.number.into());
+    }
 }
 
 /// The standard's own name, as `ReasonCode` writes it.

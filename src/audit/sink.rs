@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::fold::Folds;
 use super::queue::{Entry, Queue, is_refusal};
+use super::record::Record;
 use crate::broker::Event;
 use crate::telemetry::metric as m;
 
@@ -59,6 +60,12 @@ impl AuditSink {
         if let Some(event) = at_once {
             self.shared.push(Entry::Event(event));
         }
+    }
+
+    /// Puts an administrative change on record that is not made in the database, so that its record
+    /// has no transaction to be in.
+    pub fn note(&self, record: Record) {
+        self.shared.push(Entry::Note(Box::new(record)));
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {

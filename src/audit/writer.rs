@@ -133,6 +133,11 @@ impl AuditWriter {
             }
             Err(_) => {
                 self.task.abort();
+                // Until it has ended it may still take a batch up or set one down, and a batch in
+                // between is in neither count.
+                if let Ok(()) = (&mut self.task).await {
+                    return Finished::Whole { written: written() };
+                }
                 let failing = self.shared.failing.load(Ordering::Acquire);
                 match failing || written() == before {
                     true => Cause::Away,

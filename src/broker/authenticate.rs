@@ -13,6 +13,7 @@ use super::effect::{ConnId, Effect, Exchange, ExchangeState, Login, Verdict};
 use super::event::{DisconnectCause, EventKind, Refusal};
 use super::pending::Pending;
 use super::recent::Recent;
+use super::review::{Change, ChangeKind};
 use super::shard::{Shard, who};
 use crate::policy::Grant;
 use crate::time::Time;
@@ -28,6 +29,8 @@ pub(super) struct Enhanced {
     /// As CONNECT had it: empty where the server assigned one.
     client_id: Box<str>,
     turn: Turn,
+    /// The number of the last review before it was last handed out to be judged.
+    asked_under: u64,
     /// When the re-authentication must be over; never where there is none.
     pub(super) ends: Time,
 }
@@ -47,6 +50,7 @@ impl Enhanced {
             method,
             client_id,
             turn: Turn::Nobody,
+            asked_under: 0,
             ends: Time::NEVER,
         }
     }
@@ -112,8 +116,10 @@ impl Shard {
             username: pending.username.as_deref().map(Into::into),
             password: None,
             exchange: pending.exchange(auth.data, state),
+            certificate: None,
         };
-        if let Phase::Challenged(pending) = mem::replace(&mut conn.phase, Phase::Opening) {
+        if let Phase::Challenged(mut pending) = mem::replace(&mut conn.phase, Phase::Opening) {
+            pending.asked_under = self.reviews.number;
             conn.phase = Phase::Judging(pending);
         }
         self.effects.push(Effect::Judge(Box::new(login)));
@@ -166,7 +172,9 @@ impl Shard {
                 data: auth.data.map(Into::into),
                 state,
             }),
+            certificate: None,
         };
+        enhanced.asked_under = self.reviews.number;
         let ends = enhanced.ends;
         self.effects.push(Effect::Judge(Box::new(login)));
         self.set_conn_timer(index, ends);
@@ -216,14 +224,28 @@ impl Shard {
         let Some(session) = self.sessions.at(session_index) else {
             return;
         };
-        let who = who(session);
+        let (who, client_id) = (who(session), &session.key.client_id);
         let is_the_same = session.key.username == grant.principal().username
             && session.grant.team() == grant.team();
         if !is_the_same {
             let told = ReasonCode::NotAuthorized;
             return self.end_unproven(index, session_index, Refusal::OtherPrincipal, told, now);
         }
-        self.rejudge(session_index, grant, now);
+        let conn = self.conns.at(index);
+        let Some(asked_under) = conn.and_then(|conn| Some(conn.enhanced.as_ref()?.asked_under))
+        else {
+            return;
+        };
+        let grant = Arc::clone(grant);
+        let Ok(grant) = self.reviews.catch_up(grant, client_id, asked_under) else {
+            let told = ReasonCode::ServerBusy;
+            return self.end_unproven(index, session_index, Refusal::Changed, told, now);
+        };
+        let change = Change::of(ChangeKind::Login);
+        self.rejudge(session_index, &grant, change, now);
+        if let Some(session) = self.sessions.at_mut(session_index) {
+            session.reviewed = self.reviews.number;
+        }
         let Some(conn) = self.conns.at_mut(index) else {
             return;
         };
@@ -234,6 +256,9 @@ impl Shard {
         };
         (enhanced.turn, enhanced.ends) = (Turn::Nobody, Time::NEVER);
         let method = Arc::clone(&enhanced.method);
+        conn.expires = grant.expires();
+        let due = conn.silence_ends().min(conn.expires);
+        self.set_conn_timer(index, due);
         self.write(index, |out, _| {
             encode::auth(out, ReasonCode::Success, &method, data);
         });

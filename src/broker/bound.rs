@@ -8,43 +8,22 @@
 use std::sync::Arc;
 
 use super::effect::ConnId;
-use super::event::{EventKind, Refusal, Who};
+use super::event::{EventKind, Refusal};
 use super::shard::{Shard, who};
 use super::turn::Waiting;
 use crate::limits::{LOOK_AGAIN, Limit, OverRate};
 use crate::policy::Grant;
-use crate::session::{Over, Peer};
-use crate::team::Team;
+use crate::session::Over;
 use crate::time::Time;
 use crate::wire::{Publish, ReasonCode};
 
 impl Shard {
-    /// The compartment that a principal belongs to.
-    pub(super) fn team_of(&self, grant: &Grant) -> Arc<Team> {
-        match grant.team() {
-            Some(id) => self.world.team(id, grant.root()),
-            None => Arc::clone(self.world.commons()),
-        }
-    }
-
     /// Counts a login that is good against its team's rates. A login is counted once, though its
     /// connection may move to another shard for its session.
     pub(super) fn logs_in(&self, grant: &Grant, now: Time) -> Result<(), (Refusal, ReasonCode)> {
-        let team = self.team_of(grant);
+        let team = self.world.home(grant);
         let counted = team.bounds.log_in(&grant.principal().username, now);
         counted.map_err(|limit| (Refusal::Limit(limit), ReasonCode::ConnectionRateExceeded))
-    }
-
-    /// A connection was accepted and is closed unheard, for a reason of the shell's.
-    pub fn keep_out(&mut self, peer: Peer, reason: Refusal, now: Time) {
-        self.counters.turned_away += 1;
-        let who = Who {
-            team: None,
-            username: None,
-            client_id: None,
-            peer,
-        };
-        self.record(now, who, EventKind::ConnectRefused { reason, told: None });
     }
 
     /// Counts one PUBLISH against the rates. An error ends the connection with that reason code.
@@ -108,7 +87,7 @@ impl Shard {
             return;
         };
         conn.slowed_until = over.until;
-        (conn.paused, conn.parked) = (true, true);
+        (conn.paused, conn.awaits_turn) = (true, true);
         self.visit.stop();
         self.set_conn_timer(index, over.until.min(now + LOOK_AGAIN));
     }

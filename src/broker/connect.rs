@@ -9,6 +9,7 @@ use super::connection::{Conn, Phase, Traffic};
 use super::effect::{ConnId, Effect, Login, Verdict};
 use super::event::{DisconnectCause, EventKind, Refusal, Who};
 use super::pending::{Pending, max_packet};
+use super::review::{Change, ChangeKind};
 use super::shard::{Shard, who};
 use crate::limits::Limit;
 use crate::policy::Grant;
@@ -37,7 +38,8 @@ impl Shard {
         };
         conn.version = connect.version;
         conn.max_packet = max_packet(connect);
-        let pending = Box::new(Pending::new(connect, now));
+        let mut pending = Box::new(Pending::new(connect, now));
+        pending.asked_under = self.reviews.number;
         let limits = Arc::clone(&conn.limits);
         if let Err(code) = pending.check(&limits) {
             let refusal = Refusal::Malformed(code);
@@ -51,6 +53,7 @@ impl Shard {
             username: connect.username.map(Into::into),
             password: connect.password.map(Into::into),
             exchange: pending.exchange(connect.properties.authentication_data, None),
+            certificate: None,
         };
         conn.phase = Phase::Judging(pending);
         self.effects.push(Effect::Judge(Box::new(login)));
@@ -100,7 +103,10 @@ impl Shard {
         }
     }
 
-    fn let_in(&mut self, index: u32, pending: Box<Pending>, grant: Arc<Grant>, now: Time) {
+    fn let_in(&mut self, index: u32, mut pending: Box<Pending>, grant: Arc<Grant>, now: Time) {
+        let Some(grant) = self.catch_up(index, &mut pending, grant, now) else {
+            return;
+        };
         match self.logs_in(&grant, now) {
             Ok(()) => self.admit(index, pending, grant, now),
             Err((reason, told)) => self.refuse(index, Some(&pending), reason, Some(told), now),
@@ -175,6 +181,25 @@ impl Shard {
         self.record(now, who, EventKind::ConnectRefused { reason, told });
     }
 
+    /// A verdict is as old as its question, and this one may have been on its way for long: the grant
+    /// in the light of what has changed since, or a refusal.
+    fn catch_up(
+        &mut self,
+        index: u32,
+        pending: &mut Pending,
+        grant: Arc<Grant>,
+        now: Time,
+    ) -> Option<Arc<Grant>> {
+        let caught_up = self
+            .reviews
+            .catch_up(grant, &pending.client_id, pending.asked_under);
+        pending.asked_under = self.reviews.number;
+        if caught_up.is_err() {
+            self.refuse(index, Some(pending), Refusal::Changed, None, now);
+        }
+        caught_up.ok()
+    }
+
     /// Takes in a connection from another shard: its session lives here.
     pub fn adopt(&mut self, migrant: Migrant, now: Time) -> ConnId {
         let limits = Arc::clone(self.world.limits_of(&migrant.peer.listener));
@@ -185,13 +210,19 @@ impl Shard {
         conn.held = migrant.held;
         conn.traffic = migrant.traffic;
         let (index, generation) = self.conns.insert(conn);
-        self.admit(index, migrant.pending, migrant.grant, now);
+        let mut pending = migrant.pending;
+        if let Some(grant) = self.catch_up(index, &mut pending, migrant.grant, now) {
+            self.admit(index, pending, grant, now);
+        }
         ConnId { index, generation }
     }
 
     /// The login is good: finds or makes the session and answers.
     fn admit(&mut self, index: u32, mut pending: Box<Pending>, grant: Arc<Grant>, now: Time) {
-        let team = self.team_of(&grant);
+        let team = self.world.home(&grant);
+        if team.is_closed() {
+            return self.refuse(index, Some(&pending), Refusal::Changed, None, now);
+        }
         let Some(conn) = self.conns.at_mut(index) else {
             return;
         };
@@ -199,6 +230,8 @@ impl Shard {
             .bounds
             .narrow(self.world.limits_of(&conn.peer.listener));
         conn.limits = Arc::clone(&limits);
+        conn.expires = grant.expires();
+        let peer = conn.peer.clone();
         let assigned = pending.client_id.is_empty();
         if assigned {
             pending.client_id = self.new_client_id();
@@ -224,9 +257,6 @@ impl Shard {
         let key = SessionKey {
             username: Arc::clone(&grant.principal().username),
             client_id: Arc::clone(&pending.client_id),
-        };
-        let Some(peer) = self.conns.at(index).map(|conn| conn.peer.clone()) else {
-            return;
         };
         let (session, present) = match self.claim(&peer, &key, &team, &grant, &pending, now) {
             Claimed::Session { index, present } => (index, present),
@@ -269,7 +299,8 @@ impl Shard {
                     }
                     let (team, grant) = (Arc::clone(team), Arc::clone(grant));
                     let key = key.clone();
-                    let session = Session::new(key, address, team, grant, peer.clone(), limits);
+                    let mut session = Session::new(key, address, team, grant, peer.clone(), limits);
+                    session.reviewed = self.reviews.number;
                     self.sessions.insert(session);
                     return Claimed::Session {
                         index,
@@ -291,6 +322,13 @@ impl Shard {
                 self.take_over(old, held.index, peer, now);
                 continue; // the session may have ended with its connection
             }
+            if session.reviewed < self.reviews.number {
+                self.review_now(held.index, now);
+                if let Some(session) = self.sessions.get_mut(held.index, held.generation) {
+                    session.reviewed = self.reviews.number;
+                }
+                continue; // it may have ended
+            }
             if !pending.clean_start {
                 if let Err(limit) = team.bounds.enter(&key.username, now) {
                     return Claimed::KeptOut(limit);
@@ -299,7 +337,8 @@ impl Shard {
                     session.peer = peer.clone();
                     session.limits = limits;
                 }
-                self.rejudge(held.index, grant, now);
+                let change = Change::of(ChangeKind::Login);
+                self.rejudge(held.index, grant, change, now);
                 return Claimed::Session {
                     index: held.index,
                     present: true,
@@ -387,10 +426,8 @@ impl Shard {
         let aliases = pending.topic_alias_maximum.min(limits.topic_alias_maximum);
         conn.sent_aliases = SentAliases::up_to(aliases);
         conn.patience = Span::from_millis(u64::from(keep_alive) * 1500);
-        let due = conn.heard + conn.patience;
-        if keep_alive > 0 {
-            self.set_conn_timer(index, due);
-        }
+        let due = conn.silence_ends().min(conn.expires);
+        self.set_conn_timer(index, due);
 
         let connack = pending.connack(present, assigned, &limits);
         self.write(index, |out, version| {

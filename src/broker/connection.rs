@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::alias::{ReceivedAliases, SentAliases};
+use super::ask::{Asking, Told};
 use super::authenticate::Enhanced;
 use super::event::DisconnectCause;
 use super::lanes::NOBODY;
@@ -37,8 +38,8 @@ pub(super) struct Conn {
     pub(super) spent: Spent,
     /// What is held waits for a later turn.
     pub(super) paused: bool,
-    /// It stands in its lane, to be read or served when it is its turn.
-    pub(super) parked: bool,
+    /// It is served or read when it is called: it stands in its lane, or is slowed.
+    pub(super) awaits_turn: bool,
     /// It is over a rate, and slowed until then; the epoch: it is not.
     pub(super) slowed_until: Time,
     /// It is its turn to be read.
@@ -49,6 +50,10 @@ pub(super) struct Conn {
     pub(super) fed: Option<Arc<Team>>,
     /// Its session is to be looked after in a later turn.
     pub(super) waiting: bool,
+    /// What its first packet waits for, or was answered. Apart from `paused`: each has its own end.
+    pub(super) asking: Option<Box<Asking>>,
+    /// What it was told about topics.
+    pub(super) told: Option<Box<Told>>,
     /// It ended while paused, for this cause.
     pub(super) ended: Option<DisconnectCause>,
     /// Its socket was closed while it was paused.
@@ -58,6 +63,8 @@ pub(super) struct Conn {
     pub(super) heard: Time,
     /// One and a half times the keep alive `[MQTT-3.1.2-22]`; zero: off.
     pub(super) patience: Span,
+    /// When what it logged in with is over.
+    pub(super) expires: Time,
     /// The earliest timer set for it.
     pub(super) timer: Time,
     /// Largest packet that the client takes.
@@ -111,17 +118,20 @@ impl Conn {
             held: Vec::new(),
             spent: Spent::default(),
             paused: false,
-            parked: false,
+            awaits_turn: false,
             slowed_until: Time::EPOCH,
             called: false,
             lane: NOBODY,
             fed: None,
             waiting: false,
+            asking: None,
+            told: None,
             ended: None,
             gone: false,
             opened: now,
             heard: now,
             patience: Span::ZERO,
+            expires: Time::NEVER,
             timer: Time::NEVER,
             max_packet: crate::wire::encode::PACKET_SIZE_MAX as u32,
             max_received: u32::MAX,
@@ -131,6 +141,17 @@ impl Conn {
             traffic: Traffic::default(),
             enhanced: None,
         }
+    }
+
+    /// Whether an answer must come before its next packet is handled.
+    pub(super) fn is_asking(&self) -> bool {
+        self.asking.as_ref().is_some_and(|asking| asking.is_open())
+    }
+
+    /// Whether what it has sent is still to be handled, for whatever reason: its share of the turn
+    /// or its rate is spent, or an answer must come first.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused || self.is_asking()
     }
 
     /// When the client has been silent for too long; never where it needs not speak.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::observe::Observed;
 use crate::wire::QoS;
 
 /// Why a message did not reach someone who would have got it.
@@ -41,15 +42,21 @@ pub struct Counters {
     pub dropped: [u64; Drop::COUNT],
     /// Bytes of MQTT by listener, as they come and go; of all connections, logged in or not.
     pub listeners: Vec<ListenerBytes>,
+    /// What an observed policy would have decided otherwise.
+    pub observed: Observed,
     /// Sessions now.
     pub sessions: u64,
     /// Connections now, logged in or not.
     pub connections: u64,
+    /// Messages that crossed a team's border, by [`Way`](super::Way).
+    pub crossings: [u64; 2],
     /// Sessions that ended because their time was over.
     pub sessions_expired: u64,
     /// Times that a connection, or what came from another shard, waited because its team had had
     /// its share.
     pub waited: u64,
+    /// Sessions that were judged anew because something was changed.
+    pub sessions_reviewed: u64,
 }
 
 /// Bytes of MQTT over one listener.

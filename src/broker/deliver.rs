@@ -108,7 +108,10 @@ impl Shard {
     /// One message for one session.
     pub(super) fn deliver(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
         let address = route.session;
-        let Some(session) = self.sessions.get_mut(address.index, address.generation) else {
+        if self.observation.is_on() {
+            self.observe_delivery(route, &passing.view, now);
+        }
+        let Some(mut session) = self.sessions.get_mut(address.index, address.generation) else {
             return self.counters.drop(Drop::Gone);
         };
         let view = &passing.view;
@@ -120,6 +123,13 @@ impl Shard {
         }
         if !route.permits(view.topic, &session.grant) {
             return self.counters.drop(Drop::Denied);
+        }
+        if session.team.id().is_none() {
+            self.note_received(address.index, view.topic, now);
+            match self.sessions.at_mut(address.index) {
+                Some(same) => session = same,
+                None => return,
+            }
         }
         let terms = Terms {
             qos: view.qos.min(route.qos),

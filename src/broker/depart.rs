@@ -1,16 +1,14 @@
-//! The end of connections and of sessions, and the wills that follow.
+//! The end of connections and of sessions, and when the wills follow (`park` publishes them).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::connection::Phase;
+use super::credential::CertificateFault;
 use super::effect::{Breach, ConnId};
 use super::event::{DisconnectCause, EventKind, Refusal};
-use super::publish::Passing;
 use super::shard::{Shard, who};
 use super::timers::Timer;
-use crate::session::Will;
-use crate::team::MessageView;
 use crate::time::{Span, Time};
 use crate::wire::{Disconnect, ReasonCode};
 
@@ -66,7 +64,7 @@ impl Shard {
     pub fn closed(&mut self, id: ConnId, now: Time) {
         self.lost(id, now);
         match self.conns.get_mut(id.index, id.generation) {
-            Some(conn) if conn.paused => conn.gone = true,
+            Some(conn) if conn.is_paused() => conn.gone = true,
             Some(_) => {
                 self.conns.remove(id.index);
             }
@@ -81,6 +79,7 @@ impl Shard {
         };
         let (refusal, cause) = match breach {
             Breach::Tls => (Refusal::Tls, DisconnectCause::Tls),
+            Breach::Certificate(fault) => (Refusal::Certificate(fault), DisconnectCause::Tls),
             Breach::WebSocket(code) => (Refusal::WebSocket(code), DisconnectCause::WebSocket(code)),
         };
         match &conn.phase {
@@ -90,6 +89,21 @@ impl Shard {
                 self.give_up_judging(id.index, refusal, now)
             }
             Phase::Closing => {}
+        }
+    }
+
+    /// The certificate that the client showed is no longer good: its connection ends.
+    pub fn distrust(&mut self, id: ConnId, fault: CertificateFault, now: Time) {
+        let Some(conn) = self.conns.get(id.index, id.generation) else {
+            return;
+        };
+        match conn.phase {
+            Phase::Active(session) => {
+                self.say_goodbye(id.index, ReasonCode::AdministrativeAction);
+                self.detach(session, DisconnectCause::Certificate(fault), now);
+                self.close(id.index);
+            }
+            _ => self.broken(id, Breach::Certificate(fault), now),
         }
     }
 
@@ -115,6 +129,7 @@ impl Shard {
                 Some(Phase::Closing) | None => {}
             }
         }
+        self.put_crossings_on_record(now);
     }
 
     /// Parts a session from its connection, whose socket the caller closes. A will that the client
@@ -162,7 +177,7 @@ impl Shard {
         if session.will_due <= now {
             session.will_due = Time::NEVER;
             if let Some(will) = session.will.take() {
-                self.publish_will(index, &will, now);
+                self.publish_will(index, will, now);
             }
         }
         let Some(session) = self.sessions.at(index) else {
@@ -200,67 +215,26 @@ impl Shard {
         let will = session.will.take();
         let subscriptions = std::mem::take(&mut session.subscriptions);
         let (team, address) = (Arc::clone(&session.team), session.address);
-        let in_commons = |wanted: bool| {
-            let all = subscriptions.iter();
-            all.filter(move |(_, subscription)| subscription.in_commons == wanted)
-                .map(|(key, subscription)| {
-                    (subscription.filter(key), subscription.group.as_deref())
-                })
-        };
-        if in_commons(false).next().is_some() {
-            team.unsubscribe_all(in_commons(false), address);
-        }
-        if in_commons(true).next().is_some() {
-            let commons = self.world.commons();
-            commons.unsubscribe_all(in_commons(true), address);
+        for in_commons in [false, true] {
+            let standing = || {
+                let all = subscriptions.iter();
+                all.filter(|(_, subscription)| subscription.in_commons == in_commons)
+                    .map(|(key, subscription)| {
+                        (subscription.filter(key), subscription.group.as_deref())
+                    })
+            };
+            if standing().next().is_some() {
+                let place = self.world.standing(&team, in_commons);
+                place.unsubscribe_all(standing(), address);
+            }
         }
         if let Some(will) = will {
-            self.publish_will(index, &will, now);
+            self.publish_will(index, will, now);
         }
         if let Some(mut session) = self.sessions.remove(index) {
             team.registry.release(&session.key, address);
             session.subscriptions = subscriptions;
             self.pass_on_all(session, now);
-        }
-    }
-
-    /// Publishes a will. It is checked like any publish, at the time that it goes out.
-    fn publish_will(&mut self, index: u32, will: &Will, now: Time) {
-        let Some(session) = self.sessions.at(index) else {
-            return;
-        };
-        let view = MessageView {
-            expires: will.expiry.map_or(Time::NEVER, |expiry| now + expiry),
-            publisher: session.address,
-            ..will.message.view()
-        };
-        let passing = Passing::new(view);
-        let sent = self.may_publish(session, view.topic).and_then(|team| {
-            // Retained first, as in `accept`.
-            if view.retain {
-                self.retain(&team, &passing, now)?;
-            }
-            let (_, matched) = self.world.compartment(&team).matches(view.topic);
-            self.route(&team, &matched, &passing, now);
-            Ok(())
-        });
-        if let Err(refused) = sent {
-            let Some(session) = self.sessions.at(index) else {
-                return;
-            };
-            let who = who(session);
-            let topic = view.topic.into();
-            let (reason, why) = (refused.code, refused.why);
-            self.record(
-                now,
-                who,
-                EventKind::PublishRefused {
-                    topic,
-                    reason,
-                    why,
-                    will: true,
-                },
-            );
         }
     }
 

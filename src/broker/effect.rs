@@ -3,7 +3,9 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use super::ask::Question;
 use super::connect::Migrant;
+use super::credential::CertificateFault;
 use super::event::{Event, Refusal};
 use crate::policy::Grant;
 use crate::session::Peer;
@@ -35,6 +37,11 @@ pub enum Effect {
         /// What the core knows of the connection.
         migrant: Box<Migrant>,
     },
+    /// Ask elsewhere whether a principal may do something, and answer with `Shard::answered`, by
+    /// the time that a client can be made to wait.
+    Ask(Box<Question>),
+    /// Let the platform know of a topic by asking about it; no answer is wanted.
+    Report(Box<Question>),
     /// Put an event on record.
     Record(Box<Event>),
 }
@@ -44,6 +51,8 @@ pub enum Effect {
 pub enum Breach {
     /// The TLS handshake, or a record after it.
     Tls,
+    /// The certificate that a client showed in the TLS handshake, or should have.
+    Certificate(CertificateFault),
     /// WebSocket: the HTTP status or the close code that the client was told.
     WebSocket(u16),
 }
@@ -65,6 +74,9 @@ pub struct Login {
     /// Enhanced authentication, where the client asked for it: then this decides, and the password
     /// does not.
     pub exchange: Option<Exchange>,
+    /// The certificate that the client showed and TLS has checked, in DER. The core knows none: the
+    /// shell adds it.
+    pub certificate: Option<Box<[u8]>>,
 }
 
 /// One step of an enhanced authentication (section 4.12), from the client's side.

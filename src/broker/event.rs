@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::credential::{CertificateFault, TokenFault};
+use super::observe::Act;
 use crate::limits::Limit;
 use crate::policy::TeamId;
 use crate::session::Peer;
 use crate::time::{Span, Time};
 use crate::wire::{ReasonCode, Version};
+
+use super::review::Change;
 
 /// One event of the data path.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,6 +108,43 @@ pub enum EventKind {
         /// It was the will.
         will: bool,
     },
+    /// An UNSUBSCRIBE named a filter that no session of this team can have; the client was told
+    /// what is true, that there was no such subscription.
+    UnsubscribeRefused {
+        /// Full filter.
+        filter: Box<str>,
+        /// What the client was told.
+        reason: ReasonCode,
+        /// In plain words.
+        why: &'static str,
+    },
+    /// Messages crossed a team's border because a rule says so; recorded for that team.
+    Crossed {
+        /// Which way.
+        way: Way,
+        /// Full name; of several, the last.
+        topic: Box<str>,
+        /// The rule, and where it stands in the policy.
+        rule: Arc<str>,
+        /// How many messages.
+        count: u64,
+        /// When the first of them crossed.
+        since: Time,
+    },
+    /// A policy that is observed would have decided otherwise; nothing came of that.
+    Observed {
+        /// What was done.
+        act: Act,
+        /// What the observed policy would have decided; the one in force decided the opposite.
+        would_allow: bool,
+        /// Full name, or full filter with its share group.
+        topic: Box<str>,
+    },
+    /// Somebody asked for the admin API and did not show the token. Made by the shell.
+    AdminRefused {
+        /// `no_token` or `wrong_token`.
+        why: &'static str,
+    },
     /// A filter of a SUBSCRIBE was not granted.
     SubscribeRefused {
         /// Full filter.
@@ -113,6 +154,25 @@ pub enum EventKind {
         /// In plain words.
         why: &'static str,
     },
+    /// A subscription that had been granted is not any more.
+    SubscriptionEnded {
+        /// Full filter, with the share group before it where there is one.
+        filter: Box<str>,
+        /// In plain words, as of a filter that is refused.
+        why: &'static str,
+        /// What was changed.
+        change: Change,
+    },
+}
+
+/// Which way a message crosses a team's border.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub enum Way {
+    /// Into the team, published by somebody who is not of it.
+    Into,
+    /// Out of the team, to somebody who is not of it.
+    OutOf,
 }
 
 /// Why a connection was not admitted.
@@ -132,8 +192,16 @@ pub enum Refusal {
     Exchange,
     /// The client did not answer its authentication method's challenge in time.
     ExchangeTimeout,
+    /// The token that it sent.
+    Token(TokenFault),
+    /// The certificate that it showed, or should have.
+    Certificate(CertificateFault),
     /// Proved to be somebody, but not who the connection was logged in as.
     OtherPrincipal,
+    /// The platform's own store, asked over HTTP, said no.
+    Hook,
+    /// It said yes and gave the client another mount than the policy gives its username.
+    HookLied,
     /// The team is suspended.
     TeamSuspended,
     /// The role demands another client id.
@@ -151,6 +219,10 @@ pub enum Refusal {
     /// The WebSocket upgrade was answered with this HTTP status, or the frames before CONNECT
     /// with this close code (RFC 6455).
     WebSocket(u16),
+    /// Its listener is for listed proxies, and it came from elsewhere; closed unheard.
+    UnlistedProxy,
+    /// A listed proxy did not begin with a PROXY header; closed unheard.
+    ProxyHeader,
     /// The limit on a team's sessions.
     Quota,
     /// Another limit of the team or client.
@@ -164,6 +236,8 @@ pub enum Refusal {
     /// Too many logins from this address or under this username failed: the password was not looked
     /// at.
     TooManyFailures,
+    /// What it was judged by changed meanwhile; the client is to try again.
+    Changed,
     /// The client went away first.
     Gone,
     /// The broker is stopping.
@@ -185,6 +259,14 @@ pub enum DisconnectCause {
     Protocol(ReasonCode),
     /// The broker ended it; it was told this.
     Server(ReasonCode),
+    /// The token or certificate that it logged in with is over; it was told 0xA0.
+    Expired,
+    /// The certificate that it logged in with is no longer good: revoked, most often. It was told
+    /// 0x98.
+    Certificate(CertificateFault),
+    /// Something was changed, and it may not go on; it was told what
+    /// [`Change::told`](super::Change::told) says.
+    Review(Change),
     /// The client broke TLS.
     Tls,
     /// The client broke RFC 6455, or sent what is not MQTT; it was told this close code.
@@ -204,7 +286,22 @@ impl EventKind {
             Self::LimitHit { .. } => "limit_hit",
             Self::PublishRefused { .. } => "publish_refused",
             Self::SubscribeRefused { .. } => "subscribe_refused",
+            Self::UnsubscribeRefused { .. } => "unsubscribe_refused",
+            Self::Crossed { .. } => "crossing",
+            Self::Observed { .. } => "policy_observed",
+            Self::AdminRefused { .. } => "admin_refused",
+            Self::SubscriptionEnded { .. } => "subscription_ended",
         }
+    }
+}
+
+impl Way {
+    /// The ways' names on record and in metrics, by index: they never change.
+    pub const LABELS: [&'static str; 2] = ["into", "out_of"];
+
+    /// The way's name.
+    pub const fn as_str(self) -> &'static str {
+        Self::LABELS[self as usize]
     }
 }
 
@@ -228,7 +325,11 @@ impl Refusal {
             Self::Method => "method",
             Self::Exchange => "exchange",
             Self::ExchangeTimeout => "exchange_timeout",
+            Self::Token(fault) => fault.as_str(),
+            Self::Certificate(fault) => fault.as_str(),
             Self::OtherPrincipal => "other_principal",
+            Self::Hook => "hook",
+            Self::HookLied => "hook_lied",
             Self::TeamSuspended => "team_suspended",
             Self::ClientId => "client_id",
             Self::Unavailable => "unavailable",
@@ -237,12 +338,15 @@ impl Refusal {
             Self::Malformed(_) => "malformed",
             Self::Tls => "tls",
             Self::WebSocket(_) => "websocket",
+            Self::UnlistedProxy => "unlisted_proxy",
+            Self::ProxyHeader => "proxy_header",
             Self::Quota => "quota",
             Self::Limit(limit) => limit.as_str(),
             Self::TooManyConnections => "too_many_connections",
             Self::AddressConnections => "address_connections",
             Self::AddressConnectRate => "address_connect_rate",
             Self::TooManyFailures => "too_many_failures",
+            Self::Changed => "changed",
             Self::Gone => "gone",
             Self::Stopping => "stopping",
         }
@@ -259,6 +363,9 @@ impl DisconnectCause {
             Self::TakenOver => "taken_over",
             Self::Protocol(_) => "protocol",
             Self::Server(_) => "server",
+            Self::Expired => "expired",
+            Self::Certificate(fault) => fault.as_str(),
+            Self::Review(_) => "review",
             Self::Tls => "tls",
             Self::WebSocket(_) => "websocket",
         }

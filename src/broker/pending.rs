@@ -18,6 +18,8 @@ use crate::wire::{Connect, PublishProperties, QoS, ReasonCode, Version};
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) since: Time,
+    /// The number of the last review before it was handed out to be judged.
+    pub(super) asked_under: u64,
     /// Bytes of the CONNECT, and of AUTH, that are held here and by whoever judges it, about.
     pub(super) size: usize,
     pub(super) version: Version,
@@ -77,6 +79,7 @@ impl Pending {
             + properties.authentication_data.map_or(0, <[u8]>::len);
         Self {
             since: now,
+            asked_under: 0,
             size: 2 * texts + password + exchange + will.as_ref().map_or(0, PendingWill::size),
             version: connect.version,
             bridge: connect.bridge,

@@ -12,7 +12,7 @@ use super::event::EventKind;
 use super::recent::Routed;
 use super::shard::{Shard, who};
 use super::turn::steps_of;
-use crate::policy::{Owner, Ruling, TeamId};
+use crate::policy::{Grant, Owner};
 use crate::session::Receipt;
 use crate::team::{Message, MessageView, Team};
 use crate::time::{Span, Time};
@@ -63,11 +63,14 @@ impl Shard {
         publish: &Publish<'_>,
         now: Time,
     ) -> Result<(), ReasonCode> {
-        self.counters.message_in(publish.qos, publish.payload.len());
         let Some(conn) = self.conns.at_mut(index) else {
             return Ok(());
         };
-        conn.traffic.messages_in += 1;
+        // One that had to wait for an answer was counted when it came.
+        if conn.asking.is_none() {
+            self.counters.message_in(publish.qos, publish.payload.len());
+            conn.traffic.messages_in += 1;
+        }
         if publish.qos > conn.limits.max_qos {
             return Err(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-11]
         }
@@ -99,6 +102,9 @@ impl Shard {
                     return Ok(());
                 }
             }
+        }
+        if named != Named::Refused && self.asks_first(index, session, topic, now) {
+            return Ok(());
         }
         let accepted = match named {
             Named::Refused => Err(PublishError::TOPIC),
@@ -156,7 +162,8 @@ impl Shard {
         publish: &Publish<'_>,
         now: Time,
     ) -> Result<bool, PublishError> {
-        let known = self.know(index, session_index, written)?;
+        let (known, would_deny) = self.know(index, session_index, written, now)?;
+        self.counters.observed.publish_denied += u64::from(would_deny);
         let Some(session) = self.sessions.at(session_index) else {
             return Ok(false);
         };
@@ -168,6 +175,9 @@ impl Shard {
             return Err(PublishError::FORMAT);
         }
         let mount = session.grant.mount();
+        if mount.is_empty() {
+            self.may_ask(&session.grant, properties.response_topic)?;
+        }
         let mounted;
         let response_topic = match properties.response_topic {
             Some(topic) if !mount.is_empty() => {
@@ -191,13 +201,14 @@ impl Shard {
             expires,
             publisher: session.address,
         });
+        self.note_published(session_index, &known.team, &known.topic, now);
         if !publish.retain {
             return self.pass(&known, &passing, now);
         }
         self.retain(&known.team, &passing, now)?;
         // Only now may the matches be taken for whole: whoever subscribed on another shard in the
         // meantime either stands in the routes now or found the message retained.
-        let known = self.know(index, session_index, written)?;
+        let (known, _) = self.know(index, session_index, written, now)?;
         // It is kept, whoever else has no room for it.
         Ok(self.pass(&known, &passing, now).unwrap_or(true))
     }
@@ -221,27 +232,35 @@ impl Shard {
     }
 
     /// Who gets a topic's messages, where this session may publish to it: from memory where that
-    /// still holds, else decided anew: mount, form, team, policy, routes, in this order.
+    /// still holds, else decided anew: mount, form, team, policy, routes, in this order. And
+    /// whether the observed policy would deny it.
     fn know(
         &mut self,
         index: u32,
-        session: u32,
+        session_index: u32,
         written: &str,
-    ) -> Result<Rc<Routed>, PublishError> {
-        let (Some(conn), Some(session)) = (self.conns.at(index), self.sessions.at(session)) else {
+        now: Time,
+    ) -> Result<(Rc<Routed>, bool), PublishError> {
+        let conn = self.conns.at(index);
+        let (Some(conn), Some(session)) = (conn, self.sessions.at(session_index)) else {
             return Err(PublishError::GONE);
         };
-        let granted_under = session.grant.generation();
-        if let Some(routed) = conn.recent.get(written, granted_under)
-            && self.is_current(&routed)
+        let under = self.conditions(session);
+        if let Some(known) = conn.recent.get(written, under, now)
+            && self.is_current(&known.0)
         {
-            return Ok(routed);
+            return Ok(known);
         }
         let topic: Cow<'_, str> = match session.grant.mount() {
             "" => Cow::Borrowed(written),
             mount => Cow::Owned(format!("{mount}{written}")),
         };
-        let team = self.may_publish(session, &topic)?;
+        let cleared = self.may_publish(index, session, &topic, now);
+        let would_deny = self.observation.is_on()
+            && self.observe_publish(session_index, &topic, cleared.is_ok(), now);
+        let (team, until) = cleared?;
+        let was_asked = until < Time::NEVER;
+        let until = until.min(self.report_topic(session_index, &team, &topic, was_asked, now));
         let remembered = self.routes.get(&team, &topic).map(Rc::clone);
         let routed = match remembered.filter(|routed| self.is_current(routed)) {
             Some(routed) => routed,
@@ -260,44 +279,32 @@ impl Shard {
             }
         };
         if let Some(conn) = self.conns.at_mut(index) {
-            conn.recent.put(written, granted_under, &routed);
+            conn.recent.put(written, under, until, would_deny, &routed);
         }
-        Ok(routed)
+        Ok((routed, would_deny))
     }
 
-    fn is_current(&self, routed: &Routed) -> bool {
+    pub(super) fn is_current(&self, routed: &Routed) -> bool {
         routed.generation == self.world.compartment(&routed.team).generation()
     }
 
-    /// Whether a session may publish to a full topic; the compartment that it belongs to.
-    pub(super) fn may_publish(
+    /// Whether a principal may ask for an answer to a full topic. One in another team is nothing that
+    /// anyone of its own team could answer to; somebody who spans teams could, and would be speaking
+    /// into that team on behalf of this one.
+    pub(super) fn may_ask(
         &self,
-        session: &crate::session::Session,
-        topic: &str,
-    ) -> Result<Arc<Team>, PublishError> {
-        let limits = &session.limits;
-        let name = TopicName::parse(topic, limits.max_topic_length, limits.max_topic_levels)
-            .map_err(|_| PublishError::TOPIC)?;
-        let grant = &session.grant;
-        // The structural check: before any rule is asked, so that no rule can be wrong about it.
-        if !grant.reaches(name) {
-            return Err(PublishError::OUTSIDE);
+        grant: &Grant,
+        response_topic: Option<&str>,
+    ) -> Result<(), PublishError> {
+        let parse = |topic| TopicName::parse(topic, u16::MAX, u16::MAX).ok();
+        let Some(name) = response_topic.and_then(parse) else {
+            return Ok(());
+        };
+        let owner = self.world.namespace().owner_of(name);
+        match matches!(owner, Owner::Team(_)) && !grant.reaches(name) {
+            true => Err(PublishError::RESPONSE),
+            false => Ok(()),
         }
-        if grant.publish(name).ruling == Ruling::Deny {
-            return Err(PublishError::POLICY);
-        }
-        if grant.team().is_some() && topic.starts_with(grant.root()) {
-            return Ok(Arc::clone(&session.team));
-        }
-        Ok(match self.world.namespace().owner_of(name) {
-            Owner::Team(id) => match TeamId::new(id) {
-                Some(id) => self.world.team(&id, &self.world.namespace().root(&id)),
-                None => return Err(PublishError::OUTSIDE),
-            },
-            Owner::Commons(_) | Owner::Spanning | Owner::Outside => {
-                Arc::clone(self.world.commons())
-            }
-        })
     }
 
     /// Keeps or clears the topic's retained message.
@@ -359,7 +366,7 @@ impl PublishError {
         code: ReasonCode::UnspecifiedError,
         why: "the session has ended",
     };
-    const TOPIC: Self = Self {
+    pub(super) const TOPIC: Self = Self {
         code: ReasonCode::TopicNameInvalid,
         why: "not a topic name within the limits",
     };
@@ -367,17 +374,31 @@ impl PublishError {
         code: ReasonCode::PayloadFormatInvalid,
         why: "said to be UTF-8 and is not",
     };
-    const OUTSIDE: Self = Self {
+    pub(super) const OUTSIDE: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "outside the team",
     };
-    const POLICY: Self = Self {
+    const RESPONSE: Self = Self {
+        code: ReasonCode::NotAuthorized,
+        why: "response topic outside the team",
+    };
+    pub(super) const POLICY: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "policy",
     };
     const QUEUE_FULL: Self = Self {
         code: ReasonCode::QuotaExceeded,
         why: "the queues of all who would get it are full",
+    };
+    /// Whoever was asked said no.
+    pub(super) const HOOK: Self = Self {
+        code: ReasonCode::NotAuthorized,
+        why: "hook",
+    };
+    /// Whoever was asked did not answer, and never had: not a no, so it may be tried again.
+    pub(super) const UNANSWERED: Self = Self {
+        code: ReasonCode::ImplementationSpecificError,
+        why: "hook did not answer",
     };
     const RETAINED_FULL: Self = Self {
         code: ReasonCode::QuotaExceeded,

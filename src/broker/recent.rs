@@ -10,6 +10,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::team::{Generation, Group, Matched, Member, Route, Team};
+use crate::time::Time;
 
 /// Who gets the messages of one topic: good until the routes change.
 #[derive(Debug)]
@@ -29,9 +30,21 @@ pub(super) struct Routed {
 struct Known {
     /// As the client wrote it.
     written: Box<str>,
-    /// What the decision depended on: [`Grant::generation`](crate::policy::Grant::generation).
-    granted_under: u64,
+    under: Conditions,
+    /// When it is to be decided anew: an answer from elsewhere holds for so long.
+    until: Time,
+    /// The policy that is observed would deny it.
+    would_deny: bool,
     routed: Weak<Routed>,
+}
+
+/// What a decision that is remembered depended on, besides the grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Conditions {
+    /// [`Grant::generation`](crate::policy::Grant::generation).
+    pub(super) members: u64,
+    /// Which policy was observed; see `observe`.
+    pub(super) round: u32,
 }
 
 /// Topics remembered for a connection. A power of two.
@@ -72,19 +85,40 @@ impl Routed {
 
 impl Recent {
     /// Who gets a topic's messages, where this connection was allowed to publish to it under the
-    /// same conditions. It may be out of date.
-    pub(super) fn get(&self, written: &str, granted_under: u64) -> Option<Rc<Routed>> {
-        let known = self.places.as_ref()?[place(written)].as_ref()?;
-        let holds = *known.written == *written && known.granted_under == granted_under;
-        holds.then(|| known.routed.upgrade()).flatten()
+    /// same conditions, and whether the observed policy would deny it. It may be out of date.
+    pub(super) fn get(
+        &self,
+        written: &str,
+        under: Conditions,
+        now: Time,
+    ) -> Option<(Rc<Routed>, bool)> {
+        let known = self.places.as_ref()?[topic_place(written, PLACES)].as_ref()?;
+        let holds = *known.written == *written && known.under == under && now < known.until;
+        let routed = holds.then(|| known.routed.upgrade()).flatten()?;
+        Some((routed, known.would_deny))
+    }
+
+    /// The topics, as the client wrote them.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
+        let places = self.places.iter().flat_map(|places| places.iter());
+        places.flatten().map(|known| &*known.written)
     }
 
     /// Remembers that a topic is allowed, in place of another.
-    pub(super) fn put(&mut self, written: &str, granted_under: u64, routed: &Rc<Routed>) {
+    pub(super) fn put(
+        &mut self,
+        written: &str,
+        under: Conditions,
+        until: Time,
+        would_deny: bool,
+        routed: &Rc<Routed>,
+    ) {
         let places = self.places.get_or_insert_default();
-        places[place(written)] = Some(Known {
+        places[topic_place(written, PLACES)] = Some(Known {
             written: written.into(),
-            granted_under,
+            under,
+            until,
+            would_deny,
             routed: Rc::downgrade(routed),
         });
     }
@@ -113,13 +147,14 @@ impl RouteMemory {
     }
 }
 
-/// The last bytes of a topic are those that differ between a publisher's topics.
-fn place(topic: &str) -> usize {
+/// The place of a topic among so many, a power of two. The last bytes of a topic are those that
+/// differ between a publisher's topics.
+pub(super) fn topic_place(topic: &str, places: usize) -> usize {
     let tail = topic.as_bytes().iter().rev().take(8);
     let hash = tail.fold(topic.len() as u32, |hash, byte| {
         hash.wrapping_mul(31) ^ u32::from(*byte)
     });
-    (hash ^ hash >> 7) as usize & (PLACES - 1)
+    (hash ^ hash >> 7) as usize & (places - 1)
 }
 
 #[cfg(test)]
@@ -157,7 +192,7 @@ mod tests {
 
     fn world() -> World {
         let policy = Policy::flowfuse().expect("the built-in policy");
-        World::new(Limits::default(), Arc::new(policy))
+        World::new(Limits::default(), &policy)
     }
 
     #[test]
@@ -217,20 +252,28 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_forgets_what_the_shard_forgot() {
+    fn a_connection_forgets_what_the_shard_forgot_and_what_holds_no_longer() {
         let world = world();
         let (mut memory, mut recent) = (RouteMemory::default(), Recent::default());
         let first = routed(&world, "ff/v1/t/a", 1);
+        let (now, until) = (Time::from_micros(1), Time::from_micros(10));
         memory.put(&first);
-        recent.put("a", 0, &first);
+        let under = |members, round| Conditions { members, round };
+        let same = under(0, 0);
+        recent.put("a", same, until, false, &first);
         drop(first);
-        assert!(recent.get("a", 0).is_some());
+        assert!(recent.get("a", same, now).is_some());
+        assert!(recent.get("a", same, until).is_none(), "to be decided anew");
         assert!(
-            recent.get("a", 1).is_none(),
+            recent.get("a", under(1, 0), now).is_none(),
             "decided under other conditions"
         );
-        assert!(recent.get("b", 0).is_none());
+        assert!(
+            recent.get("a", under(0, 1), now).is_none(),
+            "observed since"
+        );
+        assert!(recent.get("b", same, now).is_none());
         memory.put(&routed(&world, "ff/v1/t/a", 2));
-        assert!(recent.get("a", 0).is_none(), "replaced");
+        assert!(recent.get("a", same, now).is_none(), "replaced");
     }
 }

@@ -19,32 +19,21 @@ impl Shard {
     /// Starts to hand the matching retained messages to subscriptions: those of their own team, or,
     /// of a principal that spans teams, those of every team that it reaches.
     pub(super) fn begin_replays(&mut self, index: u32, keys: Vec<Arc<str>>) {
-        let commons = Arc::clone(self.world.commons());
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
         if keys.is_empty() {
             return;
         }
-        let (own, outside): (Vec<_>, Vec<_>) = match session.grant.team() {
-            Some(_) => (vec![Arc::clone(&session.team)], vec![commons]),
-            None => {
-                let mut teams = self.world.teams();
-                teams.push(commons);
-                (teams.clone(), teams)
-            }
-        };
-        let [own, outside] = [own, outside].map(|mut teams: Vec<Arc<Team>>| -> Arc<[_]> {
-            teams.retain(|team| team.with_retained(|kept| !kept.is_empty()));
-            teams.into()
-        });
+        let [at_home, in_commons] =
+            [false, true].map(|in_commons| self.world.retained_for(&session.team, in_commons));
         for key in keys {
             let Some(subscription) = session.subscriptions.get(&key) else {
                 continue;
             };
             let teams = match subscription.in_commons {
-                true => &outside,
-                false => &own,
+                true => &in_commons,
+                false => &at_home,
             };
             let replay = Replay {
                 teams: Arc::clone(teams),

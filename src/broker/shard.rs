@@ -1,20 +1,29 @@
 //! A shard: its tables, and the bytes that come in.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
+use super::ask::Purpose;
 use super::batch::Batch;
 use super::connection::{Conn, Phase};
 use super::counters::Counters;
+use super::crossing::Crossings;
 use super::deliver::Outcome;
 use super::effect::{ConnId, Effect};
 use super::event::{DisconnectCause, Event, EventKind, Refusal, Who};
 use super::form::Form;
 use super::lanes::Lanes;
+use super::observe::Observation;
 use super::outbox::{BufferPool, Outbox};
+use super::park::Parking;
 use super::recent::RouteMemory;
+use super::report::Reported;
 use super::table::Table;
 use super::timers::{Timer, Timers};
 use super::turn::{Allowance, Visit, Waiting};
+use super::walk::Reviews;
 use crate::session::{Peer, Session};
 use crate::team::{Message, Route, Team, World};
 use crate::time::Time;
@@ -53,11 +62,20 @@ pub struct Shard {
     /// The team whose message was last put there, and whether in this visit.
     pub(super) fed: Option<Arc<Team>>,
     pub(super) fed_now: bool,
-    count: u16,
+    pub(super) count: u16,
     pub(super) pool: BufferPool,
     pub(super) form: Form,
     pub(super) routes: RouteMemory,
+    /// What was asked elsewhere and is not answered, by ticket.
+    pub(super) questions: HashMap<u64, Purpose, foldhash::fast::RandomState>,
+    /// The last ticket given out.
+    pub(super) tickets: u64,
+    pub(super) parking: Parking,
+    pub(super) reported: Reported,
+    pub(super) reviews: Reviews,
     pub(super) counters: Counters,
+    pub(super) crossings: Crossings,
+    pub(super) observation: Observation,
     pub(super) seed: [u8; 32],
     pub(super) assigned_ids: u64,
 }
@@ -89,7 +107,14 @@ impl Shard {
             pool: BufferPool::default(),
             form: Form::default(),
             routes: RouteMemory::default(),
+            questions: HashMap::default(),
+            tickets: 0,
+            parking: Parking::default(),
+            reported: Reported::default(),
+            reviews: Reviews::default(),
             counters: Counters::default(),
+            crossings: Crossings::default(),
+            observation: Observation::default(),
             seed,
             assigned_ids: 0,
         }
@@ -99,7 +124,7 @@ impl Shard {
     /// close it.
     pub fn open(&mut self, peer: Peer, now: Time) -> Option<ConnId> {
         if self.conns.len() >= self.world.limits.max_connections as usize {
-            self.keep_out(peer, Refusal::TooManyConnections, now);
+            self.turn_away(peer, Refusal::TooManyConnections, now);
             return None;
         }
         let limits = Arc::clone(self.world.limits_of(&peer.listener));
@@ -107,6 +132,34 @@ impl Shard {
         let (index, generation) = self.conns.insert(Conn::new(peer, limits, now));
         self.set_conn_timer(index, due);
         Some(ConnId { index, generation })
+    }
+
+    /// A connection was closed before it was [`open`](Self::open), for this reason.
+    pub fn turn_away(&mut self, peer: Peer, reason: Refusal, now: Time) {
+        self.counters.turned_away += 1;
+        let who = Who {
+            team: None,
+            username: None,
+            client_id: None,
+            peer,
+        };
+        self.record(now, who, EventKind::ConnectRefused { reason, told: None });
+    }
+
+    /// A listed proxy has told whom it speaks for, before anything of MQTT came.
+    pub fn seen_from(&mut self, id: ConnId, address: SocketAddr) {
+        if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
+            conn.peer.address = address;
+        }
+    }
+
+    /// A connection that has said nothing of MQTT yet is closed for this reason.
+    pub fn shut_out(&mut self, id: ConnId, reason: Refusal, now: Time) {
+        let conn = self.conns.get(id.index, id.generation);
+        if conn.is_some_and(|conn| matches!(conn.phase, Phase::Opening)) {
+            self.counters.turned_away += 1;
+            self.refuse(id.index, None, reason, None, now);
+        }
     }
 
     /// How many bytes the shell may read and hand over now; 0: stop reading. Bounds what a client
@@ -130,7 +183,7 @@ impl Shard {
 
     /// Whether a connection may be read though others wait.
     pub(super) fn has_turn(&self, conn: &Conn) -> bool {
-        conn.called || !conn.parked && self.lanes.is_open(conn.lane) && !conn.is_stalled()
+        conn.called || !conn.awaits_turn && self.lanes.is_open(conn.lane) && !conn.is_stalled()
     }
 
     /// How many bytes a connection may be read if it is its turn.
@@ -144,7 +197,7 @@ impl Shard {
                 (limits.max_unauthenticated_bytes as usize)
                     .saturating_sub(conn.held.len() + pending.size)
             }
-            Phase::Active(_) if conn.paused => 0,
+            Phase::Active(_) if conn.is_paused() => 0,
             Phase::Active(_) if conn.is_full() => 0,
             Phase::Active(_) => usize::MAX,
             Phase::Closing => 0,
@@ -161,7 +214,7 @@ impl Shard {
         self.lanes.charge(conn.lane, 1 + (bytes.len() >> 10) as u32);
         conn.traffic.bytes_in += bytes.len() as u64;
         self.counters.bytes_of(&conn.peer.listener).received += bytes.len() as u64;
-        if conn.paused {
+        if conn.is_paused() {
             conn.held.extend_from_slice(bytes);
         } else if conn.held.is_empty() {
             let (used, needed) = self.consume(id, bytes, now);
@@ -220,6 +273,10 @@ impl Shard {
             let Some(conn) = self.conns.get(id.index, id.generation) else {
                 break;
             };
+            if conn.is_asking() {
+                return (used, 0);
+            }
+            let begin = used;
             let early = (conn.limits.max_unauthenticated_bytes).min(conn.limits.max_packet_size);
             let (max, version) = match conn.phase {
                 Phase::Opening => (early, None),
@@ -253,6 +310,13 @@ impl Shard {
                 self.fail(id.index, code, answer_in, now);
                 return (bytes.len(), 0);
             }
+            if let Some(conn) = self.conns.get_mut(id.index, id.generation) {
+                if conn.is_asking() {
+                    // Handled again from its beginning, once the answers are there.
+                    return (begin, 0);
+                }
+                conn.asking = None;
+            }
         }
         (used, 0)
     }
@@ -265,7 +329,10 @@ impl Shard {
         self.charge(1);
         match packet {
             Packet::Publish(publish) => {
-                self.meter(index, session, &publish, now)?;
+                // One that had to wait for an answer was counted when it came.
+                if !self.has_answers(index) {
+                    self.meter(index, session, &publish, now)?;
+                }
                 self.publish(index, session, &publish, now)
             }
             Packet::PubAck(ack) => self.puback(session, ack, now),
@@ -273,7 +340,7 @@ impl Shard {
             Packet::PubRel(ack) => self.pubrel(index, session, ack),
             Packet::PubComp(ack) => self.pubcomp(session, ack, now),
             Packet::Subscribe(subscribe) => self.subscribe(index, session, &subscribe, now),
-            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(index, session, &unsubscribe),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(index, session, &unsubscribe, now),
             Packet::PingReq => {
                 self.write(index, |out, _| encode::pingresp(out));
                 Ok(())
@@ -386,6 +453,7 @@ impl Shard {
             conn.phase = Phase::Closing;
             conn.held = Vec::new();
             conn.paused = false;
+            conn.asking = None;
             self.effects
                 .push(Effect::Close(ConnId { index, generation }));
         }
@@ -407,6 +475,7 @@ impl Shard {
             || self.lanes.has_waiting()
             || !self.effects.is_empty()
             || !self.batches.is_empty()
+            || self.is_reviewing()
     }
 
     /// What is to be done since the last call.
@@ -513,6 +582,7 @@ impl Shard {
             match timer {
                 Timer::Conn { index, generation } => self.conn_timer(index, generation, now),
                 Timer::Session { index, generation } => self.session_timer(index, generation, now),
+                Timer::Crossings => self.crossings_timer(now),
             }
         }
     }
@@ -530,7 +600,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(index, generation) else {
             return;
         };
-        if conn.paused || conn.parked {
+        if conn.is_paused() || conn.awaits_turn {
             conn.heard = now; // what it sent is still being read
         }
         conn.timer = Time::NEVER;
@@ -544,7 +614,11 @@ impl Shard {
             Phase::Judging(pending) | Phase::Challenged(pending) => {
                 pending.since + limits.login_timeout
             }
-            Phase::Active(_) => conn.silence_ends().min(conn.renewal_ends()).min(slowed),
+            Phase::Active(_) => conn
+                .silence_ends()
+                .min(conn.renewal_ends())
+                .min(conn.expires)
+                .min(slowed),
             Phase::Closing => return,
         };
         if due == Time::NEVER {
@@ -557,6 +631,11 @@ impl Shard {
             Phase::Opening => self.refuse(index, None, Refusal::ConnectTimeout, None, now),
             Phase::Judging(_) => self.give_up_judging(index, Refusal::Unavailable, now),
             Phase::Challenged(_) => self.give_up_judging(index, Refusal::ExchangeTimeout, now),
+            Phase::Active(session) if conn.expires <= now => {
+                self.say_goodbye(index, ReasonCode::MaximumConnectTime);
+                self.detach(session, DisconnectCause::Expired, now);
+                self.close(index);
+            }
             Phase::Active(session) if conn.renewal_ends() <= now => {
                 self.give_up_renewal(index, session, now);
             }

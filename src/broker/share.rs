@@ -8,7 +8,7 @@ use super::counters::Drop;
 use super::publish::Passing;
 use super::shard::Shard;
 use crate::session::{Queued, Session};
-use crate::team::{Group, Team};
+use crate::team::{Group, Team, World};
 use crate::time::Time;
 use crate::topic::{TopicFilter, TopicName};
 
@@ -25,7 +25,7 @@ impl Shard {
         if session.outgoing.queued() == 0 {
             return;
         }
-        let groups = groups(session, self.world.commons());
+        let groups = groups(session, &self.world);
         if groups.is_empty() {
             return;
         }
@@ -49,7 +49,7 @@ impl Shard {
     /// A session has ended and left its groups. What it had not acknowledged goes to other members,
     /// but for QoS 2 messages that were sent: only that client may complete them `[MQTT-4.8.2-5]`.
     pub(super) fn pass_on_all(&mut self, mut session: Session, now: Time) {
-        let groups = groups(&session, self.world.commons());
+        let groups = groups(&session, &self.world);
         if !groups.is_empty() {
             let orphans = session.outgoing.take_unacknowledged();
             self.adopt_orphans(&session.team, &orphans, &groups, now);
@@ -73,16 +73,13 @@ impl Shard {
 }
 
 /// The groups that a session is, or was, a member of.
-fn groups(session: &Session, commons: &Arc<Team>) -> Groups {
+fn groups(session: &Session, world: &World) -> Groups {
     let shared = session
         .subscriptions
         .iter()
         .filter_map(|(key, subscription)| {
             let name = subscription.group.as_ref()?;
-            let team = match subscription.in_commons {
-                true => commons,
-                false => &session.team,
-            };
+            let team = world.standing(&session.team, subscription.in_commons);
             let filter = subscription.filter(key);
             let group = team.group(filter, name)?;
             Some((subscription.share, (Arc::from(filter), group)))

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use super::ask::Said;
 use super::counters::Drop;
+use super::entitlement::{Judged, judge, own};
 use super::event::EventKind;
+use super::review::Change;
 use super::shard::{Shard, who};
 use crate::limits::Limit;
-use crate::policy::{Grant, Ruling};
+use crate::policy::{Action, Grant, Ruling};
 use crate::session::{Queued, Session, Subscription};
-use crate::team::{Member, Route};
+use crate::team::{Member, Route, World};
 use crate::time::Time;
 use crate::topic::{SharedFilter, TopicFilter, TopicName};
 use crate::wire::{
@@ -24,7 +27,7 @@ struct Granted {
 }
 
 /// Why a filter is not granted.
-struct SubscribeError {
+pub(super) struct SubscribeError {
     code: ReasonCode,
     why: &'static str,
 }
@@ -45,11 +48,18 @@ impl Shard {
         if is_old {
             self.renew_limits(index, session);
         }
+        if self.asks_about_filters(index, session, subscribe, now) {
+            return Ok(());
+        }
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         let mut replayed = Vec::new();
         for asked in &subscribe.filters {
             let id = subscribe.subscription_id.unwrap_or(0);
-            codes.push(match self.grant_filter(session, asked, id) {
+            let granted = self.grant_filter(index, session, asked, id, now);
+            if self.observation.is_on() {
+                self.observe_filter(session, asked.filter, &granted, now);
+            }
+            codes.push(match granted {
                 Ok(granted) => {
                     let key = Arc::clone(&granted.key);
                     let (code, replays) = self.add_subscription(session, granted);
@@ -72,12 +82,42 @@ impl Shard {
         Ok(())
     }
 
+    /// What the observed policy says of a filter that was decided on; what has no form, or no room,
+    /// was not decided by a policy.
+    fn observe_filter(
+        &mut self,
+        session: u32,
+        written: &str,
+        decided: &Result<Granted, SubscribeError>,
+        now: Time,
+    ) {
+        let ruled = match decided {
+            Ok(granted) if granted.subscription.checked => Ruling::AllowChecked,
+            Ok(_) => Ruling::Allow,
+            Err(_) => Ruling::Deny,
+        };
+        let key = match decided {
+            Ok(granted) => Some(Arc::clone(&granted.key)),
+            Err(refused) if refused.code == ReasonCode::NotAuthorized => self
+                .sessions
+                .at(session)
+                .zip(SharedFilter::parse(written, u16::MAX, u16::MAX).ok())
+                .map(|(session, written)| session_key(&session.grant, written)),
+            Err(_) => None,
+        };
+        if let Some(key) = key {
+            self.observe_subscribe(session, &key, ruled, now);
+        }
+    }
+
     /// Form, mount, team, policy, limit; in this order.
     fn grant_filter(
         &self,
+        index: u32,
         session: u32,
         asked: &SubscribeFilter<'_>,
         id: u32,
+        now: Time,
     ) -> Result<Granted, SubscribeError> {
         let Some(session) = self.sessions.at(session) else {
             return Err(SubscribeError::GONE);
@@ -88,7 +128,19 @@ impl Shard {
         let written = parse(asked.filter).map_err(|_| SubscribeError::FILTER)?;
         let key = session_key(&session.grant, written);
         let full = parse(&key).map_err(|_| SubscribeError::FILTER)?;
-        let checked = judge(&session.grant, full.filter, full.group)?;
+        let checked = match judge(&session.grant, full.filter, full.group)? {
+            Judged::Granted { checked } => checked,
+            Judged::Asks { checked } => {
+                let heard = self.heard(index, Action::Subscribe, &key, now);
+                match heard.map(|heard| heard.said) {
+                    Some(Said::Yes) => checked,
+                    Some(Said::Own) => own(&session.grant, full.filter, full.group)?,
+                    Some(Said::No) => return Err(SubscribeError::HOOK),
+                    Some(Said::Missing) => return Err(SubscribeError::UNANSWERED),
+                    None => return Err(SubscribeError::TOO_MANY),
+                }
+            }
+        };
         if !session.subscriptions.contains_key(&key)
             && session.subscriptions.len() >= limits.max_subscriptions as usize
         {
@@ -118,8 +170,8 @@ impl Shard {
             id,
             share: 0,
             checked,
-            hides: written.filter.as_str().starts_with(['+', '#']),
-            in_commons: !filter.starts_with(session.team.root()),
+            hides: Route::hides_some(written.filter.as_str()),
+            in_commons: World::stands_in_commons(&session.team, &filter),
         };
         Ok(Granted {
             key,
@@ -136,7 +188,7 @@ impl Shard {
             filter,
             mut subscription,
         } = granted;
-        let commons = Arc::clone(self.world.commons());
+        let world = Arc::clone(&self.world);
         let Some(session) = self.sessions.at_mut(index) else {
             return (ReasonCode::UnspecifiedError, false);
         };
@@ -160,11 +212,7 @@ impl Shard {
             subscription_id: subscription.id,
             share: subscription.share,
         };
-        let team = if subscription.in_commons {
-            &commons
-        } else {
-            &session.team
-        };
+        let team = world.standing(&session.team, subscription.in_commons);
         match &subscription.group {
             Some(group) => {
                 let ask = subscription.checked || subscription.hides;
@@ -202,10 +250,11 @@ impl Shard {
         index: u32,
         session: u32,
         unsubscribe: &Unsubscribe<'_>,
+        now: Time,
     ) -> Result<(), ReasonCode> {
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
         for written in &unsubscribe.filters {
-            codes.push(self.remove_written(session, written));
+            codes.push(self.remove_written(session, written, now));
         }
         self.charge(unsubscribe.filters.len());
         self.write(index, |out, version| {
@@ -214,7 +263,7 @@ impl Shard {
         Ok(())
     }
 
-    fn remove_written(&mut self, index: u32, written: &str) -> ReasonCode {
+    fn remove_written(&mut self, index: u32, written: &str, now: Time) -> ReasonCode {
         let Some(session) = self.sessions.at(index) else {
             return ReasonCode::UnspecifiedError;
         };
@@ -222,15 +271,35 @@ impl Shard {
             return ReasonCode::TopicFilterInvalid;
         };
         let key = session_key(&session.grant, written);
-        match self.remove_subscription(index, &key) {
-            true => ReasonCode::Success,
-            false => ReasonCode::NoSubscriptionExisted,
+        if self.remove_subscription(index, &key) {
+            return ReasonCode::Success;
+        }
+        self.record_foreign_unsubscribe(index, &key, now);
+        ReasonCode::NoSubscriptionExisted
+    }
+
+    /// Who tries to end what only another team's could have gets the answer that it would get
+    /// anyhow, and a row.
+    fn record_foreign_unsubscribe(&mut self, index: u32, key: &str, now: Time) {
+        let Some(session) = self.sessions.at(index) else {
+            return;
+        };
+        let full = SharedFilter::parse(key, u16::MAX, u16::MAX);
+        if !full.is_ok_and(|full| session.grant.reaches_filter(full.filter)) {
+            let SubscribeError { why, .. } = SubscribeError::OUTSIDE;
+            let (filter, reason) = (Box::from(key), ReasonCode::NoSubscriptionExisted);
+            let kind = EventKind::UnsubscribeRefused {
+                filter,
+                reason,
+                why,
+            };
+            self.record(now, who(session), kind);
         }
     }
 
     /// Ends one subscription. Says whether there was one.
     fn remove_subscription(&mut self, index: u32, key: &str) -> bool {
-        let commons = Arc::clone(self.world.commons());
+        let world = Arc::clone(&self.world);
         let Some(session) = self.sessions.at_mut(index) else {
             return false;
         };
@@ -238,11 +307,7 @@ impl Shard {
         let Some(subscription) = session.subscriptions.remove(key) else {
             return false;
         };
-        let team = if subscription.in_commons {
-            &commons
-        } else {
-            &session.team
-        };
+        let team = world.standing(&session.team, subscription.in_commons);
         team.unsubscribe(
             subscription.filter(key),
             subscription.group.as_deref(),
@@ -252,36 +317,43 @@ impl Shard {
     }
 
     /// A session goes on under another grant: what that one does not grant ends, on record, and
-    /// what it grants is in force on its terms. Messages that came by what has ended, or that a
-    /// deny rule now keeps from it, are let go.
-    pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>, now: Time) {
+    /// what it grants is in force on its terms. Messages that came by what has ended, or that it may
+    /// no longer read, are let go; others stay, also those whose subscription the client has ended
+    /// `[MQTT-3.10.4-3]`. `change` is why.
+    pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>, change: Change, now: Time) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
-        if Arc::ptr_eq(&session.grant, grant) {
-            return;
-        }
         session.grant = Arc::clone(grant);
         let keys: Vec<Arc<str>> = session.subscriptions.keys().cloned().collect();
-        let mut narrower = false;
+        let mut ended = Vec::new();
         for key in keys {
-            narrower |= self.rejudge_subscription(index, &key, now);
+            ended.extend(self.rejudge_subscription(index, &key, change, now));
         }
-        if narrower && let Some(session) = self.sessions.at_mut(index) {
-            let gone = let_go_of_unwanted(session);
+        self.drop_unwanted(index, &ended);
+    }
+
+    /// Lets go of messages that came by these filters, which have ended, or may not be read any more.
+    pub(super) fn drop_unwanted(&mut self, index: u32, ended: &[Arc<str>]) {
+        if let Some(session) = self.sessions.at_mut(index)
+            && session.outgoing.waiting() > 0
+        {
+            let gone = let_go_of_unwanted(session, ended);
             session.publish_waiting();
             self.counters.dropped[Drop::Denied as usize] += gone;
         }
     }
 
-    /// Says whether it lets less through than before.
-    fn rejudge_subscription(&mut self, index: u32, key: &Arc<str>, now: Time) -> bool {
-        let Some(session) = self.sessions.at(index) else {
-            return false;
-        };
-        let Some(subscription) = session.subscriptions.get(key) else {
-            return false;
-        };
+    /// Returns the filter of a subscription that is no longer granted.
+    fn rejudge_subscription(
+        &mut self,
+        index: u32,
+        key: &Arc<str>,
+        change: Change,
+        now: Time,
+    ) -> Option<Arc<str>> {
+        let session = self.sessions.at(index)?;
+        let subscription = session.subscriptions.get(key)?;
         let filter: Arc<str> = Arc::from(subscription.filter(key));
         let mount = session.grant.mount();
         let verdict = match filter.strip_prefix(mount) {
@@ -290,21 +362,21 @@ impl Shard {
                 .and_then(|parsed| judge(&session.grant, parsed, subscription.group.as_deref())),
             None => Err(SubscribeError::OUTSIDE),
         };
-        let checked = match verdict {
-            Ok(checked) => checked,
+        let (checked, asks) = match verdict {
+            Ok(Judged::Granted { checked }) => (checked, false),
+            // It holds until somebody says otherwise.
+            Ok(Judged::Asks { checked }) => (checked, true),
             Err(refused) => {
-                let (filter, reason, why) = (Box::from(&**key), refused.code, refused.why);
-                let kind = EventKind::SubscribeRefused {
-                    filter,
-                    reason,
-                    why,
-                };
-                self.record(now, who(session), kind);
-                self.remove_subscription(index, key);
-                return true;
+                self.end_subscription(index, key, &refused, change, now);
+                return Some(filter);
             }
         };
-        let hides = filter[mount.len()..].starts_with(['+', '#']);
+        if asks {
+            self.ask_about_subscription(index, key);
+        }
+        let session = self.sessions.at(index)?;
+        let (mount, subscription) = (session.grant.mount(), session.subscriptions.get(key)?);
+        let hides = Route::hides_some(&filter[mount.len()..]);
         let before = (subscription.checked, subscription.hides);
         // A share group has the grant that it asks; that one is another now.
         let asked = subscription.group.is_some() && (checked || hides);
@@ -320,7 +392,28 @@ impl Shard {
             };
             self.add_subscription(index, granted);
         }
-        checked
+        None
+    }
+
+    /// Ends a subscription that is no longer granted, on record.
+    pub(super) fn end_subscription(
+        &mut self,
+        index: u32,
+        key: &str,
+        refused: &SubscribeError,
+        change: Change,
+        now: Time,
+    ) {
+        let Some(session) = self.sessions.at(index) else {
+            return;
+        };
+        let kind = EventKind::SubscriptionEnded {
+            filter: Box::from(key),
+            why: refused.why,
+            change,
+        };
+        self.record(now, who(session), kind);
+        self.remove_subscription(index, key);
     }
 
     fn record_refused_subscribe(
@@ -351,7 +444,7 @@ impl Shard {
 }
 
 /// The key of a subscription: its full filter, and its share group before it.
-fn session_key(grant: &Grant, written: SharedFilter<'_>) -> Arc<str> {
+pub(super) fn session_key(grant: &Grant, written: SharedFilter<'_>) -> Arc<str> {
     let (mount, filter) = (grant.mount(), written.filter.as_str());
     match written.group {
         Some(group) => Arc::from(format!("$share/{group}/{mount}{filter}")),
@@ -360,37 +453,20 @@ fn session_key(grant: &Grant, written: SharedFilter<'_>) -> Arc<str> {
     }
 }
 
-/// Whether a full filter may be subscribed to; `true`: each delivery must be checked.
-fn judge(
-    grant: &Grant,
-    filter: TopicFilter<'_>,
-    group: Option<&str>,
-) -> Result<bool, SubscribeError> {
-    // The structural check comes before any rule is asked.
-    if !grant.reaches_filter(filter) {
-        return Err(SubscribeError::OUTSIDE);
-    }
-    match grant.subscribe(filter, group).ruling {
-        Ruling::Allow => Ok(false),
-        Ruling::AllowChecked => Ok(true),
-        Ruling::Deny => Err(SubscribeError::POLICY),
-    }
-}
-
 impl SubscribeError {
     const GONE: Self = Self {
         code: ReasonCode::UnspecifiedError,
         why: "the session has ended",
     };
-    const FILTER: Self = Self {
+    pub(super) const FILTER: Self = Self {
         code: ReasonCode::TopicFilterInvalid,
         why: "not a topic filter within the limits",
     };
-    const OUTSIDE: Self = Self {
+    pub(super) const OUTSIDE: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "outside the team",
     };
-    const POLICY: Self = Self {
+    pub(super) const POLICY: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "policy",
     };
@@ -398,15 +474,30 @@ impl SubscribeError {
         code: ReasonCode::QuotaExceeded,
         why: "the team's subscriptions are at their limit",
     };
+    /// Whoever was asked said no.
+    pub(super) const HOOK: Self = Self {
+        code: ReasonCode::NotAuthorized,
+        why: "hook",
+    };
+    /// Whoever was asked did not answer: not a no, so it may be tried again.
+    const UNANSWERED: Self = Self {
+        code: ReasonCode::ImplementationSpecificError,
+        why: "hook did not answer",
+    };
+    const TOO_MANY: Self = Self {
+        code: ReasonCode::QuotaExceeded,
+        why: "more filters to ask about than one packet may have",
+    };
     const QUOTA: Self = Self {
         code: ReasonCode::QuotaExceeded,
         why: "the session's subscriptions are at their limit",
     };
 }
 
-/// Lets go of what none of a session's subscriptions lets through any more. Returns how many
-/// messages that were.
-fn let_go_of_unwanted(session: &mut Session) -> u64 {
+/// Lets go of what none of a session's subscriptions lets through any more, where it came by one of
+/// those that were `ended` or the grant keeps it from the session. Returns how many messages that
+/// were.
+fn let_go_of_unwanted(session: &mut Session, ended: &[Arc<str>]) -> u64 {
     let Session {
         subscriptions,
         outgoing,
@@ -417,11 +508,15 @@ fn let_go_of_unwanted(session: &mut Session) -> u64 {
         let Ok(name) = TopicName::parse(item.message.topic(), u16::MAX, u16::MAX) else {
             return false;
         };
-        subscriptions.iter().any(|(key, subscription)| {
-            let filter = TopicFilter::parse(subscription.filter(key), u16::MAX, u16::MAX);
+        let matches = |filter: &str| {
+            let filter = TopicFilter::parse(filter, u16::MAX, u16::MAX);
             filter.is_ok_and(|filter| filter.matches(name))
-                && (!subscription.checked || grant.may_receive(name))
-        })
+        };
+        let let_through = subscriptions.iter().any(|(key, subscription)| {
+            matches(subscription.filter(key)) && (!subscription.checked || grant.may_receive(name))
+        });
+        // The client itself may have ended the one by which it came: what is on its way stays.
+        let_through || !ended.iter().any(|filter| matches(filter)) && grant.could_receive(name)
     };
     outgoing.let_go_of(|item| !wanted(item))
 }

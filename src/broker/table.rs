@@ -62,6 +62,11 @@ impl<T> Table<T> {
             .map(|(_, entry)| entry)
     }
 
+    /// Behind every index that is taken.
+    pub(super) fn end(&self) -> u32 {
+        self.entries.capacity() as u32
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

@@ -22,6 +22,8 @@ pub(super) enum Timer {
     Conn { index: u32, generation: u32 },
     /// Delayed will or expiry.
     Session { index: u32, generation: u32 },
+    /// Repeated crossings go on record.
+    Crossings,
 }
 
 /// The timers of one shard.
@@ -71,6 +73,7 @@ impl Shard {
             return;
         }
         let (conns, sessions) = (&self.conns, &self.sessions);
+        let crossings = self.crossings.timer;
         self.timers.sweep(|timer, at| match timer {
             Timer::Conn { index, generation } => conns
                 .get(index, generation)
@@ -78,6 +81,7 @@ impl Shard {
             Timer::Session { index, generation } => sessions
                 .get(index, generation)
                 .is_some_and(|session| session.timer == at),
+            Timer::Crossings => at == crossings,
         });
     }
 }
@@ -95,7 +99,7 @@ mod tests {
     #[test]
     fn connections_that_come_and_go_leave_no_timers_behind_and_those_that_stay_keep_theirs() {
         let policy = Policy::flowfuse().expect("the built-in policy");
-        let world = Arc::new(World::new(Limits::default(), Arc::new(policy)));
+        let world = Arc::new(World::new(Limits::default(), &policy));
         let mut shard = Shard::new(0, 1, world, [0; 32]);
         let (peer, now) = (
             Peer {

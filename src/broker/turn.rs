@@ -138,6 +138,8 @@ impl Shard {
                 Waiting::Batch(batch) => self.go_on_delivering(lane, batch, now),
             }
         }
+        self.review_on(now);
+        self.review_on(now);
     }
 
     /// Whether something waits for [`go_on`](Self::go_on).
@@ -157,9 +159,9 @@ impl Shard {
         let waits = self
             .conns
             .get(id.index, id.generation)
-            .is_some_and(|conn| !conn.parked && Self::wants(conn) > 0 && !self.has_turn(conn));
+            .is_some_and(|conn| !conn.awaits_turn && Self::wants(conn) > 0 && !self.has_turn(conn));
         if waits && let Some(conn) = self.conns.get_mut(id.index, id.generation) {
-            conn.parked = true;
+            conn.awaits_turn = true;
             let lane = conn.lane;
             self.lanes.wait(lane, Waiting::Reader(id));
         }
@@ -235,7 +237,7 @@ impl Shard {
             return false; // what it may have sent is bounded
         }
         conn.paused = true;
-        if !std::mem::replace(&mut conn.parked, true) {
+        if !std::mem::replace(&mut conn.awaits_turn, true) {
             let lane = conn.lane;
             self.lanes.wait(lane, Waiting::Reader(id));
         }
@@ -253,16 +255,44 @@ impl Shard {
             return self.stalled.push(id);
         }
         conn.fed = None;
-        conn.parked = false;
+        conn.awaits_turn = false;
         if !std::mem::take(&mut conn.paused) {
             conn.called = true;
             self.lanes.set_aside(lane);
             self.hungry.push(id);
             return;
         }
+        if conn.is_asking() {
+            return; // the answer brings it back
+        }
         conn.heard = now;
         conn.spent = Spent::default(); // a visit of its own
         let held = std::mem::take(&mut conn.held);
+        self.consume_held(id, held, now);
+        self.settle_reading(id, now);
+    }
+
+    /// All that a connection's packet waited to know is known: it is served now or when it is its
+    /// team's turn; or, where it waits for something else besides, after that.
+    pub(super) fn go_on_after_answers(&mut self, id: ConnId, now: Time) {
+        let Some(conn) = self.conns.get_mut(id.index, id.generation) else {
+            return;
+        };
+        conn.heard = now;
+        if conn.paused {
+            return;
+        }
+        let has_turn = self
+            .conns
+            .get(id.index, id.generation)
+            .is_some_and(|conn| self.has_turn(conn));
+        if !has_turn && self.pauses(id) {
+            return;
+        }
+        let held = match self.conns.get_mut(id.index, id.generation) {
+            Some(conn) => std::mem::take(&mut conn.held),
+            None => return,
+        };
         self.consume_held(id, held, now);
         self.settle_reading(id, now);
     }
@@ -272,7 +302,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(id.index, id.generation) else {
             return;
         };
-        if conn.paused {
+        if conn.is_paused() {
             return;
         }
         let (ended, gone) = (conn.ended.take(), conn.gone);
@@ -322,7 +352,7 @@ impl Shard {
         let Some(conn) = self.conns.at_mut(index) else {
             return;
         };
-        if conn.paused {
+        if conn.is_paused() {
             conn.ended.get_or_insert(cause);
         } else if let Phase::Active(session) = conn.phase {
             self.detach(session, cause, now);

@@ -65,12 +65,28 @@ impl Answer<'_> {
     }
 }
 
-/// A cell's text. What a client sent may hold control characters; a terminal must not obey them.
+/// A cell's text. What a client sent may hold control characters, which a terminal must not obey,
+/// and characters that nobody sees or that turn the line around, which a reader must not believe.
 pub(super) fn cell(text: Option<&str>) -> String {
     let text = text.unwrap_or("-");
-    if text.chars().any(char::is_control) {
+    if text.chars().any(|c| c.is_control() || is_unseen(c)) {
         text.escape_debug().to_string()
     } else {
         text.to_owned()
     }
+}
+
+/// The same for a name that a client chose and that stands between other columns: with a space in
+/// it, it is quoted, for it must not look like two.
+pub(super) fn name_cell(text: Option<&str>) -> String {
+    match text {
+        Some(text) if text.is_empty() || text.contains(char::is_whitespace) => format!("{text:?}"),
+        text => cell(text),
+    }
+}
+
+/// Zero-width characters, and those that set the direction of text (Unicode, chapter 23).
+const fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}'
+        | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
 }

@@ -17,7 +17,7 @@ pub(super) fn run(context: &Context, file: &PathBuf) -> Result<ExitCode, Failure
         apply(
             &file.display().to_string(),
             &text,
-            &store.provisioner(),
+            &store.provisioner()?,
             answer,
         )
         .await

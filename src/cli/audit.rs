@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::answer::{Answer, cell};
+use super::answer::{Answer, cell, name_cell};
 use super::store::{failed, with_store};
 use super::{AuditCommand, AuditList, Context, Failure};
 use crate::audit::{Filter, Record, list, parse_time, rfc3339};
@@ -12,8 +12,7 @@ use crate::time::Time;
 pub(super) fn run(context: &Context, command: &AuditCommand) -> Result<ExitCode, Failure> {
     let AuditCommand::List(args) = command;
     with_store(context, async |store, answer| {
-        let provisioner = store.provisioner();
-        show(args, provisioner.database, provisioner.now, answer).await
+        show(args, store.database(), store.now(), answer).await
     })
 }
 
@@ -74,8 +73,8 @@ fn row(record: &Record) -> Vec<String> {
         record.level.as_str().to_owned(),
         cell(record.team.as_deref()),
         cell(Some(&record.event)),
-        cell(record.actor.as_deref()),
-        cell(record.client_id.as_deref()),
+        name_cell(record.actor.as_deref()),
+        name_cell(record.client_id.as_deref()),
         cell(record.remote.as_deref()),
         cell(record.listener.as_deref()),
         cell(Some(&detail.join(" "))),

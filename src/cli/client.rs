@@ -13,7 +13,7 @@ use crate::provision::{ClientEntry, Provisioner};
 
 pub(super) fn run(context: &Context, command: &ClientCommand) -> Result<ExitCode, Failure> {
     with_store(context, async |store, answer| {
-        carry_out(command, &store.provisioner(), answer).await
+        carry_out(command, &store.provisioner()?, answer).await
     })
 }
 

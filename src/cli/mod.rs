@@ -8,16 +8,22 @@
 mod answer;
 pub(crate) mod apply;
 pub(crate) mod audit;
+mod certificates;
 pub(crate) mod client;
 mod config;
+mod control;
 mod data_dir;
 mod descriptors;
+mod hook;
 mod output;
+mod panics;
 mod policy;
 mod serve;
+mod steering;
 mod store;
 pub(crate) mod team;
-pub mod welcome;
+pub mod vouchers;
+mod welcome;
 
 #[cfg(test)]
 pub(crate) use answer::Answer;
@@ -32,6 +38,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigErrors};
 pub use output::print;
+pub use policy::PolicyCommand;
 
 /// An MQTT broker that keeps teams apart and puts every connection on record.
 #[derive(Debug, Parser)]
@@ -76,10 +83,8 @@ pub enum Command {
         #[command(subcommand)]
         command: ClientCommand,
     },
-    /// Explain and test what the policy decides.
-    #[command(
-        after_help = "Example:\n  cofferdam policy explain sensor@acme publish ff/v1/acme/c/sensors/1"
-    )]
+    /// Explain and test what the policy decides; read it again, observe another.
+    #[command(after_help = "Example:\n  cofferdam policy explain sensor@acme publish sensors/1")]
     Policy {
         /// What to do.
         #[command(subcommand)]
@@ -204,39 +209,6 @@ pub enum Action {
     Subscribe,
     /// Either.
     Both,
-}
-
-/// `policy …`
-#[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
-    /// Say whether a user may publish to a topic or subscribe to a filter, and by which rule.
-    #[command(
-        after_help = "Example:\n  cofferdam policy explain sensor@acme publish ff/v1/acme/c/sensors/1"
-    )]
-    Explain {
-        /// As it logs in.
-        username: String,
-        /// What it wants.
-        #[arg(value_enum)]
-        action: Access,
-        /// The topic or filter, mount included.
-        topic: String,
-    },
-    /// Compare decisions with a file: username, action, topic, allow or deny, parted by tabs.
-    #[command(after_help = "Example:\n  cofferdam policy test expectations.tsv")]
-    Test {
-        /// The file.
-        file: PathBuf,
-    },
-}
-
-/// What somebody wants to do with a topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Access {
-    /// Send to it.
-    Publish,
-    /// Receive from it.
-    Subscribe,
 }
 
 /// `audit …`

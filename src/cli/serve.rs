@@ -8,23 +8,28 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::certificates::Certificates;
 use super::data_dir::DataDir;
 use super::descriptors;
+use super::hook;
+use super::steering::{self, Steering};
 use super::store::policy;
+use super::vouchers::{self, ClientVerifiers};
 use super::welcome::Welcome;
-use super::{Context, Failure, print};
-use crate::admin::{self, Pages, Readiness};
+use super::{Context, Failure, panics, print};
+use crate::admin::{self, Pages, Readiness, Slot};
 use crate::audit::{self, AuditWriter, Finished};
-use crate::config::{CertificateFiles, Config, Transport};
-use crate::database::Database;
-use crate::identity::{self, Authenticator, Secrets, TeamPlans, TokenKey};
+use crate::config::{Config, Listener};
+use crate::database::{Database, Place};
+use crate::identity::{self, Authenticator, Follower, HandOver, Secrets, TeamPlans, TokenKey};
 use crate::net::addresses::Addresses;
 use crate::net::clock::Clock;
-use crate::net::server::{Bound, ListenerSpec, Parts, Request, SHARD_THREAD, Server, Verdicts};
+use crate::net::server::{Bound, ListenerSpec, Parts, Record, Request, Server, Verdicts};
 use crate::net::tls::{self, Development, Made};
 use crate::provision::Provisioner;
 use crate::team::World;
@@ -55,7 +60,7 @@ const DATABASE: &str = "database";
 /// # Errors
 /// What could not be opened, read or bound, with what to do about it.
 pub fn run(context: &Context) -> Result<ExitCode, Failure> {
-    end_with_a_panicking_shard();
+    panics::end_with_a_panicking_shard();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVICE_THREADS)
         .thread_name("services")
@@ -66,24 +71,6 @@ pub fn run(context: &Context) -> Result<ExitCode, Failure> {
     // A password that is just being hashed is not waited for.
     runtime.shutdown_background();
     code
-}
-
-/// A shard that panicked would leave its connections open and unserved, and the other shards
-/// waiting for it. No input is known to do that; should one, the process ends and says why, and
-/// whoever supervises it starts it anew.
-fn end_with_a_panicking_shard() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
-        let thread = std::thread::current();
-        if thread
-            .name()
-            .is_some_and(|name| name.starts_with(SHARD_THREAD))
-        {
-            tracing::error!("a shard panicked: the broker ends");
-            std::process::abort();
-        }
-    }));
 }
 
 async fn serve(config: &Config) -> Result<ExitCode, Failure> {
@@ -99,10 +86,12 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let prometheus = install().map_err(failed)?;
     let readiness = Arc::new(Readiness::starting(&[LISTENERS, DATABASE]));
     let board = Board::default();
+    let api = Slot::default();
     let pages = Pages {
         prometheus,
         board: board.clone(),
         readiness: Arc::clone(&readiness),
+        api: steering::gate(config, &api)?,
     };
     let (stop_admin, admin_address) = serve_admin(config, pages).await?;
 
@@ -128,7 +117,9 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         );
     }
 
-    let (listeners, ca) = listeners(config)?;
+    let (clients, followed) = vouchers::client_verifiers(config)?;
+    let (listeners, ca) = listeners(config, &clients)?;
+    let certificates = Certificates::of(config, &listeners, clients.clone());
     let listeners = Bound::bind(listeners, config.shards.get()).map_err(failed)?;
     let judge = Authenticator::new(
         database.clone(),
@@ -141,7 +132,15 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         },
     )
     .map_err(failed)?;
+    let hook = hook::open(config)?;
+    let judge = match &hook {
+        Some(opened) => judge.with_hook(Arc::clone(&opened.hook)),
+        None => judge,
+    };
+    let judge = vouchers::attach(judge, config)?;
     let (sink, writer) = audit::start(database.clone(), Default::default()).map_err(failed)?;
+    let audited = sink.clone();
+    let record: Record = Arc::new(move |event| audited.record(event));
 
     // Makes passwords that are shown only once, so it comes after all that may keep the broker
     // from showing them.
@@ -154,9 +153,12 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     };
     let first_start = provisioner.first_start().await.map_err(failed)?;
 
+    // Read before anybody logs in: what is changed from here on counts for those who are in.
+    let place = Place::end(&database).await.map_err(failed)?;
+
     let signals = Signals::listen().map_err(failed)?;
     let (requests, waiting) = mpsc::channel(LOGINS_WAITING_MAX);
-    let world = World::new(config.limits.clone(), policy);
+    let world = hook::with_reports(World::new(config.limits.clone(), &policy), config);
     let listener_limits = config.listeners.iter();
     let world = Arc::new(listener_limits.fold(world, |world, listener| {
         world.with_listener(&listener.name, listener.limits.clone())
@@ -174,10 +176,34 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         addresses: Addresses::new(config.addresses.clone()),
         clock,
         judge: requests,
-        record: Arc::new(move |event| sink.record(event)),
+        desk: hook.as_ref().map(hook::Opened::desk),
+        record: Arc::clone(&record),
     })
     .map_err(failed)?;
+    let reviews = server.reviews();
+    let hand_over: HandOver = Arc::new(move |review| reviews.hand_over(review));
+    let follower = Arc::new(Follower::new(judge.clone(), place, hand_over));
+    let reloads = Arc::clone(&follower);
+    tokio::spawn(async move { follower.follow().await });
+    let steering = Steering::start(steering::Parts {
+        config,
+        policy,
+        put_in_force: Box::new(move |policy| reloads.reload(policy)),
+        shards: server.shards(),
+        sink,
+        record,
+        clock,
+        readiness: Arc::clone(&readiness),
+        board: &board,
+        certificates,
+        slot: api,
+    })
+    .await?;
     tokio::spawn(judge_logins(judge, waiting, server.verdicts(), clock));
+    if let Some(opened) = hook {
+        opened.serve(server.verdicts(), database.clone(), clock);
+    }
+    clients.follow(followed, &server.verdicts());
     readiness.ready(LISTENERS);
 
     let bound = as_bound(config, &server, admin_address);
@@ -191,6 +217,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let signal = signals.wait().await;
     tracing::info!(signal, "stopping");
     readiness.not_ready(LISTENERS, "the broker is stopping");
+    steering.stop().await;
     stop(server, writer, database).await;
     let _ = stop_admin.send(());
     tracing::info!("stopped");
@@ -257,38 +284,62 @@ fn anonymous_teams(config: &Config) -> HashMap<Arc<str>, crate::policy::TeamId> 
 }
 
 /// The listeners as the server wants them, and the development CA where one of them uses it.
-fn listeners(config: &Config) -> Result<(Vec<ListenerSpec>, Option<PathBuf>), Failure> {
+fn listeners(
+    config: &Config,
+    clients: &ClientVerifiers,
+) -> Result<(Vec<ListenerSpec>, Option<PathBuf>), Failure> {
     let development = development(config)?;
     let mut specs = Vec::with_capacity(config.listeners.len());
     for listener in &config.listeners {
-        let files = listener.certificate.as_ref();
-        let files = files.or(development.as_ref().map(|development| &development.files));
-        let tls = match (listener.transport.is_tls(), files) {
-            (true, Some(files)) => Some(tls_config(files, listener.transport)?),
-            _ => None,
-        };
+        let tls = tls_of(listener, development.as_ref(), clients)?;
+        let tls = tls.map(|tls| Arc::new(ArcSwap::new(tls)));
         specs.push(ListenerSpec {
             name: Arc::clone(&listener.name),
             bind: listener.bind,
             tls,
             websocket: listener.websocket.clone().map(Arc::new),
+            proxies: listener.proxies.clone(),
+            proxy_protocol: listener
+                .proxy_protocol
+                .then(|| Duration::from_micros(listener.limits.connect_timeout.as_micros())),
         });
     }
     Ok((specs, development.map(|development| development.ca)))
 }
 
-fn tls_config(
-    files: &CertificateFiles,
-    transport: Transport,
-) -> Result<Arc<rustls::ServerConfig>, Failure> {
-    tls::server_config(files, transport).map_err(failed)
+/// What a listener shakes hands with, where it is encrypted.
+fn tls_of(
+    listener: &Listener,
+    development: Option<&Development>,
+    clients: &ClientVerifiers,
+) -> Result<Option<Arc<rustls::ServerConfig>>, Failure> {
+    let files = listener.certificate.as_ref();
+    let files = files.or(development.map(|development| &development.files));
+    match (listener.transport.is_tls(), files) {
+        (true, Some(files)) => {
+            let clients = clients.of(&listener.name);
+            let tls = tls::server_config(files, listener.transport, clients);
+            Ok(Some(tls.map_err(failed)?))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The same for the listener of a name, read from its files now.
+pub(super) fn listener_tls(
+    config: &Config,
+    name: &str,
+    clients: &ClientVerifiers,
+) -> Result<Option<Arc<rustls::ServerConfig>>, Failure> {
+    let Some(listener) = config.listeners.iter().find(|it| *it.name == *name) else {
+        return Ok(None);
+    };
+    tls_of(listener, development(config)?.as_ref(), clients)
 }
 
 /// The development certificate, where a listener needs it.
 fn development(config: &Config) -> Result<Option<Development>, Failure> {
-    let needs = |listener: &crate::config::Listener| {
-        listener.transport.is_tls() && listener.certificate.is_none()
-    };
+    let needs = |listener: &Listener| listener.transport.is_tls() && listener.certificate.is_none();
     if !config.listeners.iter().any(needs) {
         return Ok(None);
     }
@@ -313,8 +364,6 @@ async fn judge_logins(
     verdicts: Verdicts,
     clock: Clock,
 ) {
-    let members = judge.clone();
-    tokio::spawn(async move { members.follow_changes().await });
     while let Some(Request { shard, login }) = waiting.recv().await {
         let (judge, verdicts) = (judge.clone(), verdicts.clone());
         tokio::spawn(async move {
@@ -385,6 +434,6 @@ async fn stop(server: Server, writer: AuditWriter, database: Database) {
     let _ = tokio::time::timeout(LAST_WORDS, database.close()).await;
 }
 
-fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+pub(super) fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
     Failure::Failed(error.into())
 }

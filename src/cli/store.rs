@@ -18,7 +18,8 @@ use crate::time::Time;
 pub(super) struct Store {
     database: Database,
     secrets: Secrets,
-    policy: Arc<Policy>,
+    /// Or why there is none: what needs none works all the same.
+    policy: Result<Arc<Policy>, String>,
     actor: String,
     now: Time,
 }
@@ -32,7 +33,9 @@ impl Store {
             secrets: TokenKey::load(&config.data_dir, variable.as_deref())
                 .map_err(failed)
                 .and_then(|key| Secrets::new(key).map_err(failed))?,
-            policy: Arc::new(policy(config)?),
+            policy: policy(config)
+                .map(Arc::new)
+                .map_err(|failure| failure.to_string()),
             actor: actor(),
             now: now(),
         })
@@ -42,18 +45,25 @@ impl Store {
         &self.database
     }
 
-    pub(super) fn policy(&self) -> &Policy {
-        &self.policy
+    pub(super) fn now(&self) -> Time {
+        self.now
     }
 
-    pub(super) fn provisioner(&self) -> Provisioner<'_> {
-        Provisioner {
+    pub(super) fn policy(&self) -> Result<&Policy, Failure> {
+        let policy = self.policy.as_ref();
+        policy
+            .map(|policy| &**policy)
+            .map_err(|why| Failure::Usage(why.clone()))
+    }
+
+    pub(super) fn provisioner(&self) -> Result<Provisioner<'_>, Failure> {
+        Ok(Provisioner {
             database: &self.database,
             secrets: &self.secrets,
-            policy: &self.policy,
+            policy: self.policy()?,
             actor: &self.actor,
             now: self.now,
-        }
+        })
     }
 }
 
@@ -85,14 +95,26 @@ where
 
 /// The policy that the configuration names, or the built-in one.
 pub(super) fn policy(config: &Config) -> Result<Policy, Failure> {
-    let policy = match &config.policy.file {
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
-            Policy::parse(&path.display().to_string(), &text)
-        }
-        None => Policy::flowfuse(),
+    let (file, text) = policy_text(config)?;
+    let policy = Policy::parse(&file, &text);
+    policy.map_err(|errors| Failure::Usage(errors.to_string()))
+}
+
+/// The policy in this file.
+pub(super) fn policy_at(path: &std::path::Path) -> Result<Policy, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    let policy = Policy::parse(&path.display().to_string(), &text);
+    policy.map_err(|errors| Failure::Usage(errors.to_string()))
+}
+
+/// The name and the text of the policy that the configuration names, or of the built-in one.
+pub(super) fn policy_text(config: &Config) -> Result<(String, String), Failure> {
+    let Some(path) = &config.policy.file else {
+        let (file, text) = Policy::FLOWFUSE;
+        return Ok((file.to_owned(), text.to_owned()));
     };
-    policy.map_err(|error| Failure::Usage(error.to_string()))
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    Ok((path.display().to_string(), text))
 }
 
 pub(super) fn unreadable(path: &std::path::Path, error: &std::io::Error) -> Failure {
@@ -115,7 +137,7 @@ impl From<ProvisionError> for Failure {
 }
 
 /// Who changes something, for the record: the login name, or at least that it was the command line.
-fn actor() -> String {
+pub(super) fn actor() -> String {
     let name = ["SUDO_USER", "USER", "LOGNAME"]
         .into_iter()
         .filter_map(|variable| std::env::var(variable).ok())

@@ -9,7 +9,7 @@ use crate::provision::{Provisioner, TeamEntry};
 
 pub(super) fn run(context: &Context, command: &TeamCommand) -> Result<ExitCode, Failure> {
     with_store(context, async |store, answer| {
-        carry_out(command, &store.provisioner(), answer).await
+        carry_out(command, &store.provisioner()?, answer).await
     })
 }
 

@@ -23,7 +23,8 @@ fn the_subcommands_are_those_that_are_fixed() {
     let names: Vec<String> = all().into_iter().map(|(name, _)| name).collect();
     let wanted = "serve, apply, team, team add, team plan, team list, team suspend, team resume, team remove, \
                   client, client add, client list, client rotate, client revoke, policy, \
-                  policy explain, policy test, audit, audit list, config, config check";
+                  policy explain, policy test, policy diff, policy show, policy reload, policy observe, \
+                  audit, audit list, config, config check";
     assert_eq!(names.join(", "), wanted);
     CommandLine::command().debug_assert();
 }
@@ -42,9 +43,11 @@ fn every_help_has_an_example_that_parses() {
             example.starts_with(&format!("cofferdam {name}")),
             "{example}"
         );
-        let words = example.replace("\"Acme Ltd\"", "Acme");
-        if let Err(error) = CommandLine::try_parse_from(words.split(' ')) {
-            panic!("{example}: {error}");
+        for example in example.lines() {
+            let words = example.trim().replace("\"Acme Ltd\"", "Acme");
+            if let Err(error) = CommandLine::try_parse_from(words.split(' ')) {
+                panic!("{example}: {error}");
+            }
         }
     }
 }

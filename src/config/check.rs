@@ -109,6 +109,22 @@ pub(super) fn certificate(section: &Section<'_>, transport: Transport) {
     }
 }
 
+pub(super) fn client_certificates(section: &Section<'_>, transport: Transport) {
+    for key in ["client_ca", "client_crl", "client_certificate"] {
+        if !section.has(key) {
+            continue;
+        }
+        if !transport.is_tls() {
+            section.problem(
+                key,
+                format!("has no use: {} is not encrypted", transport.as_str()),
+            );
+        } else if !section.has("client_ca") {
+            section.problem(key, "needs client_ca beside it");
+        }
+    }
+}
+
 pub(super) fn websocket(section: &Section<'_>, transport: Transport) {
     for key in ["paths", "allowed_origins", "max_frame_size"] {
         if section.has(key) && !transport.is_websocket() {
@@ -130,6 +146,25 @@ pub(super) fn anonymous(section: &Section<'_>, listener: &Listener) {
                  allow_anonymous_remote = true if that is meant",
                 listener.bind
             ),
+        );
+    }
+}
+
+pub(super) fn proxies(section: &Section<'_>, listener: &Listener) {
+    let is_read = listener.proxy_protocol || listener.transport.is_websocket();
+    if section.has("proxies") && !is_read {
+        section.problem(
+            "proxies",
+            format!(
+                "has no use: over {} a proxy tells the client's address by proxy_protocol = true only",
+                listener.transport.as_str()
+            ),
+        );
+    }
+    if listener.proxy_protocol && !section.has("proxies") {
+        section.problem(
+            "proxy_protocol",
+            "needs proxies beside it: the addresses that may connect, and that are believed",
         );
     }
 }
@@ -180,6 +215,12 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
                 team.as_str()
             ));
         }
+        if let Some(network) = listener.proxies.everybody() {
+            warnings.push(format!(
+                "listener `{}` takes {network} for proxies: every client may say that it is another",
+                listener.name
+            ));
+        }
         if remote && listener.transport.is_tls() && listener.certificate.is_none() {
             warnings.push(format!(
                 "listener `{}` on {} uses the development certificate, which clients trust only \
@@ -187,6 +228,9 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
                 listener.name, listener.bind
             ));
         }
+    }
+    if let Some(hook) = &config.identity.http {
+        warnings.extend(hook.warnings());
     }
     warnings
 }

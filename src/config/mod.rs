@@ -12,14 +12,19 @@
 //! Called by `cli`; everything below it takes the finished [`Config`].
 
 mod check;
+mod followed;
 mod guard;
+mod hook;
+mod identity;
 mod limits;
 mod plan;
 mod problem;
+mod proxies;
 mod quantity;
 mod read;
 mod section;
 mod show;
+mod template;
 mod tree;
 
 use std::ffi::OsString;
@@ -32,10 +37,15 @@ use std::sync::Arc;
 use crate::limits::Limits;
 use crate::policy::TeamId;
 
+pub use followed::{FollowError, Followed};
 pub use guard::{AddressLimits, LoginLimits};
+pub use hook::{Hook, Style};
+pub use identity::{Identity, Jwt, Mapping};
 pub use plan::Plans;
 pub(crate) use plan::{changes as plan_changes, parse_changes as parse_plan_changes};
 pub use problem::{ConfigErrors, Problem};
+pub use proxies::Proxies;
+pub use template::{ExpandError, Template};
 // Other files of the operator's are read in the same way, with the same messages.
 pub(crate) use problem::{Origin, Report};
 pub(crate) use section::Section;
@@ -77,6 +87,8 @@ pub struct Config {
     pub logins: LoginLimits,
     /// Roles and rules.
     pub policy: Policy,
+    /// Who else vouches for clients.
+    pub identity: Identity,
     /// What is logged.
     pub log: Log,
 }
@@ -96,6 +108,12 @@ pub struct Listener {
     pub anonymous_team: Option<TeamId>,
     /// `anonymous_team` is accepted on an address that is not loopback.
     pub allow_anonymous_remote: bool,
+    /// TLS only: clients show certificates.
+    pub client_certificates: Option<ClientCertificates>,
+    /// Who may say for whom it speaks.
+    pub proxies: Proxies,
+    /// Every connection comes from one of `proxies` and begins with its PROXY header.
+    pub proxy_protocol: bool,
     /// WebSocket only, else `None`.
     pub websocket: Option<WebSocket>,
     /// The limits of `[limits]`, but for those that `[listener.limits]` sets anew.
@@ -124,6 +142,18 @@ pub struct CertificateFiles {
     pub private_key: PathBuf,
 }
 
+/// How a listener checks the certificates of its clients; the files were readable when they were
+/// checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// PEM certificates of those who vouch for clients.
+    pub ca: PathBuf,
+    /// PEM lists of what they have revoked; `None`: nothing is looked up.
+    pub crl: Option<PathBuf>,
+    /// A client without a certificate is not let in.
+    pub required: bool,
+}
+
 /// What a WebSocket listener accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocket {
@@ -144,6 +174,8 @@ pub struct WebSocket {
 pub struct Admin {
     /// Where health and metrics are served, over plain HTTP.
     pub bind: SocketAddr,
+    /// The file with the token that opens the API there; `None`: it is on the control socket alone.
+    pub token_file: Option<PathBuf>,
 }
 
 /// `[database]`
@@ -176,6 +208,8 @@ pub enum Durability {
 pub struct Policy {
     /// `None`: the built-in `flowfuse` profile.
     pub file: Option<PathBuf>,
+    /// A policy that decides beside it from the start, and of which nothing is carried out.
+    pub observe: Option<PathBuf>,
 }
 
 /// `[log]`

@@ -9,8 +9,9 @@ use super::problem::Report;
 use super::section::Section;
 use super::tree::Table;
 use super::{
-    Admin, CertificateFiles, Config, Database, DatabaseUrl, Durability, Journal, Listener, Log,
-    Policy, Transport, WebSocket, check, guard, limits, plan,
+    Admin, CertificateFiles, ClientCertificates, Config, Database, DatabaseUrl, Durability,
+    Journal, Listener, Log, Policy, Proxies, Transport, WebSocket, check, guard, identity, limits,
+    plan,
 };
 use crate::limits::Limits;
 use crate::policy::TeamId;
@@ -49,6 +50,7 @@ pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
         addresses,
         logins,
         policy: policy(top.section("policy")),
+        identity: identity::read(top.section("identity")),
         log: log(top.section("log")),
         data_dir,
     };
@@ -75,8 +77,9 @@ fn limits(
 
 fn admin(mut section: Section<'_>) -> Admin {
     let bind = section.address("bind").unwrap_or(DEFAULT_ADMIN);
+    let token_file = readable(&mut section, "token_file");
     section.finish();
-    Admin { bind }
+    Admin { bind, token_file }
 }
 
 fn database(mut section: Section<'_>, data_dir: &Path) -> Database {
@@ -103,8 +106,9 @@ fn journal(mut section: Section<'_>) -> Journal {
 
 fn policy(mut section: Section<'_>) -> Policy {
     let file = readable(&mut section, "file");
+    let observe = readable(&mut section, "observe");
     section.finish();
-    Policy { file }
+    Policy { file, observe }
 }
 
 fn log(mut section: Section<'_>) -> Log {
@@ -142,6 +146,12 @@ fn listener(section: &mut Section<'_>, base: &Limits) -> Option<Listener> {
     let bind = required(section, "bind", Section::address);
     let certificate = readable(section, "certificate");
     let private_key = readable(section, "private_key");
+    let client_ca = readable(section, "client_ca");
+    let client_crl = readable(section, "client_crl");
+    let client_certificate = section.choice(
+        "client_certificate",
+        &[("required", true), ("optional", false)],
+    );
     let anonymous_team = section.text("anonymous_team");
     let anonymous_team = anonymous_team.and_then(|id| {
         let team = TeamId::new(&id).ok_or_else(|| {
@@ -150,11 +160,15 @@ fn listener(section: &mut Section<'_>, base: &Limits) -> Option<Listener> {
         section.keep("anonymous_team", team)
     });
     let allow_anonymous_remote = section.boolean("allow_anonymous_remote").unwrap_or(false);
+    let proxies = section.texts("proxies");
+    let proxies = proxies.and_then(|list| section.keep("proxies", Proxies::parse(&list)));
+    let proxy_protocol = section.boolean("proxy_protocol").unwrap_or(false);
     let limits = limits(section.section("limits"), base, limits::read_listener);
     let mut websocket = websocket(section, &limits);
     websocket.listed_origins_only = anonymous_team.is_some();
     let (transport, bind) = (transport?, bind?);
     check::certificate(section, transport);
+    check::client_certificates(section, transport);
     check::websocket(section, transport);
     let listener = Listener {
         name: Arc::from(name?),
@@ -166,12 +180,20 @@ fn listener(section: &mut Section<'_>, base: &Limits) -> Option<Listener> {
                 certificate,
                 private_key,
             }),
+        client_certificates: client_ca.map(|ca| ClientCertificates {
+            ca,
+            crl: client_crl,
+            required: client_certificate.unwrap_or(true),
+        }),
         anonymous_team,
         allow_anonymous_remote,
+        proxies: proxies.unwrap_or_default(),
+        proxy_protocol,
         websocket: transport.is_websocket().then_some(websocket),
         limits,
     };
     check::anonymous(section, &listener);
+    check::proxies(section, &listener);
     Some(listener)
 }
 
@@ -204,7 +226,7 @@ fn required<'r, T>(
 }
 
 /// A file that can be opened for reading.
-fn readable(section: &mut Section<'_>, key: &'static str) -> Option<PathBuf> {
+pub(super) fn readable(section: &mut Section<'_>, key: &'static str) -> Option<PathBuf> {
     let path = section.path(key)?;
     section.keep(key, check::readable(path))
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::guard;
 use super::limits::{Slot, rows};
 use super::quantity::{format_size, format_span};
-use super::{Config, Listener};
+use super::{Config, Listener, identity};
 use crate::limits::Limits;
 use crate::time::Span;
 
@@ -24,8 +24,20 @@ pub(super) fn json(config: &Config) -> Value {
     for (key, section) in guard::show(&config.addresses, &config.logins) {
         value["limits"][key] = section;
     }
-    if let Some(file) = &config.policy.file {
-        value["policy"] = json!({ "file": file });
+    if let Some(file) = &config.admin.token_file {
+        value["admin"]["token_file"] = json!(file);
+    }
+    let policy = [
+        ("file", &config.policy.file),
+        ("observe", &config.policy.observe),
+    ];
+    for (key, file) in policy {
+        if let Some(file) = file {
+            value["policy"][key] = json!(file);
+        }
+    }
+    if let Some(identity) = identity::json(&config.identity) {
+        value["identity"] = identity;
     }
     value
 }
@@ -46,8 +58,13 @@ pub(super) fn toml(config: &Config) -> String {
             "bind",
             "certificate",
             "private_key",
+            "client_ca",
+            "client_crl",
+            "client_certificate",
             "anonymous_team",
             "allow_anonymous_remote",
+            "proxies",
+            "proxy_protocol",
             "paths",
             "allowed_origins",
             "max_frame_size",
@@ -92,6 +109,12 @@ pub(super) fn toml(config: &Config) -> String {
                     line(&mut out, key, value);
                 }
             }
+        }
+    }
+    for (section, keys) in identity::show(&config.identity) {
+        out.push_str(&format!("\n[identity.{section}]\n"));
+        for (key, value) in keys {
+            line(&mut out, key, &value);
         }
     }
     out
@@ -142,9 +165,23 @@ fn listener(listener: &Listener, base: &Limits) -> Value {
         value["certificate"] = json!(files.certificate);
         value["private_key"] = json!(files.private_key);
     }
+    if let Some(clients) = &listener.client_certificates {
+        value["client_ca"] = json!(clients.ca);
+        value["client_certificate"] = json!(match clients.required {
+            true => "required",
+            false => "optional",
+        });
+        if let Some(crl) = &clients.crl {
+            value["client_crl"] = json!(crl);
+        }
+    }
     if let Some(team) = &listener.anonymous_team {
         value["anonymous_team"] = json!(team.as_str());
         value["allow_anonymous_remote"] = json!(listener.allow_anonymous_remote);
+    }
+    if !listener.proxies.is_empty() {
+        value["proxies"] = json!(listener.proxies.texts());
+        value["proxy_protocol"] = json!(listener.proxy_protocol);
     }
     if let Some(websocket) = &listener.websocket {
         value["paths"] = json!(websocket.paths);

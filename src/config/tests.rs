@@ -68,6 +68,32 @@ fn what_is_shown_reads_back_as_the_same_configuration() {
 }
 
 #[test]
+fn files_of_the_admin_token_and_of_policies_are_named_shown_and_must_be_readable() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let with = |file: &std::path::Path| {
+        let file = file.display();
+        format!(
+            "{LISTENER}[admin]\ntoken_file = \"{file}\"\n[policy]\nfile = \"{file}\"\n\
+             observe = \"{file}\"\n"
+        )
+    };
+    let config = parse(&with(&file), &[]).expect("sound");
+    let again = parse(&config.to_toml(), &[]).expect("what is shown is sound");
+    for config in [&config, &again] {
+        assert_eq!(config.admin.token_file.as_ref(), Some(&file));
+        assert_eq!(config.policy.file.as_ref(), Some(&file));
+        assert_eq!(config.policy.observe.as_ref(), Some(&file));
+    }
+    let missing = problems(&with(&dir.path().join("none")), &[]);
+    for key in ["admin.token_file", "policy.file", "policy.observe"] {
+        let named = missing.iter().filter(|problem| problem.contains(key));
+        assert_eq!(named.count(), 1, "{key}: {missing:?}");
+    }
+}
+
+#[test]
 fn every_problem_is_reported_with_its_line_key_and_nearest_known_key() {
     let text = "data_dri = \"x\"\n\
                 [[listener]]\n\
@@ -95,6 +121,53 @@ fn every_problem_is_reported_with_its_line_key_and_nearest_known_key() {
             "test.toml:10: jurnal: unknown key; did you mean `journal`?",
         ]
     );
+}
+
+#[test]
+fn proxies_are_addresses_and_networks_and_have_a_use() {
+    let read = |keys: &str| parse(&format!("{LISTENER}{keys}"), &[]);
+    let config = read("proxies = [\"10.0.0.0/8\", \"::1\"]\nproxy_protocol = true\n");
+    let config = config.expect("sound");
+    let listener = &config.listeners[0];
+    assert!(listener.proxy_protocol);
+    for (address, listed) in [
+        ("10.9.9.9", true),
+        ("::ffff:10.9.9.9", true),
+        ("::1", true),
+        ("11.0.0.1", false),
+        ("::2", false),
+        ("::ffff:11.0.0.1", false),
+    ] {
+        let address = address.parse().expect("an address");
+        assert_eq!(listener.proxies.contains(address), listed, "{address}");
+    }
+    let again = parse(&config.to_toml(), &[]).expect("what is shown is sound");
+    assert_eq!(again.listeners, config.listeners);
+    for (keys, problem) in [
+        (
+            "proxies = [\"10.0.0.0/8\"]\n",
+            "proxies: has no use: over tcp",
+        ),
+        ("proxy_protocol = true\n", "proxy_protocol: needs proxies"),
+        (
+            "proxies = []\nproxy_protocol = true\n",
+            "proxies: names no proxy",
+        ),
+        (
+            "proxies = [\"proxy.example\"]\nproxy_protocol = true\n",
+            "proxies: \"proxy.example\" is no address or network",
+        ),
+        (
+            "proxies = [\"10.0.0.1/8\"]\nproxy_protocol = true\n",
+            "proxies: \"10.0.0.1/8\" is an address within 10.0.0.0/8",
+        ),
+    ] {
+        let found = problems(&format!("{LISTENER}{keys}"), &[]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(problem), "{found:?}");
+    }
+    let everybody = read("proxies = [\"::/0\"]\nproxy_protocol = true\n").expect("sound");
+    assert_eq!(everybody.warnings().len(), 1, "{:?}", everybody.warnings());
 }
 
 #[test]

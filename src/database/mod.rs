@@ -6,6 +6,7 @@
 //! opened, how a writing transaction begins, and which errors mean that it is away. Called by
 //! `identity`, `audit`, `provision` and the command line; never from a shard's thread.
 
+mod changes;
 mod error;
 mod sqlite;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use sqlx::Connection as _;
 use sqlx::any::AnyPoolOptions;
 use sqlx::postgres::PgConnectOptions;
 
+pub use changes::{Concerned, KEPT, News, Place};
 pub use error::{DatabaseError, is_away};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -158,15 +160,6 @@ impl Database {
                 .await?;
         }
         Ok(transaction)
-    }
-
-    /// Tells brokers that keep teams or principals in memory that these have changed; within the
-    /// transaction of the change.
-    pub(crate) async fn bump_revision(transaction: &mut Transaction) -> Result<(), sqlx::Error> {
-        sqlx::query("UPDATE revision SET value = value + 1")
-            .execute(&mut **transaction)
-            .await
-            .map(drop)
     }
 
     /// Which of the two it is.

@@ -1,5 +1,6 @@
 //! What the database has on a username.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,19 @@ pub(super) struct Account {
     pub(super) record: OnRecord,
 }
 
+impl Account {
+    fn from_row(row: &AnyRow) -> Result<Self, DatabaseError> {
+        let team: Option<String> = row.try_get("team")?;
+        Ok(Self {
+            team: team.map(|team| team_id(&team)).transpose()?,
+            suspended: row.try_get::<Option<i64>, _>("suspended")? == Some(1),
+            secret: row.try_get("secret")?,
+            scram: row.try_get("scram")?,
+            record: OnRecord::from_row(row)?,
+        })
+    }
+}
+
 /// What a username alone does not say about its principal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OnRecord {
@@ -115,15 +129,48 @@ pub(super) async fn find(
     if row.try_get::<Option<String>, _>("username")?.is_none() {
         return Ok((None, revision));
     }
-    let team: Option<String> = row.try_get("team")?;
-    let account = Account {
-        team: team.map(|team| team_id(&team)).transpose()?,
-        suspended: row.try_get::<Option<i64>, _>("suspended")? == Some(1),
-        secret: row.try_get("secret")?,
-        scram: row.try_get("scram")?,
-        record: OnRecord::from_row(&row)?,
-    };
-    Ok((Some(account), revision))
+    Ok((Some(Account::from_row(&row)?), revision))
+}
+
+/// Usernames that are looked up with one query.
+const FOUND_AT_ONCE: usize = 500;
+
+/// Looks many usernames up; who is not on record is not in the answer. A row that cannot be read is
+/// an error of that one alone.
+pub(super) async fn find_all(
+    database: &Database,
+    usernames: &[&str],
+) -> Result<HashMap<String, Result<Account, DatabaseError>>, DatabaseError> {
+    let mut found = HashMap::with_capacity(usernames.len());
+    for usernames in usernames.chunks(FOUND_AT_ONCE) {
+        let places: Vec<_> = (1..=usernames.len()).map(|n| format!("${n}")).collect();
+        let sql = format!(
+            "SELECT p.username, p.team, p.owner_type, p.owner, p.patterns, p.secret, p.scram, \
+                    t.suspended \
+             FROM principal p LEFT JOIN team t ON t.id = p.team WHERE p.username IN ({})",
+            places.join(", ")
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for username in usernames {
+            query = query.bind(*username);
+        }
+        for row in query.fetch_all(database.pool()).await? {
+            found.insert(row.try_get("username")?, Account::from_row(&row));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a team is suspended; one that is not on record is not.
+pub(super) async fn is_suspended(
+    database: &Database,
+    team: &TeamId,
+) -> Result<bool, DatabaseError> {
+    let suspended: Option<i64> = sqlx::query_scalar("SELECT suspended FROM team WHERE id = $1")
+        .bind(team.as_str())
+        .fetch_optional(database.pool())
+        .await?;
+    Ok(suspended == Some(1))
 }
 
 /// How many members have a token that was hashed under another key than ours: none of them can log
@@ -187,10 +234,15 @@ pub(crate) fn write_patterns(patterns: &[Pattern]) -> String {
 
 /// What [`write_patterns`] wrote.
 pub(crate) fn read_patterns(text: &str) -> Result<Vec<Pattern>, DatabaseError> {
-    let stored: Vec<StoredPattern> =
-        serde_json::from_str(text).map_err(|error| DatabaseError::Corrupt {
-            what: format!("a list of patterns ({error})"),
-        })?;
+    let read = serde_json::from_str(text).and_then(patterns_of);
+    read.map_err(|error| DatabaseError::Corrupt {
+        what: format!("a list of patterns ({error})"),
+    })
+}
+
+/// A list of patterns in JSON.
+pub(super) fn patterns_of(json: serde_json::Value) -> Result<Vec<Pattern>, serde_json::Error> {
+    let stored: Vec<StoredPattern> = serde_json::from_value(json)?;
     let patterns = stored.into_iter().map(|stored| Pattern {
         action: stored.action,
         allow: matches!(stored.effect, Effect::Allow),

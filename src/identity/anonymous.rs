@@ -37,7 +37,7 @@ pub(super) async fn is_suspended(
         let record =
             Record::administration(now, "team_add", Some(team.as_str()), "cofferdam", detail);
         audit::insert(&mut transaction, vec![record]).await?;
-        Database::bump_revision(&mut transaction).await?;
+        Database::bump_revision(&mut transaction, &[], now).await?;
     }
     transaction.commit().await?;
     // Made by another login between the two questions, it is as new as ours.

@@ -11,15 +11,18 @@ use tokio::time::Instant;
 
 use super::account::{self, Account, OnRecord};
 use super::anonymous::{ANONYMOUS, is_suspended};
+use super::certificate::Certificates;
 use super::guard::{Caller, Guard};
+use super::http::Hook;
 use super::memo::Memo;
 use super::secret::{Scheme, SecretError, Secrets};
+use super::token::{Tokens, is_token};
 use super::waiting_room::WaitingRoom;
 use super::world::{AtLogin, Members};
 use crate::broker::{ExchangeState, Login, Refusal, Verdict};
 use crate::config::LoginLimits;
 use crate::database::{Database, DatabaseError};
-use crate::policy::{Grant, Policy, Principal, TeamId};
+use crate::policy::{Grant, Policy, Principal, TeamId, TeamMembers};
 use crate::telemetry::metric as m;
 use crate::time::Time;
 
@@ -40,8 +43,6 @@ pub struct Settings {
     /// A refusal leaves at a multiple of this after the login came in, so that small differences
     /// in the work done do not show.
     pub refusal_step: Duration,
-    /// How often to look whether teams have other members.
-    pub members_poll: Duration,
     /// What becomes of failed logins.
     pub logins: LoginLimits,
 }
@@ -57,7 +58,6 @@ impl Default for Settings {
             hashing_waiting_max: 256,
             memo_capacity: 65_536,
             refusal_step: Duration::from_millis(250),
-            members_poll: Duration::from_secs(1),
             logins: LoginLimits::default(),
         }
     }
@@ -67,12 +67,12 @@ impl Default for Settings {
 /// a shard's thread.
 #[derive(Clone)]
 pub struct Authenticator {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 pub(super) struct Inner {
-    database: Database,
-    policy: ArcSwap<Policy>,
+    pub(super) database: Database,
+    pub(super) policy: ArcSwap<Policy>,
     pub(super) secrets: Arc<Secrets>,
     anonymous: HashMap<Arc<str>, TeamId>,
     settings: Settings,
@@ -84,7 +84,13 @@ pub(super) struct Inner {
     /// the login's deadline only, so that a crowd is not taken for a database that is away; and a
     /// connection is left for the audit.
     turns: Semaphore,
-    members: Members,
+    pub(super) members: Members,
+    /// Who knows the usernames that the database does not.
+    pub(super) hook: Option<Arc<Hook>>,
+    /// Whose tokens are passwords.
+    pub(super) tokens: Option<Arc<Tokens>>,
+    /// Whom certificates name.
+    pub(super) certificates: Option<Arc<Certificates>>,
 }
 
 /// A login, or a step of one, that may go on.
@@ -168,6 +174,9 @@ impl Authenticator {
                 judging: AtomicUsize::new(0),
                 turns: Semaphore::new(database.max_connections().saturating_sub(1).max(1)),
                 members: Members::new(),
+                hook: None,
+                tokens: None,
+                certificates: None,
                 database,
                 policy: ArcSwap::new(policy),
                 secrets,
@@ -177,15 +186,29 @@ impl Authenticator {
         })
     }
 
-    /// Keeps what live grants know of their teams' members up to date, for ever: to be spawned
-    /// beside the broker.
-    pub async fn follow_changes(&self) {
-        let Inner {
-            members, database, ..
-        } = &*self.inner;
-        members
-            .follow(database, self.inner.settings.members_poll)
-            .await;
+    /// The same judge, with somebody to ask about usernames that the database does not know. To be
+    /// called before it is shared.
+    pub fn with_hook(mut self, hook: Arc<Hook>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.hook = Some(hook);
+        }
+        self
+    }
+
+    /// The same judge, which takes an issuer's tokens as passwords. To be called before it is shared.
+    pub fn with_tokens(mut self, tokens: Arc<Tokens>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.tokens = Some(tokens);
+        }
+        self
+    }
+
+    /// The same judge, for which certificates name principals. To be called before it is shared.
+    pub fn with_certificates(mut self, certificates: Arc<Certificates>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.certificates = Some(certificates);
+        }
+        self
     }
 
     /// Judges a login, or one step of it, that came in at `now`. Always answers, by the deadline.
@@ -244,16 +267,38 @@ impl Inner {
         if before >= self.settings.judging_max {
             return Err(Declined::Undecided(Refusal::Busy));
         }
+        let named = self.named_by_certificate(login)?;
         if let Some(exchange) = login.exchange.take() {
-            return self.by_exchange(login, exchange).await;
+            let judged = self.by_exchange(login, exchange, now).await?;
+            return match (judged, named) {
+                (Judged::In { grant, last_word }, Some(named)) => {
+                    let grant = named.confirm(grant)?;
+                    Ok(Judged::In { grant, last_word })
+                }
+                (judged, _) => Ok(judged),
+            };
+        }
+        if let Some(named) = named {
+            let grant = self.by_certificate(named, now).await?;
+            self.fits(&grant, login)?;
+            return Ok(Judged::In {
+                grant,
+                last_word: None,
+            });
         }
         let grant = match (&login.username, &login.password) {
-            (None, None) => self.anonymous(login, now).await?,
+            (None, None) if self.takes_anonymous(login) => self.anonymous(login, now).await?,
+            (None, None) if self.asked_about_logins().is_none() => {
+                return Err(Declined::Refused(Refusal::Anonymous));
+            }
+            (username, Some(password)) if self.tokens.is_some() && is_token(password) => {
+                self.with_token(username.as_deref(), password, now).await?
+            }
             (username, password) => {
                 let username = username.as_deref().unwrap_or_default();
                 let password = password.as_deref().unwrap_or_default();
                 let may_hash = self.guard.may_hash(caller, now);
-                self.with_password(username, password, may_hash).await?
+                self.with_password(login, username, password, may_hash).await?
             }
         };
         self.fits(&grant, login)?;
@@ -274,11 +319,17 @@ impl Inner {
     /// Where the password may not be hashed, only what costs next to nothing to check can be good.
     async fn with_password(
         &self,
+        login: &Login,
         username: &str,
         password: &[u8],
         may_hash: bool,
     ) -> Result<Grant, Declined> {
         let (account, revision) = self.find(username).await?;
+        if account.is_none()
+            && let Some(hook) = self.asked_about_logins()
+        {
+            return self.by_hook(hook, login, username, password).await;
+        }
         let stored = account.as_ref().and_then(|it| it.secret.as_deref());
         // Whoever is going to be refused whatever the password gets no short cut: it would show.
         let welcome = account.as_ref().is_some_and(|it| !it.suspended);
@@ -305,7 +356,7 @@ impl Inner {
         Ok(account::find(&self.database, username).await?)
     }
 
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, Declined> {
+    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, Declined> {
         let turn = self.turns.acquire().await;
         turn.map_err(|_| Declined::Undecided(Refusal::Unavailable))
     }
@@ -364,6 +415,16 @@ impl Inner {
             Some(team) => Some(self.members.of(&self.database, team, revision).await?),
             None => None,
         };
+        self.bind(username, account, members)
+    }
+
+    /// The grant of what is on record, under the policy of now.
+    pub(super) fn bind(
+        &self,
+        username: &str,
+        account: &Account,
+        members: Option<Arc<TeamMembers>>,
+    ) -> Result<Grant, Declined> {
         let directory = AtLogin {
             record: &account.record,
             members,
@@ -379,9 +440,13 @@ impl Inner {
                 "the policy reads another team in it than is on record",
             ));
         }
-        policy
-            .grant(principal, &directory)
-            .map_err(|error| unfit(username, &error.to_string()))
+        let grant = policy.grant(principal, &directory);
+        let grant = grant.map_err(|error| unfit(username, &error.to_string()))?;
+        Ok(self.with_its_asking(grant))
+    }
+
+    fn takes_anonymous(&self, login: &Login) -> bool {
+        self.anonymous.contains_key(&login.peer.listener)
     }
 
     async fn anonymous(&self, login: &Login, now: Time) -> Result<Grant, Declined> {
@@ -406,9 +471,9 @@ impl Inner {
             patterns: Vec::new(),
         };
         let policy = self.policy.load();
-        policy
-            .grant(principal, &directory)
-            .map_err(|error| unfit(ANONYMOUS, &error.to_string()))
+        let grant = policy.grant(principal, &directory);
+        let grant = grant.map_err(|error| unfit(ANONYMOUS, &error.to_string()))?;
+        Ok(self.with_its_asking(grant))
     }
 }
 

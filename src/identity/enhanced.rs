@@ -1,4 +1,4 @@
-//! Logins by enhanced authentication: SCRAM-SHA-256, in two steps.
+//! Logins by enhanced authentication: SCRAM-SHA-256, in two steps; a token, in one.
 //!
 //! As with passwords, nobody learns who exists. A username without a verifier is challenged like
 //! any other, always with the same salt, and refused when its proof comes, after the same work and
@@ -10,7 +10,9 @@ use std::sync::Arc;
 use super::account::Account;
 use super::authenticator::{Declined, Inner, Judged};
 use super::scram::{self, Begun};
+use super::token;
 use crate::broker::{Exchange, ExchangeState, Login, Refusal};
+use crate::time::Time;
 
 impl Inner {
     /// One step of the exchange.
@@ -18,7 +20,18 @@ impl Inner {
         &self,
         login: &Login,
         exchange: Exchange,
+        now: Time,
     ) -> Result<Judged, Declined> {
+        if &*exchange.method == token::METHOD && self.tokens.is_some() {
+            let token = exchange.data.as_deref().unwrap_or_default();
+            let username = login.username.as_deref();
+            let grant = self.with_token(username, token, now).await?;
+            self.fits(&grant, login)?;
+            return Ok(Judged::In {
+                grant,
+                last_word: None,
+            });
+        }
         if &*exchange.method != scram::METHOD {
             return Err(Declined::Refused(Refusal::Method));
         }

@@ -84,6 +84,7 @@ impl Guard {
                 | Refusal::NoCredential
                 | Refusal::WrongPassword
                 | Refusal::Exchange
+                | Refusal::Hook
                 | Refusal::TooManyFailures
         );
         if !is_guess {

@@ -7,9 +7,8 @@ use std::time::Duration;
 use sqlx::Row as _;
 
 use super::account::team_id;
-use super::world::revision;
 use crate::config::Plans;
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, Place};
 use crate::team::{Entitlements, World};
 
 /// Keeps the limits of teams as the database has them.
@@ -31,7 +30,7 @@ impl TeamPlans {
     /// # Errors
     /// [`DatabaseError`]; then all is as before.
     pub async fn apply(&self, database: &Database) -> Result<i64, DatabaseError> {
-        let revision = revision(database).await?;
+        let Place { revision, .. } = Place::end(database).await?;
         let sql = "SELECT id, plan, limits FROM team WHERE plan IS NOT NULL OR limits <> ''";
         let rows = sqlx::query(sql).fetch_all(database.pool()).await?;
         let (default, _) = self.plans.resolve(None, "");
@@ -59,7 +58,7 @@ impl TeamPlans {
         loop {
             tokio::time::sleep(every).await;
             // Away: what is in force stays.
-            if revision(database).await.is_ok_and(|now| now != seen) {
+            if Place::end(database).await.is_ok_and(|end| end.revision != seen) {
                 match self.apply(database).await {
                     Ok(revision) => seen = revision,
                     Err(error) => tracing::warn!(%error, "cannot read the teams' plans again"),

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use dashmap::DashMap;
 use sqlx::Row as _;
@@ -15,15 +13,13 @@ use crate::policy::{Directory, Principal, TeamId, TeamMembers};
 /// The members of the teams that somebody has logged in to, shared with their grants.
 ///
 /// Another process changes them in the database (`cofferdam apply`), so they are read again when
-/// the database's revision is not the one they were read at: one team's before a login to it is
-/// admitted, and all of them by [`Self::follow`] for those who are in already. Nothing is held
-/// while the database is asked, so what was read may be old news by then: it counts only where it
-/// is newer than what is there.
+/// the database's revision is not the one they were read at: before a login to the team is admitted,
+/// and for those who are in already when the log of changes names the team. Nothing is held while
+/// the database is asked, so what was read may be old news by then: it counts only where it is newer
+/// than what is there.
 #[derive(Debug)]
 pub(super) struct Members {
     teams: DashMap<TeamId, AtRevision>,
-    /// Of the last time that all were read.
-    followed: AtomicI64,
 }
 
 /// A team's members, and how old they are.
@@ -34,14 +30,10 @@ struct AtRevision {
     revision: i64,
 }
 
-/// The ids of instances, by team.
-type Instances = HashMap<TeamId, Vec<String>>;
-
 impl Members {
     pub(super) fn new() -> Self {
         Self {
             teams: DashMap::new(),
-            followed: AtomicI64::new(-1),
         }
     }
 
@@ -61,22 +53,18 @@ impl Members {
         Ok(self.learn(team, &instances, revision))
     }
 
-    /// Reads the members again whenever the revision changes, for ever.
-    pub(super) async fn follow(&self, database: &Database, every: Duration) {
-        loop {
-            tokio::time::sleep(every).await;
-            // Away: the next login finds that out, and what is known stays in force.
-            if let Ok(revision) = revision(database).await
-                && revision != self.followed.load(Ordering::Acquire)
-            {
-                match instances(database).await {
-                    Ok(instances) => self.learn_all(&instances, revision),
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot read the teams' members again");
-                    }
-                }
-            }
+    /// Reads a team's members again, where somebody holds them; no older than `revision` then.
+    pub(super) async fn renew(
+        &self,
+        database: &Database,
+        team: &TeamId,
+        revision: i64,
+    ) -> Result<(), DatabaseError> {
+        self.forget_unheld();
+        if self.teams.contains_key(team) {
+            self.of(database, team, revision).await?;
         }
+        Ok(())
     }
 
     /// What a query that began at `revision` or later found out about one team.
@@ -92,17 +80,10 @@ impl Members {
         Arc::clone(&known.members)
     }
 
-    /// What one query found out about all teams.
-    fn learn_all(&self, instances: &Instances, revision: i64) {
-        self.teams.retain(|team, known| {
-            // A team that nobody holds a grant of is forgotten.
-            let is_held = Arc::strong_count(&known.members) > 1;
-            if is_held {
-                known.learn(instances.get(team).map_or(&[], Vec::as_slice), revision);
-            }
-            is_held
-        });
-        self.followed.store(revision, Ordering::Release);
+    /// A team that nobody holds a grant of is forgotten.
+    fn forget_unheld(&self) {
+        self.teams
+            .retain(|_, known| Arc::strong_count(&known.members) > 1);
     }
 }
 
@@ -116,30 +97,11 @@ impl AtRevision {
     }
 }
 
-pub(super) async fn revision(database: &Database) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT value FROM revision")
-        .fetch_one(database.pool())
-        .await
-}
-
 async fn instances_of(database: &Database, team: &TeamId) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar("SELECT id FROM principal WHERE kind = 'instance' AND team = $1")
         .bind(team.as_str())
         .fetch_all(database.pool())
         .await
-}
-
-/// Those of all teams, with one query however many teams there are.
-async fn instances(database: &Database) -> Result<Instances, DatabaseError> {
-    let sql = "SELECT team, id FROM principal WHERE kind = 'instance' AND team IS NOT NULL";
-    let rows = sqlx::query(sql).fetch_all(database.pool()).await?;
-    let mut instances = Instances::new();
-    for row in rows {
-        let team: String = row.try_get("team")?;
-        let ids = instances.entry(team_id(&team)?).or_default();
-        ids.push(row.try_get("id")?);
-    }
-    Ok(instances)
 }
 
 /// What is known about one principal at its login.
@@ -197,6 +159,13 @@ impl World {
         Ok(world)
     }
 
+    /// Every username on record, in order.
+    pub fn usernames(&self) -> Vec<&str> {
+        let mut usernames: Vec<_> = self.records.keys().map(String::as_str).collect();
+        usernames.sort_unstable();
+        usernames
+    }
+
     /// Whether this username is on record.
     pub fn knows(&self, username: &str) -> bool {
         self.records.contains_key(username)
@@ -231,26 +200,20 @@ mod tests {
     fn what_was_read_earlier_never_replaces_what_was_read_later() {
         let members = Members::new();
         let held = members.learn(&team("a"), &ids(&["new"]), 2);
-        // A slower login, then a slower follower, whose queries began before the change.
+        // A slower login, whose query began before the change.
         let same = members.learn(&team("a"), &ids(&["old"]), 1);
-        members.learn_all(&Instances::from([(team("a"), ids(&["old"]))]), 1);
         assert!(Arc::ptr_eq(&held, &same));
         assert!(held.has_instance("new") && !held.has_instance("old"));
     }
 
     #[test]
-    fn one_answer_renews_every_team_that_is_held_and_forgets_the_others() {
+    fn a_team_that_nobody_holds_is_forgotten() {
         let members = Members::new();
-        let a = members.learn(&team("a"), &ids(&["gone"]), 1);
-        let b = members.learn(&team("b"), &ids(&["stays"]), 1);
-        drop(members.learn(&team("c"), &[], 1));
-        let found = Instances::from([(team("b"), ids(&["stays", "comes"]))]);
-        members.learn_all(&found, 2);
-        assert!(!a.has_instance("gone"));
-        assert!(b.has_instance("stays") && b.has_instance("comes"));
-        let mut known: Vec<_> = members.teams.iter().map(|it| it.key().clone()).collect();
-        known.sort();
-        assert_eq!(known, [team("a"), team("b")]);
-        assert!(members.teams.iter().all(|it| it.revision == 2));
+        let held = members.learn(&team("a"), &[], 1);
+        drop(members.learn(&team("b"), &[], 1));
+        members.forget_unheld();
+        let known: Vec<_> = members.teams.iter().map(|it| it.key().clone()).collect();
+        assert_eq!(known, [team("a")]);
+        drop(held);
     }
 }

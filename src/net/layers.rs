@@ -5,17 +5,26 @@
 //! connections and a connection owns bytes only while a record or a frame is incomplete.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::ServerConnection;
+use rustls::pki_types::CertificateDer;
 
+use super::proxy;
+use super::tls::fault;
 use super::websocket::{
     Accepted, CloseCode, Decoder, End, Handshake, Pong, Progress, binary_head, close_frame,
 };
 use crate::broker::Breach;
-use crate::config::WebSocket;
+use crate::config::{Proxies, WebSocket};
 
 const TLS: Ending = Ending::Breach(Breach::Tls);
+
+/// How the client broke TLS.
+fn broken(error: &rustls::Error) -> Ending {
+    Ending::Breach(fault(error).map_or(Breach::Tls, Breach::Certificate))
+}
 
 /// The layers of one connection.
 #[derive(Debug)]
@@ -28,6 +37,9 @@ pub(super) struct Layers {
 #[derive(Debug)]
 pub(super) struct WebSocketLayer {
     rules: Arc<WebSocket>,
+    /// Where the connection comes from, and who of those that come from there is believed.
+    peer: SocketAddr,
+    proxies: Proxies,
     phase: WebSocketPhase,
     /// What goes out next: a response, control frames, the head of a data frame.
     head: Vec<u8>,
@@ -49,6 +61,15 @@ enum WebSocketPhase {
     Over,
 }
 
+/// What comes out of the layers.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Heard<'a> {
+    /// A listed proxy said whom it speaks for. Before anything of MQTT, once or never.
+    From(SocketAddr),
+    /// Plain MQTT.
+    Mqtt(&'a [u8]),
+}
+
 /// What ends a connection below MQTT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -59,31 +80,38 @@ pub(super) enum Ending {
 }
 
 impl Layers {
-    /// Bytes read from the socket go up; every piece of plain MQTT is handed to `mqtt`. `plain` is
+    /// Bytes read from the socket go up; what comes out of them is handed to `heard`. `plain` is
     /// scratch for decrypted bytes.
     pub(super) fn ingest(
         &mut self,
         raw: &mut [u8],
         plain: &mut [u8],
-        mut mqtt: impl FnMut(&[u8]),
+        mut heard: impl FnMut(Heard<'_>),
     ) -> Result<(), Ending> {
         let Some(tls) = &mut self.tls else {
-            return unframe(&mut self.websocket, raw, &mut mqtt);
+            return unframe(&mut self.websocket, raw, &mut heard);
         };
         let mut rest = &*raw;
         while !rest.is_empty() {
             tls.read_tls(&mut rest).map_err(|_| TLS)?;
-            tls.process_new_packets().map_err(|_| TLS)?;
+            tls.process_new_packets().map_err(|error| broken(&error))?;
             loop {
                 match tls.reader().read(plain) {
                     Ok(0) => return Err(Ending::Goodbye),
-                    Ok(length) => unframe(&mut self.websocket, &mut plain[..length], &mut mqtt)?,
+                    Ok(length) => unframe(&mut self.websocket, &mut plain[..length], &mut heard)?,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(_) => return Err(TLS),
                 }
             }
         }
         Ok(())
+    }
+
+    /// The certificates that the client showed and TLS has checked, its own first.
+    pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
+        let tls = self.tls.as_ref();
+        let shown = tls.and_then(|tls| tls.peer_certificates());
+        shown.unwrap_or_default()
     }
 
     /// The TLS handshake is under way.
@@ -108,10 +136,10 @@ impl Layers {
 fn unframe(
     layer: &mut Option<Box<WebSocketLayer>>,
     bytes: &mut [u8],
-    mqtt: &mut impl FnMut(&[u8]),
+    heard: &mut impl FnMut(Heard<'_>),
 ) -> Result<(), Ending> {
     let Some(layer) = layer else {
-        mqtt(bytes);
+        heard(Heard::Mqtt(bytes));
         return Ok(());
     };
     let start = match &mut layer.phase {
@@ -120,14 +148,19 @@ fn unframe(
         WebSocketPhase::Handshake(handshake) => match handshake.advance(bytes, &layer.rules) {
             Progress::NeedMore => return Ok(()),
             Progress::Refuse(refused) => {
+                layer.tell_client(refused.forwarded_for, heard);
                 layer.control = refused.response;
                 layer.closed = true;
                 layer.phase = WebSocketPhase::Over;
                 return Err(Ending::Breach(Breach::WebSocket(refused.status)));
             }
             Progress::Accept(Accepted {
-                response, consumed, ..
+                response,
+                consumed,
+                forwarded_for,
+                ..
             }) => {
+                layer.tell_client(forwarded_for, heard);
                 layer.control = response;
                 layer.phase = WebSocketPhase::Frames(Decoder::new(layer.rules.max_frame_size));
                 consumed
@@ -140,7 +173,7 @@ fn unframe(
     let bytes = &mut bytes[start..];
     let decoded = decoder.decode(bytes);
     if !decoded.data.is_empty() {
-        mqtt(&bytes[decoded.data]);
+        heard(Heard::Mqtt(&bytes[decoded.data]));
     }
     if let Some(pong) = decoded.pong
         && !layer.closed
@@ -161,15 +194,28 @@ fn unframe(
 }
 
 impl WebSocketLayer {
-    pub(super) fn new(rules: Arc<WebSocket>) -> Self {
+    pub(super) fn new(rules: Arc<WebSocket>, peer: SocketAddr, proxies: Proxies) -> Self {
         Self {
             rules,
+            peer,
+            proxies,
             phase: WebSocketPhase::Handshake(Handshake::new()),
             head: Vec::new(),
             frame_left: 0,
             control: Vec::new(),
             pong: None,
             closed: false,
+        }
+    }
+
+    /// Says whom the request is from, where a listed proxy has written that into it.
+    fn tell_client(&self, forwarded_for: Option<Box<str>>, heard: &mut impl FnMut(Heard<'_>)) {
+        let Some(forwarded_for) = forwarded_for else {
+            return;
+        };
+        let client = proxy::client_of(self.peer, &forwarded_for, &self.proxies);
+        if client != self.peer {
+            heard(Heard::From(client));
         }
     }
 

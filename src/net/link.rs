@@ -20,8 +20,8 @@ pub(super) struct Link {
     pub(super) layers: Layers,
     /// The listener's name.
     pub(super) listener: Arc<str>,
-    /// Its place among the connections of its address.
-    pub(super) seat: Seat,
+    /// Its place among the connections of its address; a listed proxy has none.
+    pub(super) seat: Option<Seat>,
     /// The task that waits for the socket.
     pub(super) waker: Waker,
     pub(super) state: State,
@@ -80,7 +80,7 @@ impl Link {
         tcp: TcpStream,
         layers: Layers,
         listener: Arc<str>,
-        seat: Seat,
+        seat: Option<Seat>,
     ) -> Self {
         Self {
             conn,

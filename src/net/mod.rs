@@ -7,7 +7,10 @@
 //! | `reactor` | one shard's loop: sockets in, core, sockets out |
 //! | `link`, `layers` | one socket; TLS and WebSocket between it and MQTT |
 //! | `peers` | one shard's view of the others |
+//! | `recheck` | client certificates that were revoked since |
 //! | `services` | what a shard asks of the rest of the broker: logins, records, counts |
+//! | [`proxy`] | whose address it is that a proxy connects from |
+//! | `visit` | what a shard is asked from outside its thread |
 //! | [`tls`], [`websocket`] | both without I/O of their own |
 //! | [`addresses`] | how many connections each source address has |
 //! | [`clock`] | where the core's time comes from |
@@ -18,8 +21,11 @@ mod layers;
 mod link;
 mod listener;
 mod peers;
+pub mod proxy;
 mod reactor;
+mod recheck;
 pub mod server;
 mod services;
 pub mod tls;
+mod visit;
 pub mod websocket;

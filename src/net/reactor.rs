@@ -16,11 +16,15 @@ use tokio::net::TcpStream;
 
 use super::addresses::{Addresses, Seat};
 use super::clock::Clock;
-use super::layers::{Ending, Layers};
+use super::layers::{Ending, Heard, Layers};
 use super::link::{Link, State};
 use super::peers::Peers;
+use super::recheck::Recheck;
 use super::services::Services;
-use crate::broker::{Batch, ConnId, Effect, Migrant, Peer, Shard, Verdict};
+use super::visit::Visit;
+use crate::broker::{
+    Answer, Batch, ConnId, Effect, Migrant, Peer, Refusal, Review, Shard, Verdict,
+};
 use crate::time::Time;
 
 /// Bytes read from a socket at a time, and the most that one connection gets in one turn.
@@ -31,13 +35,13 @@ pub(super) type SharedReactor = Rc<RefCell<Reactor>>;
 
 /// A shard with its sockets.
 pub(super) struct Reactor {
-    core: Shard,
+    pub(super) core: Shard,
     /// By the core's connection index; the table is as dense as the core's.
-    links: Vec<Option<Box<Link>>>,
+    pub(super) links: Vec<Option<Box<Link>>>,
     raw: Vec<u8>,
     plain: Vec<u8>,
     addresses: Addresses,
-    clock: Clock,
+    pub(super) clock: Clock,
     services: Services,
     peers: Peers,
     touched: Vec<ConnId>,
@@ -51,6 +55,8 @@ pub(super) struct Reactor {
     /// What the timekeeper waits for.
     alarm: Option<Time>,
     new_links: Vec<ConnId>,
+    /// Listeners whose clients' certificates have been asked about again.
+    pub(super) rechecks: Vec<Recheck>,
     stopping: bool,
     /// Who waits for the last connection to go.
     emptied: Waker,
@@ -70,7 +76,7 @@ pub(super) struct Arrival {
     pub(super) tcp: std::net::TcpStream,
     pub(super) layers: Layers,
     pub(super) listener: Arc<str>,
-    pub(super) seat: Seat,
+    pub(super) seat: Option<Seat>,
     pub(super) migrant: Box<Migrant>,
 }
 
@@ -99,24 +105,34 @@ impl Reactor {
             timekeeper: Waker::noop().clone(),
             alarm: None,
             new_links: Vec::new(),
+            rechecks: Vec::new(),
             stopping: false,
             emptied: Waker::noop().clone(),
         }
     }
 
     /// A socket was accepted. `None`: there are too many, or the broker is stopping.
-    pub(super) fn accept(&mut self, tcp: TcpStream, peer: Peer, layers: Layers) -> Option<ConnId> {
+    /// The address of a listed proxy is nobody's: it has no seat.
+    pub(super) fn accept(
+        &mut self,
+        tcp: TcpStream,
+        peer: Peer,
+        is_proxy: bool,
+        layers: Layers,
+    ) -> Option<ConnId> {
         if self.stopping {
             return None;
         }
         let (listener, now) = (Arc::clone(&peer.listener), self.clock.now());
-        let seat = match self.addresses.admit(peer.address.ip(), now) {
-            Ok(seat) => seat,
-            Err(refusal) => {
-                self.core.keep_out(peer, refusal, now);
-                self.end_turn();
-                return None;
-            }
+        let seat = match is_proxy {
+            true => None,
+            false => match self.addresses.admit(peer.address.ip(), now) {
+                Ok(seat) => Some(seat),
+                Err(refusal) => {
+                    self.turn_away(peer, refusal);
+                    return None;
+                }
+            },
         };
         let Some(conn) = self.core.open(peer, now) else {
             self.end_turn(); // there is something for the record
@@ -125,6 +141,12 @@ impl Reactor {
         self.put(Link::new(conn, tcp, layers, listener, seat));
         self.end_turn();
         Some(conn)
+    }
+
+    /// A connection was closed unheard.
+    pub(super) fn turn_away(&mut self, peer: Peer, reason: Refusal) {
+        self.core.turn_away(peer, reason, self.clock.now());
+        self.end_turn();
     }
 
     /// A connection comes from another shard, because its session lives here.
@@ -140,6 +162,7 @@ impl Reactor {
         } = arrival;
         self.put(Link::new(conn, tcp, layers, listener, seat));
         self.new_links.push(conn);
+        self.recheck_one(conn);
         self.end_turn();
         Ok(())
     }
@@ -155,10 +178,29 @@ impl Reactor {
         self.end_turn();
     }
 
+    /// What a client waits to know is known.
+    pub(super) fn answered(&mut self, ticket: u64, answer: Answer) {
+        self.turn_began.get_or_insert_with(Instant::now);
+        self.core.answered(ticket, answer, self.clock.now());
+        self.end_turn();
+    }
+
+    /// Those whom a change concerns are judged anew, in this turn and the next ones.
+    pub(super) fn review(&mut self, review: Arc<Review>) {
+        self.core.review(review, self.clock.now());
+        self.end_turn();
+    }
+
     /// Another shard's turn had this for sessions here.
     pub(super) fn deliver(&mut self, batch: Batch) {
         self.turn_began.get_or_insert_with(Instant::now);
         self.core.deliver_batch(batch, self.clock.now());
+        self.end_turn();
+    }
+
+    /// Somebody asks from outside.
+    pub(super) fn visit(&mut self, visit: Visit) {
+        visit(&mut self.core, self.clock.now());
         self.end_turn();
     }
 
@@ -283,12 +325,18 @@ impl Reactor {
         }
         self.turn_began.get_or_insert_with(Instant::now);
         let shook = link.layers.is_shaking_hands();
-        let core = &mut self.core;
-        let ended = link
-            .layers
-            .ingest(&mut raw[..length], &mut self.plain, |mqtt| {
-                core.received(conn, mqtt, now);
-            });
+        let (core, addresses) = (&mut self.core, &self.addresses);
+        let Link { layers, seat, .. } = &mut **link;
+        let ended = layers.ingest(&mut raw[..length], &mut self.plain, |heard| match heard {
+            Heard::From(client) => {
+                core.seen_from(conn, client);
+                match addresses.admit(client.ip(), now) {
+                    Ok(of_client) => *seat = Some(of_client),
+                    Err(refusal) => core.shut_out(conn, refusal, now),
+                }
+            }
+            Heard::Mqtt(mqtt) => core.received(conn, mqtt, now),
+        });
         if shook {
             core.shook_hands(conn);
             if !link.layers.is_shaking_hands() {
@@ -314,7 +362,7 @@ impl Reactor {
     }
 
     /// Carries out what the core asked for, and sees to it that outboxes are written soon.
-    fn end_turn(&mut self) {
+    pub(super) fn end_turn(&mut self) {
         loop {
             let effects = self.core.take_effects();
             if effects.is_empty() {
@@ -323,8 +371,9 @@ impl Reactor {
             for effect in effects {
                 match effect {
                     Effect::Record(event) => self.services.record(event),
-                    Effect::Judge(login) => {
+                    Effect::Judge(mut login) => {
                         let conn = login.conn;
+                        login.certificate = self.certificate(conn);
                         if let Err(verdict) = self.services.judge(login) {
                             self.core.judged(conn, verdict, self.clock.now());
                         }
@@ -333,6 +382,13 @@ impl Reactor {
                         self.count_unfinished_handshake(conn);
                         self.finish(conn);
                     }
+                    Effect::Ask(question) => {
+                        let ticket = question.ticket;
+                        if let Err(answer) = self.services.ask(question) {
+                            self.core.answered(ticket, answer, self.clock.now());
+                        }
+                    }
+                    Effect::Report(question) => self.services.report_topic(question),
                     Effect::Move { conn, to, migrant } => self.move_link(conn, to, migrant),
                 }
             }
@@ -473,6 +529,12 @@ impl Reactor {
         if self.link(conn).is_some() {
             self.drop_link(conn);
         }
+    }
+
+    /// The certificate that the client showed.
+    fn certificate(&mut self, conn: ConnId) -> Option<Box<[u8]>> {
+        let shown = self.link(conn)?.layers.certificates().first();
+        shown.map(|certificate| certificate.as_ref().into())
     }
 
     fn move_link(&mut self, conn: ConnId, to: u16, migrant: Box<Migrant>) {

@@ -11,6 +11,7 @@ use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -20,13 +21,16 @@ use super::clock::Clock;
 use super::listener::{self, accept};
 use super::peers::{Inbound, Peers};
 use super::reactor::{Outcome, Reactor, SharedReactor};
+use super::recheck::{Recheck, recheck_all};
 use super::services::Services;
-use crate::broker::{ConnId, Shard, Verdict};
+use super::tls::ClientVerifier;
+use crate::broker::{Answer, ConnId, Review, Shard, Verdict};
 use crate::team::World;
 use crate::telemetry::Reporter;
 
-pub use super::listener::ListenerSpec;
-pub use super::services::{Record, Request};
+pub use super::listener::{ListenerSpec, TlsInForce};
+pub use super::services::{Asked, Desk, Record, Request};
+pub use super::visit::Shards;
 
 /// How long an ending connection may take to take our last words and say its own.
 const ENDING: Duration = Duration::from_secs(2);
@@ -54,6 +58,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Where logins go.
     pub judge: mpsc::Sender<Request>,
+    /// Where questions go about what clients may do; `None`: nobody can be asked.
+    pub desk: Option<Desk>,
     /// Where events go.
     pub record: Record,
 }
@@ -89,9 +95,13 @@ pub enum ServerError {
     Random(#[source] getrandom::Error),
 }
 
-/// Answers logins: gives each verdict to the shard that waits for it. Cheap to clone.
+/// Answers logins and questions: gives each verdict to the shard that waits for it. Cheap to clone.
 #[derive(Clone)]
 pub struct Verdicts(Peers);
+
+/// Hands reviews to all shards, in one order. Cheap to clone.
+#[derive(Clone)]
+pub struct Reviews(Arc<Mutex<Peers>>);
 
 /// One shard's share of the parts.
 struct ShardParts {
@@ -163,7 +173,8 @@ impl Server {
             let mut core_seed = [0; 32];
             getrandom::fill(&mut core_seed).map_err(ServerError::Random)?;
             let (judge, record) = (parts.judge.clone(), Arc::clone(&parts.record));
-            let services = Services::new(id, judge, record, reporter);
+            let desk = parts.desk.clone();
+            let services = Services::new(id, judge, desk, record, reporter);
             let (world, clock) = (Arc::clone(&parts.world), parts.clock);
             let addresses = parts.addresses.clone();
             let shard = ShardParts {
@@ -201,11 +212,19 @@ impl Server {
         Verdicts(self.peers.clone())
     }
 
+    /// Who is asked what stands on the shards.
+    pub fn shards(&self) -> Shards {
+        Shards(self.peers.clone())
+    }
+
+    /// Where reviews go.
+    pub fn reviews(&self) -> Reviews {
+        Reviews(Arc::new(Mutex::new(self.peers.clone())))
+    }
+
     /// Tells every client to go and waits for the shards to end. Blocks, for less than a second.
     pub fn stop(self) {
-        for shard in 0..self.threads.len() as u16 {
-            self.peers.send(shard, Inbound::Stop);
-        }
+        self.peers.send_to_all(|| Inbound::Stop);
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a shard had panicked");
@@ -215,9 +234,29 @@ impl Server {
 }
 
 impl Verdicts {
+    /// The client certificates of a listener are checked by other files from now on: connections
+    /// whose certificate is no longer good end.
+    pub fn recheck(&self, listener: Arc<str>, verifier: Arc<ClientVerifier>) {
+        self.0.recheck(&Recheck { listener, verifier });
+    }
+
     /// Gives a verdict to the shard that waits for it.
     pub fn give(&self, shard: u16, conn: ConnId, verdict: Verdict) {
         self.0.send(shard, Inbound::Judged(conn, verdict));
+    }
+
+    /// Gives an answer to the shard that asked.
+    pub fn answer(&self, shard: u16, ticket: u64, answer: Answer) {
+        self.0.send(shard, Inbound::Answered(ticket, answer));
+    }
+}
+
+impl Reviews {
+    /// Hands a review to every shard. Verdicts that are given from here on come after it.
+    pub fn hand_over(&self, review: Review) {
+        let review = Arc::new(review);
+        let peers = self.0.lock();
+        peers.send_to_all(|| Inbound::Review(Arc::clone(&review)));
     }
 }
 
@@ -273,6 +312,7 @@ async fn serve_inbox(mut inbox: UnboundedReceiver<Inbound>, reactor: &SharedReac
         let mut reactor_now = reactor.borrow_mut();
         match inbound {
             Inbound::Judged(conn, verdict) => reactor_now.judged(conn, verdict),
+            Inbound::Answered(ticket, answer) => reactor_now.answered(ticket, answer),
             Inbound::Batch(batch) => reactor_now.deliver(batch),
             Inbound::Arrival(arrival) => {
                 if let Err(error) = reactor_now.arrive(*arrival) {
@@ -282,7 +322,13 @@ async fn serve_inbox(mut inbox: UnboundedReceiver<Inbound>, reactor: &SharedReac
                     spawn_local(drive(Rc::clone(reactor), conn));
                 }
             }
+            Inbound::Recheck(recheck) => {
+                reactor_now.note_recheck(&recheck);
+                spawn_local(recheck_all(Rc::clone(reactor), recheck));
+            }
+            Inbound::Review(review) => reactor_now.review(review),
             Inbound::Resume => reactor_now.resume(),
+            Inbound::Visit(visit) => reactor_now.visit(visit),
             Inbound::Stop => return,
         }
     }

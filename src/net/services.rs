@@ -6,10 +6,16 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::broker::{Breach, Counters, Drop, Event, EventKind, Login, Refusal, Verdict};
+use crate::broker::{
+    Answer, Breach, Counters, DisconnectCause, Drop, Event, EventKind, Login, Question, Refusal,
+    Verdict, Way,
+};
 use crate::telemetry::metric as m;
 use crate::telemetry::{Reporter, Snapshot};
 use crate::time::Span;
+
+/// Before something is asked again for which there was no room.
+const ASK_AGAIN: Span = Span::from_secs(1);
 
 /// Where events go on record: never waits, may be called from any thread.
 pub type Record = Arc<dyn Fn(Box<Event>) + Send + Sync>;
@@ -22,10 +28,28 @@ pub struct Request {
     pub login: Box<Login>,
 }
 
+/// A question, and the shard that asks it.
+pub struct Asked {
+    /// Where the answer goes.
+    pub shard: u16,
+    /// What is asked.
+    pub question: Box<Question>,
+}
+
+/// Where questions go that somebody else answers.
+#[derive(Clone)]
+pub struct Desk {
+    /// Those that a client waits for.
+    pub ask: mpsc::Sender<Asked>,
+    /// Those by which the platform hears of a topic.
+    pub report: mpsc::Sender<Box<Question>>,
+}
+
 /// The rest of the broker, for one shard.
 pub(super) struct Services {
     shard: u16,
     judge: mpsc::Sender<Request>,
+    desk: Option<Desk>,
     record: Record,
     reporter: Reporter,
     /// What events amount to, since the shard began.
@@ -38,6 +62,7 @@ impl Services {
     pub(super) fn new(
         shard: u16,
         judge: mpsc::Sender<Request>,
+        desk: Option<Desk>,
         record: Record,
         reporter: Reporter,
     ) -> Self {
@@ -45,6 +70,7 @@ impl Services {
         Self {
             shard,
             judge,
+            desk,
             record,
             reporter,
             events,
@@ -64,6 +90,31 @@ impl Services {
             .map_err(|_| Verdict::Undecided(Refusal::Busy))
     }
 
+    /// Has a question answered elsewhere. Where too many wait already, or there is nobody to ask, it
+    /// has no answer.
+    pub(super) fn ask(&self, question: Box<Question>) -> Result<(), Answer> {
+        let asked = Asked {
+            shard: self.shard,
+            question,
+        };
+        let sent = self.desk.as_ref().map(|desk| desk.ask.try_send(asked));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) | None => Err(Answer::Missing(ASK_AGAIN)),
+        }
+    }
+
+    /// Lets the platform hear of a topic, where not too many wait already.
+    pub(super) fn report_topic(&mut self, question: Box<Question>) {
+        let sent = self
+            .desk
+            .as_ref()
+            .map(|desk| desk.report.try_send(question));
+        if !matches!(sent, Some(Ok(()))) {
+            self.events.add(&m::HOOK_REPORTS, &["dropped"], 1);
+        }
+    }
+
     /// Counts an event and puts it on record.
     pub(super) fn record(&mut self, event: Box<Event>) {
         let listener = &event.who.peer.listener;
@@ -80,6 +131,10 @@ impl Services {
             EventKind::Disconnected { cause, .. } => {
                 self.events
                     .add(&m::DISCONNECTS, &[listener, cause.as_str()], 1);
+                if let DisconnectCause::Review(change) = cause {
+                    self.events
+                        .add(&m::CONNECTIONS_ENDED, &[change.kind.as_str()], 1);
+                }
                 if let Some(online) = self.online.get_mut(&seat(&event)) {
                     *online = online.saturating_sub(1);
                 }
@@ -90,6 +145,13 @@ impl Services {
             EventKind::SubscribeRefused { why, .. } => {
                 self.events.add(&m::SUBSCRIBES_REFUSED, &[why], 1);
             }
+            EventKind::UnsubscribeRefused { why, .. } => {
+                self.events.add(&m::UNSUBSCRIBES_REFUSED, &[why], 1);
+            }
+            EventKind::SubscriptionEnded { change, .. } => {
+                self.events
+                    .add(&m::SUBSCRIPTIONS_ENDED, &[change.kind.as_str()], 1);
+            }
             EventKind::Reauthenticated => {
                 self.events.add(&m::REAUTHENTICATIONS, &[listener, "ok"], 1);
             }
@@ -97,7 +159,12 @@ impl Services {
                 self.events
                     .add(&m::REAUTHENTICATIONS, &[listener, reason.as_str()], 1);
             }
-            EventKind::TakenOver { .. } | EventKind::LimitHit { .. } => {}
+            // Each is counted where it is, the events are of many.
+            EventKind::TakenOver { .. }
+            | EventKind::LimitHit { .. }
+            | EventKind::Crossed { .. }
+            | EventKind::Observed { .. }
+            | EventKind::AdminRefused { .. } => {}
         }
         (self.record)(event);
     }
@@ -105,9 +172,10 @@ impl Services {
     /// Counts what a client broke below MQTT.
     pub(super) fn count_breach(&mut self, listener: &str, breach: Breach) {
         match breach {
-            Breach::Tls => self
-                .events
-                .add(&m::TLS_HANDSHAKES, &[listener, "failed"], 1),
+            Breach::Tls | Breach::Certificate(_) => {
+                self.events
+                    .add(&m::TLS_HANDSHAKES, &[listener, "failed"], 1)
+            }
             Breach::WebSocket(code) if code < 1000 => {
                 self.events
                     .add(&m::WEBSOCKET_REFUSED, &[listener, &code.to_string()], 1);
@@ -142,14 +210,21 @@ impl Services {
         for (label, dropped) in Drop::LABELS.into_iter().zip(counters.dropped) {
             snapshot.add(&m::MESSAGES_DROPPED, &[label], dropped);
         }
+        for (way, crossed) in Way::LABELS.into_iter().zip(counters.crossings) {
+            snapshot.add(&m::CROSSINGS, &[way], crossed);
+        }
         for bytes in &counters.listeners {
             let labels: &[&str] = &[&bytes.listener];
             snapshot.add(&m::BYTES_RECEIVED, labels, bytes.received);
             snapshot.add(&m::BYTES_SENT, labels, bytes.sent);
         }
+        for (act, would, count) in counters.observed.labelled() {
+            snapshot.add(&m::POLICY_OBSERVED, &[act, would], count);
+        }
         snapshot.add(&m::CONNECTIONS_TURNED_AWAY, &[], counters.turned_away);
         snapshot.add(&m::SESSIONS_EXPIRED, &[], counters.sessions_expired);
         snapshot.add(&m::FAIR_SHARE_WAITS, &[], counters.waited);
+        snapshot.add(&m::SESSIONS_REVIEWED, &[], counters.sessions_reviewed);
         for ((listener, team), count) in &self.online {
             snapshot.add(&m::CONNECTIONS, &[listener, team], *count);
         }

@@ -4,7 +4,25 @@ use std::sync::Arc;
 
 use crate::topic::TopicError;
 
-/// A policy that cannot be used: where, what and what to do.
+/// Everything that is wrong with a policy, in the order of its lines; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyErrors(pub Vec<PolicyError>);
+
+impl std::error::Error for PolicyErrors {}
+
+impl std::fmt::Display for PolicyErrors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One thing that is wrong with a policy: where, what and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyError {
     /// The file's name, as it was given.
@@ -143,12 +161,26 @@ pub enum Fault {
     Commons,
 }
 
+/// Why a policy cannot take the place of another while the broker runs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplaceError {
+    /// Topics would belong to other teams.
+    #[error("the namespace is another one, which needs a restart")]
+    Namespace,
+    /// The topics of connected clients would have other names.
+    #[error("the mount of role {0} is another one, which needs a restart")]
+    Mount(Arc<str>),
+}
+
 /// Why a principal gets no grant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
     /// The policy has no such role.
     #[error("the policy has no role {0}")]
     UnknownRole(Arc<str>),
+    /// No role's username template fits.
+    #[error("no role of the policy takes the username {0}")]
+    Username(Arc<str>),
     /// A principal of a team's role without a team, or the reverse.
     #[error("the role {0} and the team do not go together")]
     Team(Arc<str>),

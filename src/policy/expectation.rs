@@ -31,6 +31,21 @@ pub struct Difference {
     pub explanation: Explanation,
 }
 
+/// One line of such a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expectation<'a> {
+    /// The line in the file; the first is 1.
+    pub line: usize,
+    /// Who asks.
+    pub username: &'a str,
+    /// What is asked.
+    pub action: Action,
+    /// As the client writes it.
+    pub topic: &'a str,
+    /// Whether `allow` is expected.
+    pub allow: bool,
+}
+
 /// A line that is no expectation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -59,15 +74,14 @@ impl Policy {
             checked: 0,
             differences: Vec::new(),
         };
-        for (index, text) in expectations.lines().enumerate() {
-            if text.trim().is_empty() || text.starts_with('#') || (index == 0 && is_header(text)) {
-                continue;
-            }
-            let line = index + 1;
-            let Some((username, action, asked, expected_allow)) = read(text) else {
-                let found = text.to_owned();
-                return Err(ExpectationError { line, found });
-            };
+        for expectation in self::expectations(expectations) {
+            let Expectation {
+                line,
+                username,
+                action,
+                topic: asked,
+                allow: expected_allow,
+            } = expectation?;
             let grant = grants.entry(username).or_insert_with(|| {
                 let principal = self.principal(username, directory)?;
                 self.grant(principal, directory).ok()
@@ -89,22 +103,36 @@ impl Policy {
     }
 }
 
+/// The expectations of a file, line by line.
+pub fn expectations(text: &str) -> impl Iterator<Item = Result<Expectation<'_>, ExpectationError>> {
+    let lines = text.lines().enumerate().filter(|(index, text)| {
+        !(text.trim().is_empty() || text.starts_with('#') || *index == 0 && is_header(text))
+    });
+    lines.map(|(index, text)| {
+        let line = index + 1;
+        read(text, line).ok_or_else(|| ExpectationError {
+            line,
+            found: text.to_owned(),
+        })
+    })
+}
+
 fn is_header(text: &str) -> bool {
     text.split('\t').next() == Some("username")
 }
 
-fn read(text: &str) -> Option<(&str, Action, &str, bool)> {
+fn read(text: &str, line: usize) -> Option<Expectation<'_>> {
     let mut columns = text.split('\t');
-    let username = columns.next()?;
-    let action = Action::from_word(columns.next()?)?;
-    let asked = columns.next()?;
-    let allow = match columns.next()? {
-        "allow" => true,
-        "deny" => false,
-        _ => return None,
+    let expectation = Expectation {
+        line,
+        username: columns.next()?,
+        action: Action::from_word(columns.next()?)?,
+        topic: columns.next()?,
+        allow: match columns.next()? {
+            "allow" => true,
+            "deny" => false,
+            _ => return None,
+        },
     };
-    columns
-        .next()
-        .is_none()
-        .then_some((username, action, asked, allow))
+    columns.next().is_none().then_some(expectation)
 }

@@ -46,6 +46,7 @@ impl Grant {
         explanation.role = Some(self.role.name.to_string());
         explanation.role_about = self.role.about.to_string();
         explanation.role_at = format!("{}:{}", self.role.file, self.role.line);
+        explanation.policy_version = Some(self.policy_version().to_owned());
         explanation.team = self.team().map(|team| team.as_str().to_owned());
         let bound = self.role.variables.iter().zip(&self.values).skip(2);
         explanation.bindings = bound

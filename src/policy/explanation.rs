@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::grant::Ruling;
 use super::principal::Action;
 
 /// The path to a decision.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Explanation {
     /// Who asked.
     pub username: String,
@@ -19,6 +19,8 @@ pub struct Explanation {
     pub role_about: String,
     /// Where the policy defines it: file and line.
     pub role_at: String,
+    /// The version of the policy that decided, where there is a role.
+    pub policy_version: Option<String>,
     /// The team, where there is one.
     pub team: Option<String>,
     /// What the other variables stand for.
@@ -42,7 +44,7 @@ pub struct Explanation {
 }
 
 /// A rule and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct RuleReference {
     /// The role it belongs to.
     pub role: String,
@@ -51,7 +53,7 @@ pub struct RuleReference {
     /// What it says; of several topics, the one that decided or came nearest.
     pub text: String,
     /// The operator's note on it.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
     /// The policy file; `None` for one of the principal's own patterns.
     pub file: Option<String>,
@@ -60,7 +62,7 @@ pub struct RuleReference {
 }
 
 /// A rule that did not apply.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Considered {
     /// The rule.
     pub rule: RuleReference,
@@ -76,6 +78,7 @@ impl Explanation {
             role: None,
             role_about: String::new(),
             role_at: String::new(),
+            policy_version: None,
             team: None,
             bindings: BTreeMap::new(),
             action,
@@ -92,11 +95,7 @@ impl Explanation {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ruling = match self.ruling {
-            Ruling::Allow => "allow",
-            Ruling::AllowChecked => "allow, each delivery checked",
-            Ruling::Deny => "deny",
-        };
+        let ruling = self.ruling.words();
         writeln!(
             f,
             "{ruling}: {} {} {}",
@@ -123,6 +122,9 @@ impl fmt::Display for Explanation {
             write!(f, ", {name} = {value}")?;
         }
         writeln!(f)?;
+        if let Some(version) = &self.policy_version {
+            writeln!(f, "  policy {version}")?;
+        }
         if self.topic != self.asked {
             writeln!(f, "  decided on {}", self.topic)?;
         }

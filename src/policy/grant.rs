@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use super::ask::Ask;
 use super::document::{Overlap, Reach};
 use super::error::GrantError;
 use super::members::TeamMembers;
 use super::principal::{Action, Pattern, Principal, TeamId};
 use super::role::{MAX_PATTERNS, Role, Rule, TEAM, USERNAME, permits};
 use super::template::{Bound, Levels, Template};
+use crate::time::Time;
 use crate::topic::{TopicFilter, TopicName, relation};
 
 /// What one connection may do, decided without I/O. Cheap to share, never changed: when policy or
@@ -27,6 +29,11 @@ pub struct Grant {
     root_length: u32,
     /// One bit for each rule of the role whose conditions hold.
     pub(super) active: u64,
+    /// Vouched for elsewhere, and not on record here.
+    pub(super) by_name_only: bool,
+    /// When somebody else is asked.
+    pub(super) ask: Ask,
+    expires: Time,
 }
 
 /// A decision and the rule that made it.
@@ -40,7 +47,7 @@ pub struct Decision {
 }
 
 /// What was decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ruling {
     /// Yes.
@@ -49,6 +56,17 @@ pub enum Ruling {
     AllowChecked,
     /// No.
     Deny,
+}
+
+impl Ruling {
+    /// For people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::AllowChecked => "allow, each delivery checked",
+            Self::Deny => "deny",
+        }
+    }
 }
 
 impl Grant {
@@ -97,18 +115,37 @@ impl Grant {
         }
         Ok(Self {
             active: role.active_rules(&values),
+            by_name_only: false,
+            ask: Ask::Never,
             role,
             principal,
             values,
             members,
             base: Arc::from(base),
             root_length: u32::try_from(root_length).unwrap_or(u32::MAX),
+            expires: Time::NEVER,
         })
+    }
+
+    /// The same grant for a login that holds only until then.
+    pub fn until(self, expires: Time) -> Self {
+        Self { expires, ..self }
+    }
+
+    /// When what the principal logged in with is over: a connection that this grant let in ends
+    /// then. Decisions do not ask.
+    pub fn expires(&self) -> Time {
+        self.expires
     }
 
     /// Who this is.
     pub fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// The version of the policy that this was made from.
+    pub fn policy_version(&self) -> &str {
+        &self.role.policy_version
     }
 
     /// The team, where there is one.
@@ -237,7 +274,21 @@ impl Grant {
             && self.own(Action::Subscribe, false, &asked, own).is_none()
     }
 
-    fn is_met_by_a_deny(&self, asked: &Asked<'_>) -> bool {
+    /// May it have a message on this full name by any filter at all? For a message that is still on
+    /// its way when the subscription by which it came has gone. Where somebody else is asked, they
+    /// may allow more than the rules here.
+    pub fn could_receive(&self, topic: TopicName<'_>) -> bool {
+        let asked = Asked::new(self, topic.as_str());
+        let own = |pattern: &Pattern, text: &str| relation::matches(&pattern.filter, text);
+        let mut allows = self.rules(Action::Subscribe).filter(|(_, rule)| rule.allow);
+        let allowed = self.ask != Ask::Never
+            || allows.any(|(_, rule)| asked.any(rule, Template::matches))
+            || self.own(Action::Subscribe, true, &asked, own).is_some();
+        allowed && self.reaches(topic) && self.may_receive(topic)
+    }
+
+    /// Whether a deny that is heeded on delivery overlaps the filter.
+    pub(super) fn is_met_by_a_deny(&self, asked: &Asked<'_>) -> bool {
         let meets = |pattern: &Pattern, text: &str| {
             let (one, other) = (
                 relation::spell_out(&pattern.filter),

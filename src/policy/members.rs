@@ -43,6 +43,12 @@ impl TeamMembers {
         self.instances.load().contains(id)
     }
 
+    /// The first of the team's instances in the order of their ids, where there is any.
+    pub fn any_instance(&self) -> Option<String> {
+        let instances = self.instances.load();
+        instances.iter().min().map(ToString::to_string)
+    }
+
     /// Adds an instance.
     pub fn add_instance(&self, id: &str) {
         self.change(|instances| instances.insert(Box::from(id)));

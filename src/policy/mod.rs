@@ -15,6 +15,8 @@
 //! that principal; [`Grant::reaches`] is the structural check, which keeps teams apart whatever the
 //! rules say; [`Grant::publish`] and [`Grant::subscribe`] ask the rules; [`Grant::explain`] says why.
 
+mod ask;
+mod compare;
 mod compile;
 mod document;
 mod error;
@@ -25,6 +27,7 @@ mod grant;
 mod members;
 mod namespace;
 mod principal;
+mod renew;
 mod role;
 mod template;
 mod text;
@@ -35,47 +38,76 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use error::{Fault, GrantError, PolicyError};
-pub use expectation::{Difference, ExpectationError, Expectations};
+pub use ask::{Ask, Standing};
+pub use compare::{Changed, Pair, Side};
+pub use error::{Fault, GrantError, PolicyError, PolicyErrors, ReplaceError};
+pub use expectation::{Difference, Expectation, ExpectationError, Expectations, expectations};
 pub use explanation::{Considered, Explanation, RuleReference};
 pub use grant::{Decision, Grant, Ruling};
 pub use members::{Directory, TeamMembers};
 pub use namespace::{Namespace, Owner};
 pub use principal::{Action, Pattern, PatternAction, Principal, TeamId};
+pub use text::{Part as TemplatePart, parts as template_parts};
 pub use username::{USERNAME_MAX, UsernameError};
 
 use role::{Role, TEAM};
 
+/// Hexadecimal digits of a version.
+const VERSION: usize = 16;
+
 /// Roles and rules, checked and compiled.
 #[derive(Debug)]
 pub struct Policy {
+    file: Arc<str>,
+    version: Arc<str>,
     namespace: Arc<Namespace>,
     roles: Vec<Arc<Role>>,
 }
 
 impl Policy {
+    /// Name and text of the built-in profile for a FlowFuse-style platform.
+    pub const FLOWFUSE: (&str, &str) = (
+        "config/policy/flowfuse.toml",
+        include_str!("../../config/policy/flowfuse.toml"),
+    );
+
     /// Compiles the text of a policy file; `file` is the name that errors and explanations give it.
     ///
     /// # Errors
-    /// [`PolicyError`], the first that is found.
-    pub fn parse(file: &str, text: &str) -> Result<Self, PolicyError> {
-        let (namespace, roles) = compile::compile(file, text)?;
-        Ok(Self { namespace, roles })
+    /// [`PolicyErrors`]: everything that is wrong with it.
+    pub fn parse(file: &str, text: &str) -> Result<Self, PolicyErrors> {
+        let version: Arc<str> = Arc::from(&blake3::hash(text.as_bytes()).to_hex()[..VERSION]);
+        let (namespace, roles) = compile::compile(file, &version, text)?;
+        Ok(Self {
+            file: Arc::from(file),
+            version,
+            namespace,
+            roles,
+        })
     }
 
     /// The built-in profile for a FlowFuse-style platform.
     ///
     /// # Errors
     /// None in a broker whose tests passed: the file is part of it.
-    pub fn flowfuse() -> Result<Self, PolicyError> {
-        Self::parse(
-            "config/policy/flowfuse.toml",
-            include_str!("../../config/policy/flowfuse.toml"),
-        )
+    pub fn flowfuse() -> Result<Self, PolicyErrors> {
+        let (file, text) = Self::FLOWFUSE;
+        Self::parse(file, text)
+    }
+
+    /// The name of the file it was read from, as it was given.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Which text it was made of: the first digits of its BLAKE3 hash. Two policies with the same
+    /// version decide alike.
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// The layout of the topic space.
-    pub fn namespace(&self) -> &Namespace {
+    pub fn namespace(&self) -> &Arc<Namespace> {
         &self.namespace
     }
 

@@ -5,7 +5,7 @@ use crate::topic::{TopicFilter, TopicName};
 
 /// The layout of the topic space: `ff/v1/<team>/…`, where some words in the team's place belong to
 /// no team.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Namespace {
     /// Up to the team's level: `ff/v1/`. Ends with `/` or is empty.
     prefix: Box<str>,

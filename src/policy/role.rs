@@ -26,6 +26,8 @@ pub(super) struct Role {
     /// The file it stands in.
     pub(super) file: Arc<str>,
     pub(super) line: u32,
+    /// Of the policy that it is part of.
+    pub(super) policy_version: Arc<str>,
     pub(super) namespace: Arc<Namespace>,
     pub(super) reach: Reach,
     /// Names of the variables, by slot.

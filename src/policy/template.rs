@@ -127,6 +127,16 @@ impl Template {
         })
     }
 
+    /// Whether what it stands for depends on who belongs to the team.
+    pub(super) fn needs_members(&self) -> bool {
+        let middle = |level: &Level| match level {
+            Level::Whole(middle) | Level::Mixed { middle, .. } => Some(*middle),
+            Level::Literal(_) | Level::One => None,
+        };
+        let mut middles = self.levels.iter().filter_map(middle);
+        middles.any(|middle| matches!(middle, Middle::Instance))
+    }
+
     /// Whether it matches a name.
     pub(super) fn matches(&self, name: &Levels<'_>, bound: Bound<'_>) -> bool {
         self.length_fits(name)
@@ -168,10 +178,23 @@ impl Template {
         let common = filter.first.iter().take(filter.count);
         lengths
             && !hidden
+            // A variable that is not known stands for nothing, also where the filter leaves it open.
+            && self.levels.iter().all(|level| level.is_possible(bound))
             && (self.levels.iter().zip(common)).all(|(level, text)| match *text {
                 "+" => level.is_possible(bound),
                 text => level.is(text, bound),
             })
+    }
+
+    /// The filter that it stands for, without its root where it is rooted: for `{any}` some text, for
+    /// `{instances}` one of them, if there is any. `None`: a variable has no value, so for nothing.
+    pub(super) fn example(&self, bound: Bound<'_>) -> Option<String> {
+        let levels = self.levels.iter().map(|level| level.example(bound));
+        let mut levels = levels.collect::<Option<Vec<_>>>()?;
+        if self.open {
+            levels.push("#".to_owned());
+        }
+        Some(levels.join("/"))
     }
 
     /// How many levels from the left could be those of this name or filter, for `explain`.
@@ -254,6 +277,19 @@ impl Level {
         }
     }
 
+    fn example(&self, bound: Bound<'_>) -> Option<String> {
+        match self {
+            Self::Literal(text) => Some(text.to_string()),
+            Self::One => Some("+".to_owned()),
+            Self::Whole(middle) => middle.example(bound),
+            Self::Mixed {
+                before,
+                middle,
+                after,
+            } => Some(format!("{before}{}{after}", middle.example(bound)?)),
+        }
+    }
+
     /// Whether there is any text it matches.
     fn is_possible(&self, bound: Bound<'_>) -> bool {
         match self {
@@ -268,6 +304,14 @@ impl Level {
 }
 
 impl Middle {
+    fn example(self, bound: Bound<'_>) -> Option<String> {
+        match self {
+            Self::Variable(slot) => bound.value(slot).map(ToOwned::to_owned),
+            Self::Any => Some("any".to_owned()),
+            Self::Instance => bound.members.and_then(TeamMembers::any_instance),
+        }
+    }
+
     fn is(self, text: &str, bound: Bound<'_>) -> bool {
         match self {
             Self::Variable(slot) => bound.value(slot) == Some(text),

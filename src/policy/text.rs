@@ -15,13 +15,18 @@ pub(super) type Values = [Option<Arc<str>>];
 
 /// One piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Part<'a> {
+pub enum Part<'a> {
+    /// This text.
     Literal(&'a str),
+    /// `{name}`
     Placeholder(&'a str),
 }
 
 /// Takes a template apart.
-pub(super) fn parts(text: &str) -> Result<Vec<Part<'_>>, Fault> {
+///
+/// # Errors
+/// [`Fault::Braces`].
+pub fn parts(text: &str) -> Result<Vec<Part<'_>>, Fault> {
     let mut parts = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use super::document::{DeclaredMember, DeclaredTeam, Document, Password};
 use super::member::{self, Member, NewMember};
 use super::{Change, ProvisionError, Provisioner, Verb};
+use crate::broker::ChangeKind;
 use crate::config::{ConfigErrors, Report};
-use crate::database::Transaction;
+use crate::database::{Concerned, Transaction};
 use crate::identity::{Credential, Kind};
 
 /// What `apply` did.
@@ -18,6 +19,13 @@ pub struct Applied {
     pub unchanged: usize,
     /// What an operator should know though it was done: one sentence each.
     pub notes: Vec<String>,
+}
+
+/// What one entry of the file came to.
+#[derive(Default)]
+struct Outcome {
+    change: Option<Change>,
+    concerned: Vec<Concerned>,
 }
 
 /// What took long to make, by username and by what was stored when it was made.
@@ -45,18 +53,21 @@ impl Provisioner<'_> {
             let change = self.apply_team(&mut transaction, team).await?;
             applied.count(change);
         }
+        let mut concerned = Vec::new();
         for declared in &document.members {
-            let change = self
+            let outcome = self
                 .apply_member(&mut transaction, declared, &hashed)
                 .await?;
-            applied.count(change);
+            concerned.extend(outcome.concerned);
+            applied.count(outcome.change);
             if declared.kind == Kind::Client && declared.patterns.is_empty() {
                 let username = declared.username();
                 let note = format!("client {username} has no acl: it may do nothing");
                 applied.notes.push(note);
             }
         }
-        self.commit(transaction, &applied.changes, "apply").await?;
+        self.commit_with(transaction, &applied.changes, &concerned, "apply")
+            .await?;
         Ok(applied)
     }
 
@@ -134,7 +145,7 @@ impl Provisioner<'_> {
         transaction: &mut Transaction,
         declared: &DeclaredMember,
         hashed: &Hashed,
-    ) -> Result<Option<Change>, ProvisionError> {
+    ) -> Result<Outcome, ProvisionError> {
         let team = declared.team.as_deref();
         let id = &declared.id;
         let there = member::find(transaction, declared.kind, team.unwrap_or_default(), id).await?;
@@ -151,7 +162,7 @@ impl Provisioner<'_> {
             Some(there) => differences(there, declared, &credential),
         };
         if there.is_some() && fields.is_empty() {
-            return Ok(None);
+            return Ok(Outcome::default());
         }
         let new = NewMember {
             kind: declared.kind,
@@ -163,13 +174,18 @@ impl Provisioner<'_> {
         };
         let was = there.as_ref().map(|there| there.username.as_str());
         member::write(transaction, was, &new, self.now_us()).await?;
-        Ok(Some(Change {
+        let concerned = concerned(there.as_ref(), declared, &credential);
+        let change = Change {
             verb: there.map_or(Verb::Add, |_| Verb::Change),
             what: declared.kind.as_str(),
             name: username,
             team: declared.team.clone(),
             fields,
-        }))
+        };
+        Ok(Outcome {
+            change: Some(change),
+            concerned,
+        })
     }
 
     /// Hashes every password, against what is stored now.
@@ -234,6 +250,51 @@ impl Applied {
             None => self.unchanged += 1,
         }
     }
+}
+
+/// Whom it concerns who may be connected, when `there` is made as declared.
+fn concerned(
+    there: Option<&Member>,
+    declared: &DeclaredMember,
+    credential: &Credential,
+) -> Vec<Concerned> {
+    let principal = |kind, team: &Option<String>, username: &str| Concerned {
+        kind,
+        team: team.clone(),
+        username: Some(username.to_owned()),
+    };
+    let members = |team: &Option<String>| Concerned {
+        kind: ChangeKind::Members,
+        team: team.clone(),
+        username: None,
+    };
+    let is_instance = declared.kind == Kind::Instance;
+    let Some(there) = there else {
+        return is_instance
+            .then(|| members(&declared.team))
+            .into_iter()
+            .collect();
+    };
+    let mut concerned = Vec::new();
+    if there.team != declared.team {
+        concerned.push(principal(ChangeKind::Moved, &there.team, &there.username));
+        if is_instance {
+            concerned.extend([members(&there.team), members(&declared.team)]);
+        }
+        return concerned;
+    }
+    let changed = |kind| principal(kind, &there.team, &there.username);
+    if there.owner != declared.owner || there.patterns != declared.patterns {
+        concerned.push(changed(ChangeKind::Rights));
+    }
+    // That the same password can now be proved too takes nothing from anybody.
+    let before = &there.credential;
+    let is_same = before.secret == credential.secret
+        && (before.scram.is_none() || before.scram == credential.scram);
+    if !is_same {
+        concerned.push(changed(ChangeKind::Credential));
+    }
+    concerned
 }
 
 /// The keys in which what is there differs from what is declared.

@@ -5,6 +5,8 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::audit::Record;
+use crate::broker::ChangeKind;
+use crate::database::Concerned;
 use crate::time::Time;
 
 /// What was done to one thing.
@@ -76,9 +78,31 @@ impl Change {
         })
     }
 
-    pub(super) fn record(&self, now: Time, actor: &str, via: &str) -> Record {
+    /// Whom it concerns who may be connected; what is new concerns nobody but as a member. For what
+    /// is made different, `apply` knows more.
+    pub(super) fn concerned(&self) -> Option<Concerned> {
+        let kind = match (self.verb, self.what) {
+            (Verb::Suspend, _) => ChangeKind::TeamSuspended,
+            (Verb::Remove, _) => ChangeKind::TeamRemoved,
+            (Verb::Rotate, _) => ChangeKind::Credential,
+            (Verb::Revoke, _) => ChangeKind::Revoked,
+            (Verb::Add, "instance") => ChangeKind::Members,
+            (Verb::Add | Verb::Change | Verb::Resume, _) => return None,
+        };
+        let username = match kind {
+            ChangeKind::Credential | ChangeKind::Revoked => Some(self.name.clone()),
+            _ => None,
+        };
+        Some(Concerned {
+            kind,
+            team: self.team.clone(),
+            username,
+        })
+    }
+
+    pub(super) fn record(&self, now: Time, actor: &str, via: &str, revision: i64) -> Record {
         let event = format!("{}_{}", self.what, self.verb.as_str());
-        let mut detail = json!({"name": self.name, "via": via});
+        let mut detail = json!({"name": self.name, "via": via, "revision": revision});
         if !self.fields.is_empty() {
             detail["fields"] = json!(self.fields);
         }

@@ -21,7 +21,7 @@ mod names;
 mod teams;
 
 use crate::config::ConfigErrors;
-use crate::database::{Database, DatabaseError, Transaction};
+use crate::database::{Concerned, Database, DatabaseError, Transaction};
 use crate::identity::{SecretError, Secrets};
 use crate::policy::Policy;
 use crate::time::Time;
@@ -116,24 +116,36 @@ fn hint(what: &str) -> &'static str {
 }
 
 impl Provisioner<'_> {
-    /// Writes the records of the changes and ends the transaction; without changes nothing is
-    /// written at all.
+    /// Writes the records of the changes, and for running brokers whom they concern, and ends the
+    /// transaction; without changes nothing is written at all.
     async fn commit(
+        &self,
+        transaction: Transaction,
+        changes: &[Change],
+        via: &str,
+    ) -> Result<(), ProvisionError> {
+        let concerned: Vec<_> = changes.iter().flat_map(Change::concerned).collect();
+        self.commit_with(transaction, changes, &concerned, via)
+            .await
+    }
+
+    async fn commit_with(
         &self,
         mut transaction: Transaction,
         changes: &[Change],
+        concerned: &[Concerned],
         via: &str,
     ) -> Result<(), ProvisionError> {
         if changes.is_empty() {
             transaction.rollback().await?;
             return Ok(());
         }
+        let revision = Database::bump_revision(&mut transaction, concerned, self.now).await?;
         let records = changes
             .iter()
-            .map(|change| change.record(self.now, self.actor, via))
+            .map(|change| change.record(self.now, self.actor, via, revision))
             .collect();
         crate::audit::insert(&mut transaction, records).await?;
-        Database::bump_revision(&mut transaction).await?;
         Ok(transaction.commit().await?)
     }
 

@@ -150,7 +150,7 @@ each_database! {
             .collect();
         let record = |event: &str, level, team: Option<&str>, name: &str| {
             let actor = Some("cli:root".to_owned());
-            let detail = json!({"name": name, "via": "apply"});
+            let detail = json!({"name": name, "via": "apply", "revision": 1});
             (event.to_owned(), level, team.map(str::to_owned), actor, detail)
         };
         assert_eq!(told, [
@@ -478,11 +478,11 @@ each_database! {
 
         assert_eq!(answer(false, "audit").await,
             "TIME                  LEVEL  TEAM  EVENT       ACTOR     CLIENT ID  REMOTE  LISTENER  DETAIL\n\
-             1970-01-01T00:00:01Z  team   a     client_add  cli:root  -          -       -         name=alice@a via=apply\n");
+             1970-01-01T00:00:01Z  team   a     client_add  cli:root  -          -       -         name=alice@a revision=1 via=apply\n");
         let records = parsed(answer(true, "audit").await);
         assert_eq!(records, [json!({"time": "1970-01-01T00:00:01Z", "time_us": 1_000_000,
             "level": "team", "team": "a", "event": "client_add", "actor": "cli:root",
             "client_id": null, "remote": null, "listener": null,
-            "detail": {"name": "alice@a", "via": "apply"}})]);
+            "detail": {"name": "alice@a", "via": "apply", "revision": 1}})]);
     }
 }

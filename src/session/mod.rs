@@ -55,6 +55,8 @@ pub struct Session {
     pub team: Arc<Team>,
     /// What it may do; that of the connection, or of the last one.
     pub grant: Arc<Grant>,
+    /// The number of the last review that the grant takes account of.
+    pub reviewed: u64,
     /// Index of its connection.
     pub conn: Option<u32>,
     /// The far end of its connection, or of the last one.
@@ -134,6 +136,7 @@ impl Session {
             address,
             team,
             grant,
+            reviewed: 0,
             conn: None,
             peer,
             limits,
@@ -178,8 +181,10 @@ impl Session {
     }
 
     /// A full topic as this session's client sees it: its mount taken off. `None` where it lies
-    /// outside the mount, so that the client has no name for it.
+    /// outside the mount, or is the mount itself, so that the client has no name for it: an empty
+    /// one would be a protocol error of ours `[MQTT-4.7.3-1]`.
     pub fn unmount<'t>(&self, topic: &'t str) -> Option<&'t str> {
-        topic.strip_prefix(self.grant.mount())
+        let own = topic.strip_prefix(self.grant.mount());
+        own.filter(|own| !own.is_empty())
     }
 }

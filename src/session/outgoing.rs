@@ -147,6 +147,15 @@ impl Outgoing {
         self.queue.iter()
     }
 
+    /// What is in flight, in the order sent; `None` where only PUBCOMP is awaited.
+    pub fn flights(&self) -> impl Iterator<Item = (PacketId, Option<&Queued>)> {
+        self.inflight.iter().filter_map(|entry| match &entry.state {
+            State::Published(item) => Some((entry.id, Some(item))),
+            State::Released => Some((entry.id, None)),
+            State::Done => None,
+        })
+    }
+
     /// Bytes in the queue.
     pub const fn queued_bytes(&self) -> u64 {
         self.queued_bytes

@@ -1,13 +1,14 @@
 //! Which shard holds which session of one team.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 /// Whose session it is, within a team: a principal never shares a session with another, whatever
 /// client ids the two use.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionKey {
     /// The principal's username.
     pub username: Arc<str>,
@@ -16,7 +17,7 @@ pub struct SessionKey {
 }
 
 /// Where a session lives. A session never moves: a connection that resumes it moves to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionAddress {
     /// The shard.
     pub shard: u16,
@@ -37,10 +38,11 @@ pub enum Claim {
     Full,
 }
 
-/// The sessions of one team, connected or not.
+/// The sessions of one team, connected or not. In order, so that all of one principal's are found
+/// at once and a walk over the rest can stop anywhere.
 #[derive(Debug, Default)]
 pub struct Registry {
-    places: Mutex<HashMap<SessionKey, SessionAddress, foldhash::fast::RandomState>>,
+    places: Mutex<BTreeMap<SessionKey, SessionAddress>>,
 }
 
 impl SessionAddress {
@@ -75,6 +77,31 @@ impl Registry {
         }
     }
 
+    /// The next `count` sessions after the key `after`, in the order of their keys; where `of` is a
+    /// username, only that principal's.
+    pub fn next(
+        &self,
+        of: Option<&Arc<str>>,
+        after: Option<&SessionKey>,
+        count: usize,
+    ) -> Vec<(SessionKey, SessionAddress)> {
+        let first = of.map(|username| SessionKey {
+            username: Arc::clone(username),
+            client_id: Arc::default(),
+        });
+        let begin = match (after, &first) {
+            (Some(after), _) => Bound::Excluded(after),
+            (None, Some(first)) => Bound::Included(first),
+            (None, None) => Bound::Unbounded,
+        };
+        let places = self.places.lock();
+        let rest = places.range((begin, Bound::Unbounded));
+        rest.take_while(|(key, _)| of.is_none_or(|username| key.username == *username))
+            .take(count)
+            .map(|(key, address)| (key.clone(), *address))
+            .collect()
+    }
+
     /// Number of sessions.
     pub fn len(&self) -> usize {
         self.places.lock().len()
@@ -83,5 +110,44 @@ impl Registry {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(username: &str, client_id: &str) -> SessionKey {
+        SessionKey {
+            username: Arc::from(username),
+            client_id: Arc::from(client_id),
+        }
+    }
+
+    #[test]
+    fn the_sessions_of_one_principal_are_found_in_pieces_and_nobody_elses_with_them() {
+        let registry = Registry::default();
+        let all = [("a", "z"), ("b", ""), ("b", "1"), ("b", "2"), ("bb", "0")];
+        for (username, client_id) in all {
+            let claim = registry.claim(&key(username, client_id), SessionAddress::NOBODY, 9);
+            assert_eq!(claim, Claim::New);
+        }
+        let walk = |of: Option<&str>| {
+            let of = of.map(Arc::from);
+            let mut found: Vec<SessionKey> = Vec::new();
+            loop {
+                let next = registry.next(of.as_ref(), found.last(), 2);
+                if next.is_empty() {
+                    return found;
+                }
+                found.extend(next.into_iter().map(|(key, _)| key));
+            }
+        };
+        assert_eq!(
+            walk(Some("b")),
+            [key("b", ""), key("b", "1"), key("b", "2")]
+        );
+        assert_eq!(walk(Some("")), []);
+        assert_eq!(walk(None).len(), all.len());
     }
 }

@@ -174,6 +174,16 @@ impl Retained {
         }
     }
 
+    /// Forgets the first `count` messages.
+    pub fn clear_some(&mut self, count: usize) {
+        for _ in 0..count {
+            match self.by_topic.pop_first() {
+                Some(old) => self.bytes -= old.0.size() as u64,
+                None => return,
+            }
+        }
+    }
+
     /// The first match of `filter` after the topic `after` (from the beginning: `None`). Each topic
     /// that is looked at is taken off `steps`, and at least one is; when there are no more, the walk
     /// stops wherever it is, so that nobody holds the team's lock for long.

@@ -72,6 +72,7 @@ pub struct Matched {
 /// What stands under one filter.
 #[derive(Debug, Default)]
 struct Subscribers {
+    /// By session: a filter can have very many, and when they all go each must be found.
     routes: Vec<Route>,
     groups: Vec<Arc<Group>>,
 }
@@ -89,9 +90,15 @@ impl Route {
         if !self.hides {
             return true;
         }
-        // A mounted client has no name for what lies outside its mount.
+        // A mounted client has no name for what lies outside its mount, nor for the mount itself.
         let own = topic.strip_prefix(grant.mount());
-        own.is_some_and(|topic| !topic.starts_with('$'))
+        own.is_some_and(|topic| !topic.is_empty() && !topic.starts_with('$'))
+    }
+
+    /// Whether a filter, as a client wrote it, matches more below a mount than it does by itself:
+    /// `[MQTT-4.7.2-1]`, and the empty name, which `/#` means as the parent of what is below it.
+    pub fn hides_some(written: &str) -> bool {
+        written.starts_with(['+', '#']) || written == "/#"
     }
 
     /// Whether no deny rule of the session whose grant this is keeps the topic from it.
@@ -154,6 +161,11 @@ impl Subscribers {
         self.routes.is_empty() && self.groups.is_empty()
     }
 
+    /// Where the session's route stands, or would.
+    fn place_of(&self, session: SessionAddress) -> Result<usize, usize> {
+        (self.routes).binary_search_by_key(&session, |route| route.session)
+    }
+
     /// The group's members without `session`'s, and where the group stands.
     fn members_without(&self, name: &str, session: SessionAddress) -> (Option<usize>, Vec<Member>) {
         let place = self.groups.iter().position(|group| *group.name == *name);
@@ -193,17 +205,13 @@ impl Routes {
     /// Adds a subscription, or replaces the session's own under the same filter.
     pub fn subscribe(&mut self, filter: &Arc<str>, route: Route) {
         let subscribers = self.filters.entry(filter);
-        match subscribers
-            .routes
-            .iter_mut()
-            .find(|old| old.session == route.session)
-        {
-            Some(old) => *old = route,
-            None => {
+        match subscribers.place_of(route.session) {
+            Ok(place) => subscribers.routes[place] = route,
+            Err(place) => {
                 subscribers
                     .routes
                     .reserve_exact(usize::from(subscribers.routes.is_empty()));
-                subscribers.routes.push(route);
+                subscribers.routes.insert(place, route);
                 self.count += 1;
             }
         }
@@ -231,9 +239,10 @@ impl Routes {
     pub fn unsubscribe(&mut self, filter: &str, session: SessionAddress) {
         let mut removed = 0;
         self.filters.update(filter, |subscribers| {
-            let before = subscribers.routes.len();
-            subscribers.routes.retain(|route| route.session != session);
-            removed = before - subscribers.routes.len();
+            if let Ok(place) = subscribers.place_of(session) {
+                subscribers.routes.remove(place);
+                removed = 1;
+            }
             !subscribers.is_empty()
         });
         self.count -= removed;

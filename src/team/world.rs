@@ -17,7 +17,7 @@ use super::routes::{Group, Matched, Member, Route, Routes};
 use super::transit::Transit;
 use crate::limits::{Limit, Limits, TeamLimits};
 use crate::policy::{Namespace, Policy, TeamId};
-use crate::time::Time;
+use crate::time::{Span, Time};
 
 /// One compartment: a team, or the commons.
 #[derive(Debug)]
@@ -37,6 +37,17 @@ pub struct Team {
     pub transit: Transit,
     /// Its limits, and what is used of them.
     pub bounds: Bounds,
+    /// The number of the last review that removes it; 0: none does.
+    removed_by: AtomicU64,
+}
+
+/// Topics that the platform is to hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reports {
+    /// What their names begin with behind a team's root, such as `c/`.
+    pub subtrees: Arc<[Box<str>]>,
+    /// When one that is in use is to be heard of again.
+    pub every: Span,
 }
 
 /// All compartments of one broker, shared by its shards.
@@ -52,7 +63,9 @@ pub struct World {
     /// The limits in force, where the listener has none of its own.
     pub limits: Arc<Limits>,
     listeners: HashMap<Arc<str>, Arc<Limits>>,
-    policy: Arc<Policy>,
+    /// `None`: nobody wants to hear of topics.
+    pub reports: Option<Reports>,
+    namespace: Arc<Namespace>,
 }
 
 /// What each team may have and do.
@@ -71,20 +84,6 @@ impl Entitlements {
     }
 }
 
-/// The compartment that a topic belongs to, and the one where it is looked up besides.
-#[derive(Clone, Copy, Debug)]
-pub struct Compartment<'a> {
-    own: &'a Team,
-    commons: &'a Team,
-}
-
-/// State of the routes that a match was made from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Generation {
-    own: u64,
-    commons: u64,
-}
-
 /// The number of the commons.
 const COMMONS: u32 = 1;
 
@@ -101,7 +100,13 @@ impl Team {
             connections: AtomicI64::new(0),
             transit: Transit::among(crowd),
             bounds: Bounds::default(),
+            removed_by: AtomicU64::new(0),
         }
+    }
+
+    /// Whether it is being removed: then nobody comes in, and once everybody is out it goes.
+    pub fn is_closed(&self) -> bool {
+        self.removed_by.load(Ordering::Acquire) > 0
     }
 
     /// `None` for the commons.
@@ -162,6 +167,16 @@ impl Team {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
+    /// Counts changes of the routes.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Adds to `matched` whoever of this compartment is to have the topic's messages.
+    pub(super) fn matches(&self, topic: &str, matched: &mut Matched) {
+        self.routes.read().matches(topic, matched);
+    }
+
     /// A share group.
     pub fn group(&self, filter: &str, name: &str) -> Option<Arc<Group>> {
         self.routes.read().group(filter, name)
@@ -185,6 +200,13 @@ impl Team {
     /// The retained messages, to read.
     pub fn with_retained<T>(&self, read: impl FnOnce(&Retained) -> T) -> T {
         read(&self.retained.read())
+    }
+
+    /// Clears up to `count` retained messages, whichever. Says whether none is left.
+    pub fn clear_retained(&self, count: usize) -> bool {
+        let mut retained = self.retained.write();
+        retained.clear_some(count);
+        retained.is_empty()
     }
 
     /// Clears a retained message that has expired, unless another has taken its place.
@@ -220,7 +242,7 @@ impl Team {
 
 impl World {
     /// No teams yet.
-    pub fn new(limits: Limits, policy: Arc<Policy>) -> Self {
+    pub fn new(limits: Limits, policy: &Policy) -> Self {
         let in_transit = Arc::default();
         let commons = Arc::new(Team::new(None, COMMONS, Arc::from(""), &in_transit));
         Self {
@@ -231,13 +253,20 @@ impl World {
             entitlements: ArcSwap::default(),
             limits: Arc::new(limits),
             listeners: HashMap::new(),
-            policy,
+            reports: None,
+            namespace: Arc::clone(policy.namespace()),
         }
     }
 
     /// The same world, with limits of its own for what comes by this listener.
     pub fn with_listener(mut self, name: &Arc<str>, limits: Limits) -> Self {
         self.listeners.insert(Arc::clone(name), Arc::new(limits));
+        self
+    }
+
+    /// The same world, with topics that are reported.
+    pub fn with_reports(mut self, reports: Reports) -> Self {
+        self.reports = Some(reports);
         self
     }
 
@@ -248,7 +277,7 @@ impl World {
 
     /// Whose topic is whose.
     pub fn namespace(&self) -> &Namespace {
-        self.policy.namespace()
+        &self.namespace
     }
 
     /// The team, made on first use. `root` is its subtree by the policy's namespace.
@@ -275,7 +304,30 @@ impl World {
         }
     }
 
-    /// The compartment of principals that span teams and of topics that belong to none.
+    /// The team, where there is one.
+    pub fn find(&self, id: &TeamId) -> Option<Arc<Team>> {
+        self.teams.get(id).map(|team| Arc::clone(&team))
+    }
+
+    /// The team is removed by the review of this number (from 1): nobody comes in any more. Where
+    /// there is none it is made, closed, so that there is no other before [`forget`](Self::forget).
+    pub fn close(&self, id: &TeamId, review: u64) {
+        let team = self.team(id, &self.namespace.root(id));
+        team.removed_by.fetch_max(review, Ordering::AcqRel);
+    }
+
+    /// Every shard is through with this review: a team that it closed goes, unless a later one has
+    /// closed it too. The next team of its id begins with nothing.
+    pub fn forget(&self, team: &Arc<Team>, review: u64) {
+        if let Some(id) = team.id() {
+            self.teams.remove_if(id, |_, known| {
+                Arc::ptr_eq(known, team) && known.removed_by.load(Ordering::Acquire) == review
+            });
+        }
+    }
+
+    /// The compartment of principals that span teams and of topics that belong to none: for who
+    /// counts what there is. Whoever routes asks what `commons.rs` has for it.
     pub const fn commons(&self) -> &Arc<Team> {
         &self.commons
     }
@@ -283,35 +335,5 @@ impl World {
     /// All teams there are now, the commons not among them.
     pub fn teams(&self) -> Vec<Arc<Team>> {
         self.teams.iter().map(|team| Arc::clone(&team)).collect()
-    }
-
-    /// Where a topic of `team` is routed: in the team, and among those who span teams.
-    pub fn compartment<'a>(&'a self, team: &'a Team) -> Compartment<'a> {
-        Compartment {
-            own: team,
-            commons: &self.commons,
-        }
-    }
-}
-
-impl Compartment<'_> {
-    /// The state of the routes now.
-    pub fn generation(self) -> Generation {
-        Generation {
-            own: self.own.generation.load(Ordering::Acquire),
-            commons: self.commons.generation.load(Ordering::Acquire),
-        }
-    }
-
-    /// What `topic` matches. The generation is read first: a change in between makes the result
-    /// look old, never new.
-    pub fn matches(self, topic: &str) -> (Generation, Matched) {
-        let generation = self.generation();
-        let mut matched = Matched::default();
-        self.own.routes.read().matches(topic, &mut matched);
-        if self.own.id.is_some() {
-            self.commons.routes.read().matches(topic, &mut matched);
-        }
-        (generation, matched)
     }
 }

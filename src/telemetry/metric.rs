@@ -56,6 +56,18 @@ macro_rules! metrics {
 }
 
 metrics! {
+    POLICY_INFO Gauge "cofferdam_policy_info" ["use", "file", "version"]
+        "1 for the policy that is in force, and for the one that is observed beside it; 0 for those that were."
+    POLICY_SINCE Gauge "cofferdam_policy_loaded_timestamp_seconds" []
+        "When the policy came in force, in seconds since the Unix epoch."
+    POLICY_RELOADS Counter "cofferdam_policy_reloads_total" ["result"]
+        "Times that the policy was to be read again: loaded, unchanged, or refused."
+    POLICY_OBSERVED Counter "cofferdam_policy_observed_total" ["action", "would"]
+        "Decisions that the observed policy would have made otherwise: would allow or deny."
+    CERTIFICATE_RELOADS Counter "cofferdam_certificate_reloads_total" ["listener", "result"]
+        "Certificates that were to be read again: loaded, or refused."
+    ADMIN_REFUSED Counter "cofferdam_admin_requests_refused_total" ["reason"]
+        "Requests for the API on the admin address that did not show the token."
     BUILD_INFO Gauge "cofferdam_build_info" ["version"]
         "Always 1; the version of the broker is in the label."
     CONNECTIONS Gauge "cofferdam_connections" ["listener", "team"]
@@ -65,8 +77,8 @@ metrics! {
     CONNECTS_REFUSED Counter "cofferdam_connects_refused_total" ["listener", "reason"]
         "Connections that ended before they were logged in, by the true reason."
     CONNECTIONS_TURNED_AWAY Counter "cofferdam_connections_turned_away_total" []
-        "Connections closed unheard because there were too many, of the broker or of their address; \
-         refused connects have them too."
+        "Connections closed unheard: there were too many, of the broker or of their address, or they did \
+         not come by a listed proxy; refused connects have them too."
     REAUTHENTICATIONS Counter "cofferdam_reauthentications_total" ["listener", "result"]
         "Logged-in connections that were to prove again who they are: ok, or the true reason why not."
     DISCONNECTS Counter "cofferdam_disconnects_total" ["listener", "cause"]
@@ -89,6 +101,11 @@ metrics! {
         "Publishes and wills that were not accepted."
     SUBSCRIBES_REFUSED Counter "cofferdam_subscribes_refused_total" ["reason"]
         "Filters that were not granted."
+    UNSUBSCRIBES_REFUSED Counter "cofferdam_unsubscribes_refused_total" ["reason"]
+        "Filters of UNSUBSCRIBE that nobody of the client's team could have subscribed to."
+    CROSSINGS Counter "cofferdam_crossings_total" ["way"]
+        "Messages that crossed a team's border because a rule says so: into it from somebody who is \
+         not of it (the platform), or out of it to one."
     LIMIT_HITS Counter "cofferdam_limit_hits_total" ["team", "limit"]
         "Times that a limit of a team or its clients was hit."
     QUEUED_BYTES Gauge "cofferdam_queued_bytes" ["team"]
@@ -99,6 +116,14 @@ metrics! {
         "Sessions, connected or stored."
     SESSIONS_EXPIRED Counter "cofferdam_sessions_expired_total" []
         "Sessions that ended because their expiry interval was over."
+    CHANGES Counter "cofferdam_changes_total" ["change"]
+        "Changes of teams and members in the database that this broker has acted on while it ran."
+    SESSIONS_REVIEWED Counter "cofferdam_sessions_reviewed_total" []
+        "Sessions that were judged anew because a credential, a team or the policy was changed."
+    CONNECTIONS_ENDED Counter "cofferdam_connections_ended_by_change_total" ["change"]
+        "Logged-in connections that ended because something was changed; disconnects have them too."
+    SUBSCRIPTIONS_ENDED Counter "cofferdam_subscriptions_ended_by_change_total" ["change"]
+        "Granted subscriptions that ended because something was changed."
     SUBSCRIPTIONS Gauge "cofferdam_subscriptions" ["team"]
         "Subscriptions of all sessions."
     FAIR_SHARE_WAITS Counter "cofferdam_fair_share_waits_total" []
@@ -121,6 +146,19 @@ metrics! {
         "Logins that wait for their password to be hashed."
     LOGIN_DURATION Histogram "cofferdam_login_duration_seconds" []
         "Time that judging a login took, without the delay of refusals."
+    HOOK_QUESTIONS Counter "cofferdam_hook_questions_total" ["what", "result"]
+        "Questions to the platform's store, each try for itself: allow, deny, ignore; malformed, \
+         no_answer, gateway, timeout, unreached, later, crowded."
+    HOOK_DURATION Histogram "cofferdam_hook_duration_seconds" []
+        "Time that one question to the platform's store took, with an answer or without."
+    HOOK_CACHE Counter "cofferdam_hook_cache_total" ["result"]
+        "What shards asked about topics: hit, known already; joined, just being asked; miss, asked."
+    HOOK_AWAY Gauge "cofferdam_hook_away" ["what"]
+        "1 while the platform's store cannot be reached and is tried once a second, else 0."
+    HOOK_LIES Counter "cofferdam_hook_lies_total" []
+        "Logins that the platform's store gave another mount than the policy gives their username."
+    HOOK_REPORTS Counter "cofferdam_hook_reports_total" ["result"]
+        "New topics that the platform was to hear of: ok; failed; dropped, too many waited."
     TLS_HANDSHAKES Counter "cofferdam_tls_handshakes_total" ["listener", "result"]
         "TLS handshakes: ok; timeout, not done when the login's time was over; failed, also of a record \
          later on."

@@ -434,3 +434,64 @@ fn beyond_the_teams_limit_a_message_is_refused_and_what_was_kept_stays() {
         assert_eq!(kept(&cluster, "beta").0, 1);
     }
 }
+
+#[test]
+fn what_expired_makes_room_for_other_retained_messages() {
+    let limits = Limits {
+        max_retained_messages: 2,
+        ..Limits::default()
+    };
+    let cluster = Cluster::limited(1, limits);
+    let client = cluster.connect(0, client("alice@alpha"));
+    let expiring = |topic: &str| Publish {
+        properties: vec![Property::MessageExpiry(30)],
+        ..retained(topic, "1")
+    };
+    let answer = |publish: Publish| client.complete(publish.at(QOS_1, 0));
+    assert!(!answer(expiring("a")).is_error());
+    assert!(!answer(retained("b", "1")).is_error());
+    assert_eq!(answer(retained("c", "1")), ReasonCode::QuotaExceeded);
+    cluster.pass_secs(30);
+    assert!(!answer(retained("c", "1")).is_error());
+    assert_eq!(answer(expiring("d")), ReasonCode::QuotaExceeded);
+    client.subscribe("#", QOS_0);
+    assert_eq!(client.heard(), ["b 1", "c 1"]);
+}
+
+#[test]
+fn a_small_outbox_delays_retained_messages_and_loses_none() {
+    let limits = Limits {
+        max_outbox_bytes: 100,
+        ..Limits::default()
+    };
+    let cluster = Cluster::limited(1, limits);
+    let publisher = cluster.connect(0, client("alice@alpha"));
+    let topics: Vec<String> = (0..50).map(|n| format!("topic/{n:02}")).collect();
+    for topic in &topics {
+        publisher.retain(topic, "kept");
+    }
+    let reader = cluster.connect(0, client("bob@alpha"));
+    reader.subscribe("#", QOS_0);
+    let expected: Vec<String> = topics.iter().map(|topic| format!("{topic} kept")).collect();
+    assert_eq!(reader.heard(), expected);
+    assert_eq!(cluster.dropped(Drop::SlowConsumer), 0);
+}
+
+#[test]
+fn unsubscribing_ends_the_retained_messages_that_are_still_to_come() {
+    let cluster = Cluster::new(1);
+    let publisher = cluster.connect(0, client("alice@alpha"));
+    for topic in ["a", "b", "c"] {
+        publisher.put(retained(topic, "kept").at(QOS_1, 1));
+    }
+    let hello = client("bob@alpha").with(Property::ReceiveMaximum(1));
+    let reader = cluster.connect(0, hello);
+    reader.subscribe("#", QOS_1);
+    reader.unsubscribe(&["#"]);
+    let none = SubscriptionOptions {
+        qos: QOS_1,
+        ..handling(RetainHandling::DoNotSend)
+    };
+    reader.try_subscribe(&[("#", none)], &[]);
+    assert_eq!(reader.heard(), ["a kept"], "the one already in flight");
+}

@@ -3,7 +3,7 @@
 use crate::cluster::*;
 use cofferdam::broker::{EventKind, Verdict};
 use cofferdam::time::Span;
-use cofferdam::wire::client::{Property, Publish};
+use cofferdam::wire::client::{Property, Publish, ServerPacket};
 use cofferdam::wire::{ReasonCode, Version};
 
 const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];
@@ -289,4 +289,29 @@ fn a_will_goes_out_when_its_own_client_listens_elsewhere() {
     let will = hello("one").will("ff/v1/alpha/c/x", "gone");
     cluster.connect(0, will).cut();
     assert_eq!(own.heard(), ["ff/v1/alpha/c/x gone"]);
+}
+
+#[test]
+fn a_share_group_does_not_hand_a_will_to_the_member_that_it_is_of() {
+    let cluster = Cluster::new(1);
+    let kept = |name: &str| client(name).kept(100);
+    for round in 0..4 {
+        let will = format!("{round}");
+        let hello = client("bob@alpha").with_will("gone", &will, QOS_1, false, vec![]);
+        let leaving = cluster.connect(0, hello);
+        leaving.subscribe("$share/g/gone", QOS_1);
+        // Behind the one who leaves, so that it would be the other's turn.
+        let other = cluster.dial(0, kept("carol@alpha"));
+        other.subscribe("$share/g/gone", QOS_1);
+        other.cut();
+        leaving.cut();
+    }
+    let other = cluster.dial(0, kept("carol@alpha"));
+    let mut wills = Vec::new();
+    for packet in other.received() {
+        if let ServerPacket::Publish(publish) = packet {
+            wills.push(String::from_utf8_lossy(&publish.payload).into_owned());
+        }
+    }
+    assert_eq!(wills, ["0", "1", "2", "3"]);
 }

@@ -27,13 +27,36 @@ const variables = (name) => Object.fromEntries(readFileSync(join(secrets, name),
   return [line.slice(0, equals), line.slice(equals + 1)];
 }));
 
+/** What docker compose makes of the docker-compose.yml in a directory. */
+const composed = async (cwd, variables = {}) => {
+  const plugin = await run('docker', ['compose', 'version'], { expect: null }).then(({ code }) => code === 0, () => false);
+  const [program, first] = plugin ? ['docker', ['compose']] : ['docker-compose', []];
+  const { stdout } = await run(program, [...first, 'config'], { cwd, env: { ...process.env, ...variables } });
+  return yaml.load(stdout);
+};
+
 describe('the files', () => {
   test('docker compose accepts docker-compose.yml', async () => {
     cpSync(join(ROOT, 'docker-compose.yml'), join(directory, 'docker-compose.yml'));
-    const plugin = await run('docker', ['compose', 'version'], { expect: null }).then(({ code }) => code === 0, () => false);
-    const [program, first] = plugin ? ['docker', ['compose']] : ['docker-compose', []];
-    const { stdout } = await run(program, [...first, 'config'], { cwd: directory });
-    assert.deepEqual(Object.keys(yaml.load(stdout).services).sort(), ['broker', 'database', 'grafana', 'prometheus']);
+    const { services } = await composed(directory);
+    assert.deepEqual(Object.keys(services).sort(), ['broker', 'database', 'grafana', 'prometheus']);
+  });
+
+  test('docker compose accepts the service that takes the broker\'s place at FlowFuse', async () => {
+    const { services: { broker } } = await composed(join(ROOT, 'config/flowfuse'), { DOMAIN: 'example.com' });
+    assert.equal(broker.environment.VIRTUAL_HOST, 'broker.example.com,mqtt.example.com');
+    assert.deepEqual(broker.healthcheck.test, compose.services.broker.healthcheck.test);
+    const { stdout } = await run(binary(), ['config', 'check', '--config', join(ROOT, 'config/flowfuse/cofferdam.toml')]);
+    for (const bind of ['0.0.0.0:1883', `0.0.0.0:${broker.environment.VIRTUAL_PORT}`, '0.0.0.0:9080']) assert.ok(stdout.includes(bind), bind);
+  });
+
+  test('the page that says how to replace a broker shows the configuration that is there', () => {
+    const page = read('docs/replacing-emqx-or-mosquitto.md');
+    const blocks = [...page.matchAll(/```toml\n([^]*?)```/g)].map(([, block]) => block.trim().split('\n'));
+    const config = read('config/flowfuse/cofferdam.toml').split('\n').map((line) => line.replace(/^# /, ''));
+    assert.equal(blocks.length, 2);
+    for (const line of blocks.flat()) assert.ok(config.includes(line), line);
+    for (const [, path] of page.matchAll(/\]\(([^)#]+)\)/g)) assert.ok(existsSync(join(ROOT, 'docs', path)), path);
   });
 
   test('every service has a health check, restarts, and a fixed version', () => {

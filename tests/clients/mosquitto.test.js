@@ -1,8 +1,10 @@
 // mosquitto_pub and mosquitto_sub, as Debian ships them, over TLS.
 
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { startBroker } from './lib/broker.js';
+import { Broker, startBroker } from './lib/broker.js';
 import { Daemon, run } from './lib/process.js';
 
 let broker;
@@ -56,3 +58,30 @@ for (const [version, name] of [[4, '3.1.1'], [5, '5.0']]) {
     await watcher.stop();
   });
 }
+
+test('a client certificate made by openssl is a login for mosquitto_pub and mosquitto_sub', async () => {
+  const certified = new Broker();
+  const { alice } = certified.world;
+  const openssl = (...args) => run('openssl', args, { cwd: certified.directory });
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+  await openssl('req', '-x509', ...key, '-keyout', 'ca.key', '-out', 'clients.pem', '-subj', '/CN=Clients', '-days', '2');
+  await openssl('req', ...key, '-keyout', 'own.key', '-out', 'own.csr', '-subj', `/CN=${alice.username}`);
+  writeFileSync(join(certified.directory, 'own.ext'), 'extendedKeyUsage = clientAuth\n');
+  await openssl('x509', '-req', '-in', 'own.csr', '-CA', 'clients.pem', '-CAkey', 'ca.key', '-CAcreateserial',
+    '-days', '2', '-extfile', 'own.ext', '-out', 'own.pem');
+  try {
+    await certified.start({
+      listener: { tls: ['client_ca = "clients.pem"'] },
+      env: { COFFERDAM__IDENTITY__CERTIFICATE__USERNAME: '{cn}' },
+    });
+    const to = ['-h', 'localhost', '-p', String(certified.ports.tls), '--cafile', certified.caFile, '-i', alice.clientId];
+    const shown = ['--cert', join(certified.directory, 'own.pem'), '--key', join(certified.directory, 'own.key')];
+    await run('mosquitto_pub', [...to, ...shown, '-t', 'door', '-q', '1', '-r', '-m', 'open']);
+    const { stdout } = await run('mosquitto_sub', [...to, ...shown, '-t', 'door', '-C', '1', '-W', '10']);
+    assert.equal(stdout, 'open\n');
+    const without = ['-u', alice.username, '-P', alice.password];
+    await assert.rejects(run('mosquitto_pub', [...to, ...without, '-t', 'door', '-q', '1', '-m', 'x']));
+  } finally {
+    await certified.stop();
+  }
+});

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use cofferdam::broker::{Exchange, ExchangeState, Login, Refusal, Verdict};
 use cofferdam::policy::{
-    Directory as PolicyDirectory, Pattern, PatternAction, Policy, Principal, TeamId, TeamMembers,
+    Ask, Directory as PolicyDirectory, Grant, Pattern, PatternAction, Policy, Principal, TeamId,
+    TeamMembers,
 };
+use cofferdam::time::Time;
 
 /// Teams, instances, devices, clients and their passwords.
 #[derive(Default)]
@@ -17,6 +19,11 @@ pub struct Directory {
     patterns: HashMap<String, Vec<Pattern>>,
     owners: HashMap<String, (&'static str, String)>,
     anonymous: HashMap<String, String>,
+    /// When the oracle is asked about those who log in.
+    pub ask: Ask,
+    /// Nothing is known of them but their usernames.
+    pub by_name_only: bool,
+    expires: HashMap<String, Time>,
 }
 
 /// The one method of enhanced authentication that this directory knows: the client says who it is,
@@ -81,6 +88,18 @@ impl Directory {
         self.password(&format!("project:{team}:{id}"), PASSWORD);
     }
 
+    /// Takes an instance out of its team.
+    pub fn remove_instance(&mut self, team: &str, id: &str) {
+        if let Some(members) = self.members.get(team) {
+            members.remove_instance(id);
+        }
+    }
+
+    /// Takes a device from its owner.
+    pub fn disown(&mut self, id: &str) {
+        self.owners.remove(id);
+    }
+
     /// Adds a device, or gives it another owner.
     pub fn device(&mut self, team: &str, id: &str, owner: (&'static str, &str)) {
         self.owners
@@ -92,6 +111,11 @@ impl Directory {
     pub fn password(&mut self, username: &str, password: &str) {
         self.passwords
             .insert(username.to_owned(), password.as_bytes().to_owned());
+    }
+
+    /// Whoever logs in under this username from now on is in until then.
+    pub fn until(&mut self, username: &str, expires: Time) {
+        self.expires.insert(username.to_owned(), expires);
     }
 
     /// Suspends a team: nobody of it logs in.
@@ -135,6 +159,7 @@ impl Directory {
             username: Some(username.as_str().into()),
             password: Some(said.into()),
             exchange: None,
+            certificate: None,
         };
         Ok(match self.admit(policy, &whole)? {
             Verdict::Admit(grant) => Verdict::AdmitWith {
@@ -168,10 +193,29 @@ impl Directory {
         let grant = policy
             .grant(principal, self)
             .unwrap_or_else(|error| panic!("{error}"));
+        let grant = match self.by_name_only {
+            true => grant.known_by_name_only(),
+            false => grant,
+        };
+        let grant = grant.asking(self.ask);
         if !grant.accepts_client_id(&login.client_id) {
             return Err(Refusal::ClientId);
         }
+        let expires = self.expires.get(&*grant.principal().username).copied();
+        let grant = grant.until(expires.unwrap_or(Time::NEVER));
         Ok(Verdict::Admit(Arc::new(grant)))
+    }
+
+    /// The grant of a username.
+    pub fn grant(&self, policy: &Policy, username: &str) -> Grant {
+        let principal = policy.principal(username, self).expect("a role");
+        let grant = policy.grant(principal, self);
+        grant.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Takes somebody out: nobody logs in under this username.
+    pub fn revoke(&mut self, username: &str) {
+        self.passwords.remove(username);
     }
 
     fn anonymous(&self, listener: &str) -> Option<Principal> {

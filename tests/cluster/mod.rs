@@ -15,7 +15,7 @@
 //! bytes for a client that does not read ([`Client::stop_reading`]).
 //!
 //! `net` carries bytes and effects, `client` is one client's end, `hello` says who connects and
-//! how, `directory` knows who there is, `random` makes up what happens next.
+//! how, `directory` knows who there is, `oracle` answers what shards ask, `random` makes up what happens next.
 
 #![allow(dead_code, unused_imports)] // each test takes what it needs
 
@@ -23,6 +23,7 @@ mod client;
 mod directory;
 mod hello;
 mod net;
+mod oracle;
 mod random;
 
 use std::cell::{Ref, RefCell, RefMut};
@@ -33,12 +34,14 @@ pub use client::{Client, options};
 pub use directory::{Directory, PASSWORD, RIDDLE};
 pub use hello::{Hello, anonymous, client, device, instance, platform};
 pub use net::{Between, HeldLogin};
+pub use oracle::{HeldQuestion, MISSING, NO, OWN, YES, as_text, is_publish};
 pub use random::Random;
 
-use cofferdam::broker::{Counters, Drop, Event, EventKind, Verdict};
+use cofferdam::broker::{Counters, Drop, Event, EventKind, Page, Review, Shard, Verdict, Wanted};
 use cofferdam::limits::Limits;
-use cofferdam::policy::{Policy, TeamId};
-use cofferdam::team::{Team, World};
+use cofferdam::policy::{Grant, Policy, TeamId};
+use cofferdam::session::Session;
+use cofferdam::team::{Reports, Team, World};
 use cofferdam::time::{Span, Time};
 use cofferdam::wire::QoS;
 use net::Net;
@@ -82,6 +85,16 @@ impl Cluster {
         let policy = Policy::flowfuse().unwrap_or_else(|error| panic!("{error}"));
         let net = Net::new(count, Limits::default(), Arc::new(policy), |world| {
             world.with_listener(&Arc::from(name), limits)
+        });
+        let net = Rc::new(RefCell::new(net));
+        Self { net }
+    }
+
+    /// The default limits, and topics that are reported.
+    pub fn reporting(count: u16, reports: Reports) -> Self {
+        let policy = Policy::flowfuse().unwrap_or_else(|error| panic!("{error}"));
+        let net = Net::new(count, Limits::default(), Arc::new(policy), |world| {
+            world.with_reports(reports)
         });
         let net = Rc::new(RefCell::new(net));
         Self { net }
@@ -241,7 +254,36 @@ impl Cluster {
         self.events().into_iter().map(|event| event.kind).collect()
     }
 
-    /// Changes who there is and what they may do; counts for logins from now on.
+    /// Puts another policy in force; counts for logins from now on. Its namespace is the same.
+    pub fn set_policy(&self, policy: Policy) {
+        self.net.borrow_mut().policy = Arc::new(policy);
+    }
+
+    /// Something has changed: every shard goes through those whom it concerns.
+    pub fn review(&self, review: Review) {
+        let review = Arc::new(review);
+        let count = self.net.borrow().shards.len() as u16;
+        for shard in 0..count {
+            self.hand_review(shard, &review);
+        }
+        self.run();
+    }
+
+    /// Hands a review to one shard, which begins with it in its next turn.
+    pub fn hand_review(&self, shard: u16, review: &Arc<Review>) {
+        let mut net = self.net.borrow_mut();
+        let now = net.now;
+        net.shards[usize::from(shard)].review(Arc::clone(review), now);
+    }
+
+    /// The grant that a login of this username would get now.
+    pub fn grant(&self, username: &str) -> Arc<Grant> {
+        let net = self.net.borrow();
+        Arc::new(net.directory.grant(&net.policy, username))
+    }
+
+    /// Changes who there is and what they may do; counts for logins from now on, and for those who
+    /// are in with a [`review`](Self::review).
     pub fn directory(&self) -> RefMut<'_, Directory> {
         RefMut::map(self.net.borrow_mut(), |net| &mut net.directory)
     }
@@ -273,6 +315,12 @@ impl Cluster {
             .sum()
     }
 
+    /// Looks at every session.
+    pub fn each_session(&self, look: impl FnMut(&Session)) {
+        let net = self.net.borrow();
+        net.shards.iter().flat_map(Shard::sessions).for_each(look);
+    }
+
     /// Sessions on all shards.
     pub fn sessions(&self) -> u64 {
         let net = self.net.borrow();
@@ -287,6 +335,19 @@ impl Cluster {
         let net = self.net.borrow();
         let shards = net.shards.iter();
         shards.map(|shard| shard.counters().connections).sum()
+    }
+
+    /// A page of what stands on a shard.
+    pub fn survey(&self, shard: u16, from: u32, wanted: &Wanted) -> Page {
+        self.net.borrow().shards[usize::from(shard)].survey(from, wanted)
+    }
+
+    /// Every shard observes a policy from now on, or none.
+    pub fn observe(&self, policy: Option<Policy>) {
+        let policy = policy.map(Arc::new);
+        for shard in &mut self.net.borrow_mut().shards {
+            shard.observe(policy.clone());
+        }
     }
 
     /// The broker stops.

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use super::directory::Directory;
 use super::hello::Hello;
-use cofferdam::broker::{Batch, ConnId, Effect, Event, Login, Migrant, Peer, Shard, Verdict};
+use super::oracle::{HeldQuestion, Oracle};
+use cofferdam::broker::{
+    Answer, Batch, ConnId, Effect, Event, Login, Migrant, Peer, Shard, Verdict,
+};
 use cofferdam::limits::Limits;
 use cofferdam::policy::Policy;
 use cofferdam::team::World;
@@ -48,7 +51,7 @@ pub(super) struct Wire {
 pub(super) struct Net {
     pub(super) now: Time,
     pub(super) world: Arc<World>,
-    policy: Arc<Policy>,
+    pub(super) policy: Arc<Policy>,
     pub(super) shards: Vec<Shard>,
     pub(super) directory: Directory,
     pub(super) wires: Vec<Wire>,
@@ -58,6 +61,8 @@ pub(super) struct Net {
     pub(super) hold_between: bool,
     pub(super) between: BTreeMap<(u16, u16), VecDeque<Between>>,
     pub(super) events: Vec<Event>,
+    /// Who answers questions.
+    pub(super) oracle: Oracle,
     /// Turns in which something moved.
     pub(super) turns: u64,
 }
@@ -69,7 +74,7 @@ impl Net {
         policy: Arc<Policy>,
         world: impl FnOnce(World) -> World,
     ) -> Self {
-        let world = Arc::new(world(World::new(limits, Arc::clone(&policy))));
+        let world = Arc::new(world(World::new(limits, &policy)));
         let shards = (0..count).map(|id| Shard::new(id, count, Arc::clone(&world), [id as u8; 32]));
         Self {
             // Some time that is not the epoch, and not on a whole second.
@@ -85,6 +90,7 @@ impl Net {
             hold_between: false,
             between: BTreeMap::new(),
             events: Vec::new(),
+            oracle: Oracle::default(),
             turns: 0,
         }
     }
@@ -112,6 +118,11 @@ impl Net {
 
     pub(super) fn judge(&self, login: &Login) -> Verdict {
         self.directory.judge(&self.policy, login)
+    }
+
+    pub(super) fn answer(&mut self, held: &HeldQuestion, answer: Answer) {
+        let shard = &mut self.shards[usize::from(held.shard)];
+        shard.answered(held.question.ticket, answer, self.now);
     }
 
     /// The client sends.
@@ -236,6 +247,13 @@ impl Net {
                 let verdict = self.judge(&login);
                 self.shards[usize::from(shard)].judged(login.conn, verdict, self.now);
             }
+            Effect::Ask(question) => {
+                let held = HeldQuestion { shard, question };
+                if let Some((held, answer)) = self.oracle.hear(held) {
+                    self.answer(&held, answer);
+                }
+            }
+            Effect::Report(question) => self.oracle.reported.push(*question),
             Effect::Record(event) => self.events.push(*event),
             Effect::Close(conn) => {
                 self.flush(shard, conn);

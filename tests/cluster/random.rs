@@ -32,6 +32,11 @@ impl Random {
         &from[self.below(from.len())]
     }
 
+    /// True in so many of a hundred cases.
+    pub const fn percent(&mut self, chance: usize) -> bool {
+        self.below(100) < chance
+    }
+
     /// True in one of `times` cases.
     pub const fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0

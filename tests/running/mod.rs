@@ -7,10 +7,15 @@
 
 #![allow(dead_code, unused_imports)] // each test takes what it needs
 
+mod api;
+pub mod authority;
 mod client;
+mod hook;
+pub mod issuer;
 mod numbers;
 mod process;
 mod record;
+mod schema;
 mod stream;
 pub mod web;
 mod world;
@@ -26,10 +31,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use api::Answer;
 pub use client::{Bystander, Client, Link, lasting};
+pub use hook::{Hook, Mood};
 pub use numbers::Numbers;
 pub use process::Process;
 pub use record::Record;
+pub use schema::Document;
 pub use stream::{Stream, Tls};
 pub use world::{Login, World};
 
@@ -84,6 +92,7 @@ pub struct Setup {
     config: String,
     variables: Vec<(&'static str, String)>,
     provisions: Option<String>,
+    files: Vec<(&'static str, String)>,
 }
 
 /// A running broker.
@@ -106,6 +115,7 @@ impl Setup {
         Self {
             config: LISTENERS.to_owned(),
             variables: Vec::new(),
+            files: Vec::new(),
             provisions: Some(World::provisions()),
         }
     }
@@ -118,9 +128,15 @@ impl Setup {
         }
     }
 
-    /// With more sections of configuration.
-    pub fn also(mut self, config: &str) -> Self {
-        self.config.push_str(config);
+    /// With more of a configuration, such as listeners.
+    pub fn and_config(mut self, more: &str) -> Self {
+        self.config.push_str(more);
+        self
+    }
+
+    /// With a file beside the configuration, which may name it.
+    pub fn file(mut self, name: &'static str, text: &str) -> Self {
+        self.files.push((name, text.to_owned()));
         self
     }
 
@@ -151,6 +167,9 @@ impl Setup {
             directory,
             variables: self.variables,
         };
+        for (name, text) in &self.files {
+            place.write(name, text);
+        }
         place.write("cofferdam.toml", &self.config);
         if let Some(provisions) = &self.provisions {
             place.write("world.toml", provisions);
@@ -170,6 +189,11 @@ impl Place {
     /// A file or folder of the broker's.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// Sets a variable for all that runs here from now on.
+    pub fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.variables.push((name, value.into()));
     }
 
     /// Writes a file.
@@ -266,6 +290,11 @@ impl Broker {
     /// What a TLS client trusts and offers.
     pub fn tls(&self, versions: Tls) -> std::sync::Arc<rustls::ClientConfig> {
         stream::client_config(&self.place.path("data/tls/ca.pem"), versions)
+    }
+
+    /// What a TLS client offers that trusts the certificate in a file of the broker's place.
+    pub fn trusting(&self, file: &str, versions: Tls) -> std::sync::Arc<rustls::ClientConfig> {
+        stream::client_config(&self.place.path(file), versions)
     }
 
     /// GET from the admin address: status and body.

@@ -57,6 +57,12 @@ impl Process {
         }
     }
 
+    /// Waits until the log has this.
+    pub fn wait_for_log(&self, mark: &str) {
+        let waited = self.log.wait_for(mark);
+        waited.unwrap_or_else(|log| panic!("no {mark:?} in the log:\n{log}"));
+    }
+
     /// All that it logged so far.
     pub fn log(&self) -> String {
         self.log.now()

@@ -52,11 +52,24 @@ impl Stream {
         Self::Tcp(connect(address))
     }
 
+    /// From an address of the loopback network.
+    pub fn tcp_from(own: Ipv4Addr, address: SocketAddr) -> Self {
+        Self::Tcp(connect_from(own, address))
+    }
+
     /// Shakes hands, and checks the certificate for `localhost`.
     pub fn tls(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+        Self::tcp(address).into_tls(config)
+    }
+
+    /// Shakes hands over what is connected already.
+    pub fn into_tls(self, config: &Arc<ClientConfig>) -> Self {
+        let Self::Tcp(socket) = self else {
+            panic!("TLS stands already");
+        };
         let name = ServerName::try_from("localhost").expect("a name");
         let connection = ClientConnection::new(Arc::clone(config), name).expect("a client");
-        let mut stream = StreamOwned::new(connection, connect(address));
+        let mut stream = StreamOwned::new(connection, socket);
         while stream.conn.is_handshaking() {
             stream
                 .conn
@@ -111,7 +124,13 @@ impl Stream {
 fn connect(address: SocketAddr) -> TcpStream {
     static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
     let host = CONNECTIONS.fetch_add(1, Ordering::Relaxed) % 0x00ff_0000;
-    let own = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + host);
+    connect_from(
+        Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + host),
+        address,
+    )
+}
+
+fn connect_from(own: Ipv4Addr, address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
     if address.is_ipv4() {
         socket

@@ -26,7 +26,7 @@ fn login(broker: &Broker, login: &Login) -> Client {
 #[test]
 fn an_address_has_so_many_connections_on_all_shards_together_and_another_has_its_own() {
     let limits = "[limits.address]\nmax_connections = 4\n";
-    let broker = Setup::new().also(limits).start();
+    let broker = Setup::new().and_config(limits).start();
     let logins = [World::alice(), World::anna(), World::bob(), World::lena()];
     let there: Vec<Client> = logins.iter().map(|it| login(&broker, it)).collect();
     for _ in 0..10 {
@@ -55,7 +55,7 @@ fn an_address_has_so_many_connections_on_all_shards_together_and_another_has_its
 #[test]
 fn connections_beyond_an_addresss_rate_are_closed_unheard() {
     let limits = "[limits.address]\nconnect_rate = 1\nconnect_burst = 3\n";
-    let broker = Setup::new().also(limits).start();
+    let broker = Setup::new().and_config(limits).start();
     let there: Vec<_> = [World::alice(), World::anna(), World::bob()]
         .iter()
         .map(|it| login(&broker, it))
@@ -89,7 +89,7 @@ fn guess(broker: &Broker, login: &Login) -> Duration {
 fn who_guesses_waits_longer_each_time_and_then_is_refused_unhashed_while_others_log_in() {
     let limits = "[limits.login]\nfree_failures = 1\ndelay = \"600 ms\"\n\
                   max_delay = \"1200 ms\"\nmax_failures = 4\nforget_after = \"1 h\"\n";
-    let broker = Setup::new().also(limits).start();
+    let broker = Setup::new().and_config(limits).start();
     let least = [0, 600, 1_200, 1_200, 1_200, 1_200].map(Duration::from_millis);
     for (place, least) in least.into_iter().enumerate() {
         let took = guess(&broker, &World::alice());

@@ -17,7 +17,7 @@ message_burst = 5
 ";
 
 fn start() -> Broker {
-    Setup::new().also(PLANS).start()
+    Setup::new().and_config(PLANS).start()
 }
 
 /// Waits until a plan is in force: logins of `red` are refused with this code, or let in with 0.

@@ -16,24 +16,59 @@ pub struct Person {
     pub mount: String,
     /// Client ids that it may come under.
     pub client_ids: Vec<String>,
-    /// Topics as it writes them, and whether it may publish there.
-    pub topics: Vec<(String, bool)>,
-    /// Filters as it writes them, and whether it may subscribe.
-    pub filters: Vec<(String, bool)>,
+    /// Topics as it writes them.
+    pub topics: Vec<String>,
+    /// Filters as it writes them.
+    pub filters: Vec<String>,
+    /// What it may do: at first the first of them, then as the operator likes.
+    pub rights: Vec<Rights>,
+}
+
+/// What a principal may do with the names that it writes.
+#[derive(Clone, Debug)]
+pub struct Rights {
+    /// Of each topic: whether it may publish there.
+    topics: Vec<bool>,
+    /// Of each filter: whether it may subscribe to it.
+    filters: Vec<bool>,
     /// Topics, as it writes them, that are kept from it whatever wider filter it has.
-    pub hidden: Option<&'static str>,
+    hidden: Option<&'static str>,
+    /// The same in the words of the directory; empty where its role says it all.
+    pub patterns: &'static [&'static str],
 }
 
 impl Person {
+    /// Whether it may publish to a topic that it writes so.
+    pub fn may_publish(&self, rights: usize, written: &str) -> bool {
+        let at = self.topics.iter().position(|topic| topic == written);
+        at.is_some_and(|at| self.rights[rights].topics[at])
+    }
+
+    /// Whether it may subscribe to a filter that it writes so.
+    pub fn may_subscribe(&self, rights: usize, written: &str) -> bool {
+        let at = self.filters.iter().position(|filter| filter == written);
+        at.is_some_and(|at| self.rights[rights].filters[at])
+    }
+
+    /// Whether it may read a topic, given by its full name, at all: by a filter that its rights
+    /// contain.
+    pub fn may_read(&self, rights: usize, topic: &str) -> bool {
+        let filters = self.filters.iter().zip(&self.rights[rights].filters);
+        let mut granted = filters.filter(|(_, granted)| **granted);
+        self.sees(topic).is_some_and(|own| {
+            granted.any(|(filter, _)| !filter.starts_with("$share/") && matches(filter, own))
+        }) && !self.is_denied(rights, topic)
+    }
+
     /// A full name as this principal sees it, where it can.
     pub fn sees<'t>(&self, topic: &'t str) -> Option<&'t str> {
         topic.strip_prefix(&*self.mount)
     }
 
     /// Whether a deny pattern keeps the full name from it.
-    pub fn is_denied(&self, topic: &str) -> bool {
-        let own = self.sees(topic);
-        own.is_some_and(|own| self.hidden.is_some_and(|hidden| matches(hidden, own)))
+    pub fn is_denied(&self, rights: usize, topic: &str) -> bool {
+        let (own, hidden) = (self.sees(topic), self.rights[rights].hidden);
+        own.is_some_and(|own| hidden.is_some_and(|hidden| matches(hidden, own)))
     }
 }
 
@@ -65,94 +100,114 @@ pub fn cast() -> (Vec<Person>, Directory) {
     (people, directory)
 }
 
+/// Names, and rights that never change.
+fn fixed(
+    topics: Vec<(String, bool)>,
+    filters: Vec<(String, bool)>,
+) -> (Vec<String>, Vec<String>, Vec<Rights>) {
+    let ((topics, may_publish), (filters, may_subscribe)) =
+        (topics.into_iter().unzip(), filters.into_iter().unzip());
+    let rights = Rights {
+        topics: may_publish,
+        filters: may_subscribe,
+        hidden: None,
+        patterns: &[],
+    };
+    (topics, filters, vec![rights])
+}
+
 fn names(names: &[(&str, bool)]) -> Vec<(String, bool)> {
     let own = |(name, allowed): &(&str, bool)| ((*name).to_owned(), *allowed);
     names.iter().map(own).collect()
 }
 
-const CLIENT_TOPICS: [(&str, bool); 10] = [
-    ("a", true),
-    ("a/b", true),
-    ("a/b/c", true),
-    ("b", true),
-    ("b/a", true),
-    ("s/x", true),
-    ("w/x", true),
-    ("$x/y", true),
-    ("a//b", true),
-    ("/b", true),
+const CLIENT_TOPICS: [&str; 10] = [
+    "a", "a/b", "a/b/c", "b", "b/a", "s/x", "w/x", "$x/y", "a//b", "/b",
 ];
 
-const CLIENT_FILTERS: [(&str, bool); 19] = [
-    ("#", true),
-    ("+", true),
-    ("a/#", true),
-    ("a/+", true),
-    ("+/b", true),
-    ("a/b", true),
-    ("+/+/c", true),
-    ("b/#", true),
-    ("$x/#", true),
-    ("s/#", true),
-    ("+/x", true),
-    ("/+", true),
-    ("a//b", true),
-    ("a/#/b", false),
-    ("$share/g/a/#", true),
-    ("$share/g/+/b", true),
-    ("$share/h/a/#", true),
-    ("$share/h/#", true),
-    ("$share/h/a/b", true),
+const CLIENT_FILTERS: [&str; 19] = [
+    "#",
+    "+",
+    "a/#",
+    "a/+",
+    "+/b",
+    "a/b",
+    "+/+/c",
+    "b/#",
+    "$x/#",
+    "s/#",
+    "+/x",
+    "/+",
+    "a//b",
+    "a/#/b",
+    "$share/g/a/#",
+    "$share/g/+/b",
+    "$share/h/a/#",
+    "$share/h/#",
+    "$share/h/a/b",
 ];
 
-/// Of the team broker: mounted, each with its own patterns.
-fn clients(team: &'static str, directory: &mut Directory) -> Vec<Person> {
-    let mount = format!("ff/v1/{team}/c/");
-    let person = |username: String| Person {
-        client_ids: vec![username.clone()],
-        username,
-        team: Some(team),
-        mount: mount.clone(),
-        topics: names(&CLIENT_TOPICS),
-        filters: names(&CLIENT_FILTERS),
-        hidden: None,
+/// What the clients of a team broker may do: everything; almost everything; little.
+fn client_rights() -> [Rights; 3] {
+    let rights = |publish: fn(&str) -> bool, subscribe: fn(&str) -> bool, hidden, patterns| {
+        let bare = |name: &&str| {
+            let group = name
+                .strip_prefix("$share/g/")
+                .or(name.strip_prefix("$share/h/"));
+            let bare = group.unwrap_or(name);
+            bare != "a/#/b" && subscribe(bare)
+        };
+        Rights {
+            topics: CLIENT_TOPICS.iter().map(|name| publish(name)).collect(),
+            filters: CLIENT_FILTERS.iter().map(bare).collect(),
+            hidden,
+            patterns,
+        }
     };
-    let ann = person(format!("ann@{team}"));
-    directory.client(&ann.username, &["allow both #"]);
+    [
+        rights(|_| true, |_| true, None, &["allow both #"]),
+        rights(
+            |name| !name.starts_with("w/"),
+            |name| !name.starts_with("s/"),
+            Some("s/#"),
+            &["allow both #", "deny subscribe s/#", "deny publish w/+"],
+        ),
+        rights(
+            |name| name.starts_with('b'),
+            |name| name.starts_with("a/") || name == "$x/#",
+            None,
+            &[
+                "allow publish b/#",
+                "allow subscribe a/#",
+                "allow subscribe $x/#",
+            ],
+        ),
+    ]
+}
 
-    let mut ben = person(format!("ben@{team}"));
-    ben.hidden = Some("s/#");
-    for (name, allowed) in &mut ben.topics {
-        *allowed &= !name.starts_with("w/");
+/// Of the team broker: mounted, each with its own patterns, which may change.
+fn clients(team: &'static str, directory: &mut Directory) -> Vec<Person> {
+    let names = ["ann", "ben", "cat"].map(|name| format!("{name}@{team}"));
+    let names = names.into_iter().chain([format!("mq:hosted:{team}:n1")]);
+    let mut clients = Vec::new();
+    for (place, username) in names.enumerate() {
+        let mut rights = client_rights();
+        rights.rotate_left(place % 3);
+        directory.client(&username, rights[0].patterns);
+        clients.push(Person {
+            client_ids: vec![username.clone()],
+            username,
+            team: Some(team),
+            mount: format!("ff/v1/{team}/c/"),
+            topics: CLIENT_TOPICS.map(str::to_owned).to_vec(),
+            filters: CLIENT_FILTERS.map(str::to_owned).to_vec(),
+            rights: rights.to_vec(),
+        });
     }
-    for (name, allowed) in &mut ben.filters {
-        *allowed &= !name.starts_with("s/");
-    }
-    let patterns = ["allow both #", "deny subscribe s/#", "deny publish w/+"];
-    directory.client(&ben.username, &patterns);
-
-    let mut cat = person(format!("cat@{team}"));
-    for (name, allowed) in &mut cat.topics {
-        *allowed = name.starts_with('b');
-    }
-    for (name, allowed) in &mut cat.filters {
-        let bare = name
-            .strip_prefix("$share/g/")
-            .or(name.strip_prefix("$share/h/"));
-        let bare = bare.unwrap_or(name);
-        *allowed &= bare.starts_with("a/") || bare == "$x/#";
-    }
-    let patterns = [
-        "allow publish b/#",
-        "allow subscribe a/#",
-        "allow subscribe $x/#",
-    ];
-    directory.client(&cat.username, &patterns);
-
-    let mut nodes = person(format!("mq:hosted:{team}:n1"));
-    nodes.client_ids.push(format!("{}:2", nodes.username));
-    directory.client(&nodes.username, &["allow both #"]);
-    vec![ann, ben, cat, nodes]
+    // Of the MQTT nodes there may be several at a time.
+    let second = format!("{}:2", clients[3].username);
+    clients[3].client_ids.push(second);
+    clients
 }
 
 /// Instances use full names, and try those of another team too.
@@ -162,12 +217,8 @@ fn instances(team: &'static str, other: &str, directory: &mut Directory) -> Vec<
         let own = |rest: &str| format!("ff/v1/{team}/{rest}");
         let foreign = |rest: &str| format!("ff/v1/{other}/{rest}");
         let username = format!("project:{team}:{id}");
-        Person {
-            client_ids: vec!["link".to_owned(), format!("{username}:n")],
-            username,
-            team: Some(team),
-            mount: String::new(),
-            topics: vec![
+        let (topics, filters, rights) = fixed(
+            vec![
                 (own(&format!("p/{id}/out/x")), true),
                 (own(&format!("p/{peer}/in/x")), true),
                 (own(&format!("p/{id}/in/y")), true),
@@ -179,7 +230,7 @@ fn instances(team: &'static str, other: &str, directory: &mut Directory) -> Vec<
                 (foreign("c/a/b"), false),
                 ("ff/v1/platform/leader".to_owned(), false),
             ],
-            filters: vec![
+            vec![
                 (own(&format!("p/{id}/in/#")), true),
                 (
                     format!("$share/{id}/{}", own(&format!("p/{id}/in/#"))),
@@ -200,7 +251,15 @@ fn instances(team: &'static str, other: &str, directory: &mut Directory) -> Vec<
                     false,
                 ),
             ],
-            hidden: None,
+        );
+        Person {
+            client_ids: vec!["link".to_owned(), format!("{username}:n")],
+            username,
+            team: Some(team),
+            mount: String::new(),
+            topics,
+            filters,
+            rights,
         }
     };
     vec![
@@ -214,12 +273,8 @@ fn device(team: &'static str, other: &str, directory: &mut Directory) -> Person 
     directory.device(team, "d1", ("instance", "n1"));
     let own = |rest: &str| format!("ff/v1/{team}/{rest}");
     let username = format!("device:{team}:d1");
-    Person {
-        client_ids: vec![username.clone(), "link".to_owned()],
-        username,
-        team: Some(team),
-        mount: String::new(),
-        topics: vec![
+    let (topics, filters, rights) = fixed(
+        vec![
             (own("d/d1/status"), true),
             (own("d/d1/logs"), true),
             (own("p/n2/in/x"), true),
@@ -228,7 +283,7 @@ fn device(team: &'static str, other: &str, directory: &mut Directory) -> Person 
             (own("d/d2/status"), false),
             (format!("ff/v1/{other}/d/d1/status"), false),
         ],
-        filters: vec![
+        vec![
             (own("d/d1/command"), true),
             (own("p/n1/command"), true),
             (own("p/+/out/#"), true),
@@ -237,7 +292,15 @@ fn device(team: &'static str, other: &str, directory: &mut Directory) -> Person 
             (own("d/d2/command"), false),
             (format!("ff/v1/{other}/p/+/out/#"), false),
         ],
-        hidden: None,
+    );
+    Person {
+        client_ids: vec![username.clone(), "link".to_owned()],
+        username,
+        team: Some(team),
+        mount: String::new(),
+        topics,
+        filters,
+        rights,
     }
 }
 
@@ -253,13 +316,9 @@ fn platform(directory: &mut Directory) -> Person {
         topics.push((format!("ff/v1/{team}/l/n1/command"), true));
         topics.push((format!("ff/v1/{team}/d/d1/command"), true));
     }
-    Person {
-        username: "forge_platform".to_owned(),
-        team: None,
-        mount: String::new(),
-        client_ids: vec!["forge_platform:1".to_owned(), "forge_platform:2".to_owned()],
+    let (topics, filters, rights) = fixed(
         topics,
-        filters: names(&[
+        names(&[
             ("ff/v1/+/l/+/status", true),
             ("$share/platform/ff/v1/+/l/+/status", true),
             ("ff/v1/+/d/+/logs", true),
@@ -269,6 +328,14 @@ fn platform(directory: &mut Directory) -> Person {
             ("ff/v1/+/c/#", false),
             ("#", false),
         ]),
-        hidden: None,
+    );
+    Person {
+        username: "forge_platform".to_owned(),
+        team: None,
+        mount: String::new(),
+        client_ids: vec!["forge_platform:1".to_owned(), "forge_platform:2".to_owned()],
+        topics,
+        filters,
+        rights,
     }
 }

@@ -1,11 +1,11 @@
 //! The queues, batches and sessions after a turn, compared with the model's.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use cofferdam::broker::{Batch, Drop};
 use cofferdam::session::{Queued, Session};
 use cofferdam::team::SessionAddress;
-use cofferdam::wire::QoS;
 
 use crate::expected::is_queued;
 use crate::failure::{Failure, Kept, broken, hold};
@@ -21,16 +21,42 @@ impl Sim<'_> {
 
     /// Bytes in the outbox of a line.
     pub fn outbox(&mut self, line: usize) -> usize {
-        let Some((shard, conn)) = self.wires[line].at else {
+        let Some((shard, conn)) = self.wires[line].at.or(self.wires[line].lingers) else {
             return 0;
         };
         let outbox = self.shards[usize::from(shard)].outbox(conn);
         outbox.map_or(0, |outbox| outbox.len())
     }
 
-    /// What waits in each session's queue, and what was not taken into it.
+    /// What waits in each session's queue, which is of those owed to it. Looked at before what was
+    /// sent, for here no two messages look alike, as they do to a client of 3.x.
+    pub fn look_at_queues(&mut self, shard: u16) -> Kept {
+        for place in 0..self.model.sessions.len() {
+            let session = &self.model.sessions[place];
+            let held = self.held(session.shard, session.address);
+            let Some(held) = held.filter(|_| session.shard == shard && !session.ended) else {
+                continue;
+            };
+            let queued: Vec<Queued> = held.outgoing.queue().cloned().collect();
+            let bytes = held.outgoing.queued_bytes();
+            let limits = &self.plan.limits;
+            hold(
+                queued.len() <= limits.max_queued_messages as usize
+                    && bytes <= limits.max_queued_bytes,
+                "limits hold",
+                || {
+                    let who = self.plan.name(session.who);
+                    format!("{} messages and {bytes} bytes wait for {who}", queued.len())
+                },
+            )?;
+            self.match_queue(place, &queued)?;
+        }
+        Ok(())
+    }
+
+    /// What is neither in a queue nor was sent has a reason for it.
     pub fn compare_queues(&mut self, shard: u16) -> Kept {
-        let (mut full, mut full_at_most, mut slow) = (0, 0, 0);
+        let (mut full, mut full_at_most, mut slow) = (0, self.model.turn.fresh_left, 0);
         for place in 0..self.model.sessions.len() {
             let session = &self.model.sessions[place];
             if session.ended {
@@ -46,15 +72,8 @@ impl Sim<'_> {
                     format!("that of {who} is gone"),
                 ));
             };
-            let queued: Vec<Queued> = held.outgoing.queue().cloned().collect();
             let bytes = held.outgoing.queued_bytes();
-            hold(
-                queued.len() <= self.plan.limits.max_queued_messages as usize
-                    && bytes <= self.plan.limits.max_queued_bytes,
-                "limits hold",
-                || format!("{} messages and {bytes} bytes wait for {who}", queued.len()),
-            )?;
-            let lost = self.match_queue(place, &queued)?;
+            let lost = self.model.sessions[place].end_queue();
             let session = &self.model.sessions[place];
             let sizes = session
                 .queue
@@ -67,23 +86,30 @@ impl Sim<'_> {
                 )
             })?;
             let is_full = self.would_overflow(place, &lost);
-            let line = session.line;
+            let line = session.line.or(session.was_on);
             for entry in lost {
                 let too_large = line.is_some_and(|line| self.reader(line).may_be_too_large(&entry));
                 let by_limit = entry.fresh && is_full;
+                let by_right = entry.doubtful;
                 full_at_most += u64::from(by_limit);
-                full += u64::from(by_limit && !too_large && !self.is_expired(&entry));
+                let sure = by_limit && !too_large && !by_right;
+                full += u64::from(sure && !self.is_expired(&entry));
                 hold(
-                    self.is_expired(&entry) || too_large || by_limit,
+                    self.is_expired(&entry) || too_large || by_limit || by_right,
                     "QoS 1 and 2 arrive at least once",
-                    || format!("{who} loses {entry:?}; its queue holds {}", queued.len()),
+                    || format!("{who} loses {entry:?}; its queue holds {bytes} bytes"),
                 )?;
-                self.model.sessions[place].owe_no_longer(&entry);
+                let session = &mut self.model.sessions[place];
+                session.owe_no_longer(&entry);
+                // It had a place in the queue, if it got there.
+                let left = (session.uid, entry.message.size());
+                self.model.turn.left.push(left);
             }
             for (line, entry) in std::mem::take(&mut self.model.sessions[place].at_once) {
                 let on = &self.model.lines[line];
                 let over = on.phase != Phase::Active;
-                if over || self.is_expired(&entry) || self.reader(line).may_be_too_large(&entry) {
+                let too_large = self.reader(line).may_be_too_large(&entry);
+                if over || entry.doubtful || self.is_expired(&entry) || too_large {
                     continue;
                 }
                 slow += 1;
@@ -122,15 +148,17 @@ impl Sim<'_> {
         )
     }
 
-    /// Puts the model's queue in the order of the core's. Returns what the core does not have.
-    fn match_queue(&mut self, place: usize, queued: &[Queued]) -> Result<Vec<Entry>, Failure> {
-        let mut owed = std::mem::take(&mut self.model.sessions[place].queue);
-        let mut waits = Vec::with_capacity(queued.len());
+    /// Notes of the model's queue what the core has in its own, from the back: of two that are
+    /// alike the later one waits.
+    fn match_queue(&mut self, place: usize, queued: &[Queued]) -> Kept {
         let mut last = HashMap::new();
-        for item in queued {
-            let found = owed.iter().position(|entry| is_queued(entry, item));
-            let entry = match found {
-                Some(at) => owed.remove(at),
+        for item in queued.iter().rev() {
+            let queue = &mut self.model.sessions[place].queue;
+            let known = |entry: &Entry| entry.seen.is_some() && is_queued(entry, item);
+            let found = queue.iter().rposition(known);
+            let found = found.or_else(|| queue.iter().rposition(|entry| is_queued(entry, item)));
+            let mut entry = match found {
+                Some(at) => queue.remove(at),
                 None => self.adopt_queued(place, item)?.ok_or_else(|| {
                     let who = self.plan.name(self.model.sessions[place].who);
                     broken(
@@ -139,16 +167,19 @@ impl Sim<'_> {
                     )
                 })?,
             };
-            let before = last.insert(entry.message.publisher, entry.message.serial);
-            hold(
-                before <= Some(entry.message.serial),
-                "order is kept",
-                || format!("queued after what came later: {entry:?}"),
-            )?;
-            waits.push(entry);
+            entry.seen = Some(Arc::clone(&item.message));
+            // Messages without a payload cannot be told apart.
+            if !entry.message.payload.is_empty() && !entry.handed {
+                let after = last.insert(entry.message.publisher, entry.message.serial);
+                let right = after.is_none_or(|after| after >= entry.message.serial);
+                hold(right, "order is kept", || {
+                    format!("queued after what came later: {entry:?}")
+                })?;
+            }
+            self.model.sessions[place].waits.push(entry);
         }
-        self.model.sessions[place].queue = waits;
-        Ok(owed)
+        self.model.sessions[place].waits.reverse();
+        Ok(())
     }
 
     /// What goes to other shards.
@@ -165,24 +196,33 @@ impl Sim<'_> {
                 let mut sessions = self.model.sessions.iter();
                 let session = sessions.find(|session| session.address == Some(route.session));
                 let uid = session.map_or(0, |session| session.uid);
+                let denied = session.is_some_and(|session| {
+                    let person = &self.model.people[session.who];
+                    person.is_denied(session.rights, view.topic)
+                });
                 let is_it = |entry: &Entry| {
                     entry.message.topic == view.topic
                         && entry.message.payload == view.payload
+                        && entry.message.expires == view.expires
                         && entry.qos == view.qos.min(route.qos)
                         && entry.retain == (view.retain && route.retain_as_published)
                         && entry.id == route.subscription_id
+                        && entry.share == route.share
                 };
                 let remote = self.model.turn.remote.iter_mut().find(|remote| {
                     !remote.gone && remote.uid == uid && remote.to == to && is_it(&remote.entry)
                 });
                 if let Some(remote) = remote {
                     remote.gone = true;
-                    if !remote.hidden {
-                        entries.push((uid, remote.entry.clone()));
+                    // What it may not read now it may when it arrives.
+                    if !remote.hidden || denied {
+                        let doubtful = remote.hidden;
+                        let entry = remote.entry.clone();
+                        entries.push((uid, Entry { doubtful, ..entry }));
                     }
                     continue;
                 }
-                let Some(entry) = self.choose(uid, is_it)? else {
+                let Some(entry) = self.choose(uid, false, is_it)? else {
                     return Err(broken(
                         "nobody gets what is not his",
                         format!("shard {shard} has {message:?} for session {uid} on shard {to}"),
@@ -204,56 +244,18 @@ impl Sim<'_> {
         Ok(carried)
     }
 
-    /// Each share group gave its message to somebody, or had a reason not to.
-    pub fn compare_choices(&mut self, shard: u16) -> Kept {
-        for choice in std::mem::take(&mut self.model.turn.choices) {
-            if choice.taken.is_some() || choice.members.is_empty() {
-                continue;
-            }
-            let any = choice.members.iter().any(|(_, connected, _)| *connected);
-            let mut excused = false;
-            for (uid, connected, entry) in &choice.members {
-                let offline = !connected && entry.qos == QoS::AtMostOnce;
-                excused |= *connected == any && (offline || self.may_lose(shard, *uid, entry));
-            }
-            hold(excused, "one member of a share group", || {
-                format!("nobody: {choice:?}")
-            })?;
-        }
-        Ok(())
-    }
-
-    fn may_lose(&mut self, shard: u16, uid: u64, entry: &Entry) -> bool {
-        let Some(place) = self.model.place(uid) else {
-            return true;
-        };
-        let session = &self.model.sessions[place];
-        if session.ended || self.is_expired(entry) {
-            return true;
-        }
-        if session.shard != shard {
-            return false;
-        }
-        let Some(line) = session.line else {
-            return self.would_overflow(place, std::slice::from_ref(entry));
-        };
-        let too_large = self.reader(line).may_be_too_large(entry);
-        too_large
-            || match entry.qos {
-                QoS::AtMostOnce => self.outbox(line) > self.plan.limits.max_outbox_bytes as usize,
-                _ => self.would_overflow(place, std::slice::from_ref(entry)),
-            }
-    }
-
     /// Whether a session's queue could not have held these too at some moment of the turn: what
     /// was queued in it may have been sent in it.
-    fn would_overflow(&self, place: usize, more: &[Entry]) -> bool {
+    pub fn would_overflow(&self, place: usize, more: &[Entry]) -> bool {
         let session = &self.model.sessions[place];
         let sent = session.flights.iter().filter(|flight| flight.fresh);
         let sent = sent.map(|flight| &flight.entry);
         let all = session.queue.iter().chain(more).chain(sent);
-        let bytes: usize = all.clone().map(|entry| entry.message.size()).sum();
-        all.count() > self.plan.limits.max_queued_messages as usize
+        let left = self.model.turn.left.iter();
+        let left = left.filter(|(uid, _)| *uid == session.uid);
+        let bytes: usize = all.clone().map(|entry| entry.message.size()).sum::<usize>()
+            + left.clone().map(|(_, size)| size).sum::<usize>();
+        all.count() + left.count() > self.plan.limits.max_queued_messages as usize
             || bytes as u64 > self.plan.limits.max_queued_bytes
     }
 

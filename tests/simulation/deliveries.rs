@@ -12,6 +12,7 @@ use crate::expected::{Reader, is_queued};
 use crate::failure::{Failure, Kept, broken, hold};
 use crate::model::{Entry, Flight};
 use crate::sim::Sim;
+use crate::unseen::is_carried;
 
 impl Sim<'_> {
     pub fn judge_publish(&mut self, line: usize, mut publish: Publish) -> Kept {
@@ -45,6 +46,7 @@ impl Sim<'_> {
             )
         })?;
         let now = self.now;
+        let carried = self.carried(place, publish.packet_id);
         let session = &self.model.sessions[place];
         let late = |entry: &Entry| entry.message.expires < now;
         if publish.qos == QoS::AtMostOnce {
@@ -58,17 +60,28 @@ impl Sim<'_> {
                     format!("{} was sent {publish:?}", self.name(line))
                 });
             }
-        } else if let Some(at) = session.queue.iter().position(|e| reader.takes(e, &publish)) {
+        } else if let Some(at) = session
+            .queue
+            .iter()
+            .position(|entry| reader.takes(entry, &publish) && is_carried(entry, &carried))
+        {
             let entry = session.queue[at].clone();
-            let overtaken = session.queue[..at].iter().find(|earlier| {
-                earlier.message.publisher == entry.message.publisher
-                    && earlier.message.serial < entry.message.serial
-                    && earlier.message.expires > now
-                    && !reader.may_be_too_large(earlier)
-            });
+            let sent = session.flights.iter().filter(|flight| flight.fresh);
+            let (mut sent, mut waits) = (sent.map(|flight| &flight.entry), session.waits.iter());
+            // Messages without a payload cannot be told apart.
+            let of_same = |other: &Entry| {
+                other.message.publisher == entry.message.publisher
+                    && !(entry.handed || other.handed)
+                    && !other.message.payload.is_empty()
+            };
+            let overtaken = waits
+                .find(|other| of_same(other) && other.message.serial < entry.message.serial)
+                .filter(|other| other.message.expires > now)
+                .or(sent
+                    .find(|other| of_same(other) && other.message.serial > entry.message.serial));
             hold(overtaken.is_none(), "order is kept", || {
                 format!(
-                    "{} was sent {payload:?} before {:?}",
+                    "{} was sent {payload:?} on the wrong side of {:?}",
                     self.name(line),
                     overtaken
                 )
@@ -77,15 +90,27 @@ impl Sim<'_> {
                 format!("{} was sent {publish:?}", self.name(line))
             })?;
             self.model.sessions[place].queue.remove(at);
+            if self.model.sessions[place].ended {
+                self.left_like(uid, &entry);
+            }
+            return self.fly(line, place, entry, &publish);
+        } else if let Some(entry) = self.sent_before(line, uid, &publish, &carried) {
+            self.model.sessions[place].owe(&entry);
             return self.fly(line, place, entry, &publish);
         }
-        self.judge_other(line, place, &publish)
+        self.judge_other(line, place, &publish, &carried)
     }
 
     /// What is neither due at once nor queued: of a share group, or retained.
-    fn judge_other(&mut self, line: usize, place: usize, publish: &Publish) -> Kept {
+    fn judge_other(
+        &mut self,
+        line: usize,
+        place: usize,
+        publish: &Publish,
+        carried: &Option<Queued>,
+    ) -> Kept {
         let uid = self.model.sessions[place].uid;
-        let mut entry = None;
+        let mut chosen = Ok(None);
         if !self.model.turn.choices.is_empty() {
             let person = self.model.people[self.model.lines[line].who].clone();
             let on = &self.model.lines[line];
@@ -96,10 +121,26 @@ impl Sim<'_> {
                 max_packet,
                 now,
             };
-            entry = self.choose(uid, |entry| reader.takes(entry, publish))?;
+            chosen = self.choose(uid, true, |entry| {
+                reader.takes(entry, publish) && is_carried(entry, carried)
+            });
         }
+        let mut entry = chosen.as_ref().ok().cloned().flatten();
         if entry.is_none() && publish.retain {
-            entry = self.replayed(line, place, publish);
+            let person = self.model.people[self.model.lines[line].who].clone();
+            let on = &self.model.lines[line];
+            let reader = Reader {
+                person: &person,
+                version: on.version,
+                max_packet: on.max_packet,
+                now: self.now,
+            };
+            entry = self.replayed(place, |entry| {
+                reader.takes(entry, publish) && is_carried(entry, carried)
+            });
+        }
+        if entry.is_none() {
+            chosen?;
         }
         let Some(entry) = entry else {
             let session = &self.model.sessions[place];
@@ -125,8 +166,7 @@ impl Sim<'_> {
     ///
     /// Where several SUBSCRIBEs of one turn asked for it in the same form it may be for any of
     /// them; the one that needs it most is thought to have it.
-    fn replayed(&mut self, line: usize, place: usize, publish: &Publish) -> Option<Entry> {
-        let reader = self.reader(line);
+    pub fn replayed(&mut self, place: usize, is_it: impl Fn(&Entry) -> bool) -> Option<Entry> {
         let session = &self.model.sessions[place];
         let mut found: Vec<(usize, Entry)> = Vec::new();
         for (at, replay) in session.replays.iter().enumerate() {
@@ -137,25 +177,36 @@ impl Sim<'_> {
                     qos: message.qos.min(of.options.qos),
                     retain: true,
                     id: of.id,
+                    share: 0,
+                    handed: false,
+                    doubtful: false,
                     fresh: false,
+                    seen: None,
                 };
                 let own = of.options.no_local && message.publisher == session.uid;
                 if !own
                     && matches(&of.filter, &message.topic)
                     && !replay.done.contains(&message.topic)
                     && message.expires > self.now
-                    && self.model.is_seen(session.who, of, &message.topic)
-                    && reader.takes(&entry, publish)
+                    && self.model.is_seen(session, of, &message.topic)
+                    && is_it(&entry)
                 {
                     found.push((at, entry));
                 }
             }
         }
         let replays = &mut self.model.sessions[place].replays;
+        // One subscription is served after the other, in the order of their names.
+        found.sort_by(|(one, _), (other, _)| {
+            replays[*one].of.filter.cmp(&replays[*other].of.filter)
+        });
         let needs = |(at, entry): &&(usize, Entry)| {
             !replays[*at].over && replays[*at].due.contains(&entry.message.topic)
         };
-        let (at, entry) = found.iter().find(needs).or(found.first())?;
+        let is_over = |(at, _): &&(usize, Entry)| replays[*at].over;
+        let mut found_over = found.iter().filter(is_over);
+        let best = found.iter().find(needs).or(found_over.next());
+        let (at, entry) = best.or(found.first())?;
         let is_over = replays[*at].over;
         let is_sure = is_over || !found.iter().any(|(other, _)| replays[*other].over);
         let topic = &entry.message.topic;
@@ -176,11 +227,8 @@ impl Sim<'_> {
     fn fly(&mut self, line: usize, place: usize, entry: Entry, publish: &Publish) -> Kept {
         let id = publish.packet_id.unwrap_or(0);
         let name = self.name(line);
-        let (session, reader) = (&self.model.sessions[place], self.reader(line));
-        let waits = |flight: &Flight| {
-            !flight.sent && (flight.released || !reader.may_be_too_large(&flight.entry))
-        };
-        let behind = session.flights.iter().any(waits) && session.line == Some(line);
+        let session = &self.model.sessions[place];
+        let behind = session.line == Some(line) && self.waits_again(line, &session.flights);
         hold(!behind, "order is kept", || {
             format!("{name} was sent {publish:?} before what was to be sent again")
         })?;
@@ -209,20 +257,22 @@ impl Sim<'_> {
     fn judge_again(&mut self, line: usize, place: usize, publish: &Publish) -> Kept {
         let (name, reader) = (self.name(line), self.reader(line));
         let session = &self.model.sessions[place];
-        let too_large = |flight: &&Flight| {
-            !flight.sent && (flight.released || !reader.may_be_too_large(&flight.entry))
-        };
-        let at = session.flights.iter().position(|flight| {
-            !flight.sent && Some(flight.id) == publish.packet_id && !flight.released
-        });
-        let first = session
+        let (uid, id) = (session.uid, publish.packet_id);
+        let mut answered = self.model.turn.answered.iter();
+        if answered.any(|(of, flight)| *of == uid && Some(flight.id) == id && !flight.released) {
+            let mut flights = self.model.sessions[place].flights.iter_mut();
+            if let Some(flight) = flights.find(|flight| Some(flight.id) == id) {
+                flight.sent = true;
+            }
+            return Ok(());
+        }
+        let at = session
             .flights
             .iter()
-            .find(too_large)
-            .map(|flight| flight.id);
+            .position(|flight| !flight.sent && Some(flight.id) == id && !flight.released);
         let right = at.is_some_and(|at| {
-            // Message expiry is told as it is now, and how it was then does not matter.
-            reader.takes(&session.flights[at].entry, publish) && first == publish.packet_id
+            let earlier = &session.flights[..at];
+            !self.waits_again(line, earlier) && reader.takes(&session.flights[at].entry, publish)
         });
         hold(right, "what was sent is sent again once, in order", || {
             format!(
@@ -244,6 +294,14 @@ impl Sim<'_> {
                 )
             },
         )
+    }
+
+    /// Whether any of these is still to be sent again; what may be too large now is not.
+    pub fn waits_again(&self, line: usize, flights: &[Flight]) -> bool {
+        let reader = self.reader(line);
+        flights.iter().any(|flight| {
+            !flight.sent && (flight.released || !reader.may_be_too_large(&flight.entry))
+        })
     }
 
     fn resolve_alias(&mut self, line: usize, publish: &mut Publish) -> Kept {
@@ -273,7 +331,7 @@ impl Sim<'_> {
         queued: &Queued,
     ) -> Result<Option<Entry>, Failure> {
         let uid = self.model.sessions[place].uid;
-        let found = self.choose(uid, |entry| is_queued(entry, queued))?;
+        let found = self.choose(uid, false, |entry| is_queued(entry, queued))?;
         if let Some(entry) = &found {
             self.model.sessions[place].owe(entry);
         }

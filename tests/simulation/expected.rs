@@ -1,5 +1,7 @@
 //! Whether a PUBLISH that the broker wrote is the one that it owed.
 
+use std::sync::Arc;
+
 use cofferdam::session::Queued;
 use cofferdam::time::Time;
 use cofferdam::wire::client::{Property, Publish};
@@ -73,11 +75,16 @@ impl Reader<'_> {
 /// Whether a message in the broker's queue is this one.
 pub fn is_queued(entry: &Entry, queued: &Queued) -> bool {
     let view = queued.message.view();
-    queued.qos == entry.qos
+    let is_known = entry.seen.as_ref();
+    let is_other = is_known.is_some_and(|seen| !Arc::ptr_eq(seen, &queued.message));
+    !is_other
+        && queued.qos == entry.qos
         && queued.retain == entry.retain
         && queued.subscription_id == entry.id
+        && queued.share == entry.share
         && view.topic == entry.message.topic
         && view.payload == entry.message.payload
+        && view.expires == entry.message.expires
 }
 
 /// In an order of their own; user properties keep theirs.

@@ -23,6 +23,8 @@ mod motion;
 mod observe;
 mod plan;
 mod progress;
+#[path = "../cluster/random.rs"]
+#[allow(dead_code)]
 mod random;
 mod run;
 mod shrink;
@@ -30,6 +32,8 @@ mod sim;
 mod state;
 mod step;
 mod storage;
+mod turns;
+mod unseen;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;

@@ -19,14 +19,24 @@ impl Sim<'_> {
             };
             self.now = self.now.max(next);
             for shard in 0..self.plan.shards {
+                let lines = self.lines_by_place(shard);
                 self.model.begin_turn(shard, self.now);
                 self.shards[usize::from(shard)].tick(self.now);
-                self.model.tick();
+                self.model.tick(&lines);
                 self.end_turn(shard)?;
             }
             self.run()?;
         }
         Err(broken("no shard stalls", "a timer fires for ever"))
+    }
+
+    /// The lines of a shard, in the order of their places in its table.
+    fn lines_by_place(&self, shard: u16) -> Vec<usize> {
+        let on = |line: &usize| self.wires[*line].at.or(self.wires[*line].lingers);
+        let mut lines: Vec<usize> = self.busy.clone();
+        lines.retain(|line| on(line).is_some_and(|(at, _)| at == shard));
+        lines.sort_by_key(|line| on(line).map(|(_, conn)| conn.index));
+        lines
     }
 
     /// Carries everything to where it goes, but for what is held back.
@@ -41,8 +51,10 @@ impl Sim<'_> {
 
     fn run_once(&mut self) -> Result<bool, Failure> {
         let mut moved = false;
-        self.busy
-            .retain(|line| self.wires[*line].at.is_some() || self.wires[*line].open);
+        self.busy.retain(|line| {
+            let wire = &self.wires[*line];
+            wire.at.is_some() || wire.open || wire.lingers.is_some()
+        });
         for line in self.busy.clone() {
             let who = self.model.lines[line].who;
             let is_latest = self.clients[who].line == Some(line);
@@ -63,6 +75,18 @@ impl Sim<'_> {
         while !self.hold_logins && !self.logins.is_empty() {
             moved = true;
             self.judge(0)?;
+        }
+        for shard in 0..self.plan.shards {
+            if self.hold_turns {
+                break;
+            }
+            if self.shards[usize::from(shard)].has_output()
+                || self.shards[usize::from(shard)].has_unread()
+            {
+                moved = true;
+                self.go_on(shard)?;
+                self.read_on(shard)?;
+            }
         }
         if !self.hold_between {
             for pair in self.waiting() {

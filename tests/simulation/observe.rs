@@ -21,10 +21,13 @@ impl Sim<'_> {
         effects: &[Effect],
     ) -> Result<Vec<Carried>, Failure> {
         self.meet_new_sessions(shard);
+        self.forget_withdrawn();
+        self.look_at_queues(shard)?;
         let written = self.look_at_outboxes(shard)?;
         for (line, packet) in written {
             self.judge_packet(line, packet)?;
         }
+        self.look_at_unseen(shard)?;
         self.compare_queues(shard)?;
         let carried = self.compare_batches(shard, batches)?;
         self.compare_choices(shard)?;
@@ -34,6 +37,7 @@ impl Sim<'_> {
         self.counted[usize::from(shard)] = self.shards[usize::from(shard)].counters();
         self.model.sessions.retain(|session| !session.ended);
         for session in &mut self.model.sessions {
+            session.was_on = None;
             session.replays.retain(|replay| !replay.over);
             session
                 .queue
@@ -45,6 +49,17 @@ impl Sim<'_> {
                 .for_each(|flight| flight.fresh = false);
         }
         Ok(carried)
+    }
+
+    /// Whether a client had a message before it lost the right to it is the network's luck.
+    fn forget_withdrawn(&mut self) {
+        for (uid, entry) in std::mem::take(&mut self.model.turn.withdrawn) {
+            if let Some(place) = self.model.place(uid) {
+                let who = self.model.sessions[place].who;
+                let payload = entry.message.payload.clone();
+                self.clients[who].undecided.insert((uid, payload));
+            }
+        }
     }
 
     /// Notes where sessions live that the model has just made.
@@ -198,16 +213,16 @@ impl Sim<'_> {
             releases.remove(at);
             return Ok(());
         }
-        let place = self.model.lines[line]
-            .session
-            .and_then(|uid| self.model.place(uid));
-        let next = place.and_then(|place| {
-            let flights = &mut self.model.sessions[place].flights;
-            flights.iter_mut().find(|flight| !flight.sent)
-        });
-        match next {
-            Some(flight) if flight.released && flight.id == id => {
-                flight.sent = true;
+        let uid = self.model.lines[line].session;
+        let place = uid.and_then(|uid| self.model.place(uid));
+        let at = place.and_then(|place| Some((place, self.model.sessions[place].flight(id)?)));
+        let mut answered = self.model.turn.answered.iter();
+        if answered.any(|(of, flight)| Some(*of) == uid && flight.id == id && flight.released) {
+            return Ok(());
+        }
+        match at {
+            Some((place, at)) if self.is_release_due(line, place, at) => {
+                self.model.sessions[place].flights[at].sent = true;
                 Ok(())
             }
             _ => Err(broken(
@@ -218,6 +233,12 @@ impl Sim<'_> {
                 ),
             )),
         }
+    }
+
+    /// Whether a PUBREL is due again, and everything before it was sent again.
+    fn is_release_due(&self, line: usize, place: usize, at: usize) -> bool {
+        let flights = &self.model.sessions[place].flights;
+        flights[at].released && !flights[at].sent && !self.waits_again(line, &flights[..at])
     }
 
     fn compare_effects(&mut self, shard: u16, effects: &[Effect]) -> Kept {
@@ -231,6 +252,17 @@ impl Sim<'_> {
                     EventKind::TakenOver { .. } => found.taken_over += 1,
                     EventKind::PublishRefused { .. } => found.publishes += 1,
                     EventKind::SubscribeRefused { .. } => found.subscribes += 1,
+                    EventKind::SubscriptionEnded { .. } => found.ended += 1,
+                    // The platform's, folded by the hour.
+                    EventKind::Crossed { .. } => {}
+                    EventKind::UnsubscribeRefused { .. } => {}
+                    // Nobody here has a method, watches, or rules.
+                    EventKind::Reauthenticated
+                    | EventKind::ReauthenticationRefused { .. }
+                    | EventKind::Observed { .. }
+                    | EventKind::AdminRefused { .. } => {
+                        return Err(broken("everything goes on record", format!("{event:?}")));
+                    }
                 },
                 Effect::Close(conn) => {
                     let line = self.line_of(shard, *conn);
@@ -254,7 +286,7 @@ impl Sim<'_> {
                         format!("sent to shard {to}, not to {due:?}")
                     })?;
                 }
-                Effect::Judge(_) => {}
+                Effect::Judge(_) | Effect::Ask(_) | Effect::Report(_) => {}
             }
         }
         let due = self.model.turn.records;

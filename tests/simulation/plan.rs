@@ -1,5 +1,6 @@
 //! A world and what happens in it, made from a seed.
 
+use cofferdam::broker::Allowance;
 use cofferdam::limits::Limits;
 use cofferdam::time::Span;
 use cofferdam::wire::{QoS, RetainHandling, SubscriptionOptions, Version};
@@ -16,9 +17,13 @@ pub struct Plan {
     pub people: Vec<Person>,
     /// Clients: a person and which of its client ids.
     pub slots: Vec<(usize, usize)>,
+    /// What a connection may spend in one turn of its shard.
+    pub allowance: Allowance,
     /// What clients have unacknowledged at most.
     pub client_window: usize,
     pub steps: Vec<Step>,
+    /// Everything is compared after each step, not only now and then.
+    pub thorough: bool,
 }
 
 const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
@@ -44,10 +49,15 @@ impl Plan {
         let mut plan = Self {
             shards: 1 + random.below(4) as u16,
             limits: limits(&mut random),
+            allowance: Allowance {
+                packets: *random.choose(&[1, 4, 30, 16_384]),
+                retained: *random.choose(&[1, 3, 1024]),
+            },
             people,
             slots,
             client_window: 0,
             steps: Vec::new(),
+            thorough: false,
         };
         let mut writer = Writer::new(&plan, &mut random);
         let window = match writer.versions.contains(&Version::V5) {
@@ -66,7 +76,7 @@ impl Plan {
         format!(
             "{shards} shards; receive maximum {}, inflight {}, queue {} messages and {} bytes, \
              outbox {} bytes,\nsubscriptions {}, aliases {}, session expiry {} s, keep alive {:?}, \
-             retained {} messages and {} bytes, sessions {}\n",
+             retained {} messages and {} bytes, sessions {}, a turn's packets {} and retained {}\n",
             limits.receive_maximum,
             limits.max_inflight,
             limits.max_queued_messages,
@@ -79,6 +89,8 @@ impl Plan {
             limits.max_retained_messages,
             limits.max_retained_bytes,
             limits.max_sessions_per_team,
+            self.allowance.packets,
+            self.allowance.retained,
         )
     }
 
@@ -106,18 +118,18 @@ impl Plan {
 fn limits(random: &mut Random) -> Limits {
     Limits {
         max_unauthenticated_bytes: 2048,
-        receive_maximum: random.pick(&[2, 5, 1024]),
-        max_inflight: random.pick(&[1, 2, 5, 1024]),
-        max_queued_messages: random.pick(&[2, 8, 50, 100_000]),
-        max_queued_bytes: random.pick(&[300, 20_000, 1 << 20]),
-        max_outbox_bytes: random.pick(&[100, 1_000, 4 << 20]),
-        max_subscriptions: random.pick(&[3, 10_000]),
-        topic_alias_maximum: random.pick(&[0, 3, 64]),
-        max_session_expiry: Span::from_secs(random.pick(&[50, 7 * 24 * 3600])),
-        max_keep_alive_s: random.pick(&[None, Some(20)]),
-        max_retained_messages: random.pick(&[2, 1_000]),
-        max_retained_bytes: random.pick(&[200, 1 << 20]),
-        max_sessions_per_team: random.pick(&[3, 1_000]),
+        receive_maximum: *random.choose(&[2, 5, 1024]),
+        max_inflight: *random.choose(&[1, 2, 5, 1024]),
+        max_queued_messages: *random.choose(&[2, 8, 50, 100_000]),
+        max_queued_bytes: *random.choose(&[300, 20_000, 1 << 20]),
+        max_outbox_bytes: *random.choose(&[100, 1_000, 4 << 20]),
+        max_subscriptions: *random.choose(&[3, 10_000]),
+        topic_alias_maximum: *random.choose(&[0, 3, 64]),
+        max_session_expiry: Span::from_secs(*random.choose(&[50, 7 * 24 * 3600])),
+        max_keep_alive_s: *random.choose(&[None, Some(20)]),
+        max_retained_messages: *random.choose(&[2, 1_000]),
+        max_retained_bytes: *random.choose(&[200, 1 << 20]),
+        max_sessions_per_team: *random.choose(&[3, 1_000]),
         ..Limits::default()
     }
 }
@@ -144,8 +156,8 @@ impl<'a> Writer<'a> {
             _ => all,
         };
         Self {
-            oddity: random.pick(&[0, 20, 60]),
-            retained: random.pick(&[5, 30]),
+            oddity: *random.choose(&[0, 20, 60]),
+            retained: *random.choose(&[5, 30]),
             leaps: random.percent(50),
             versions,
             plan,
@@ -211,23 +223,40 @@ impl<'a> Writer<'a> {
             900..910 => Step::Judge {
                 pick: self.random.below(8),
             },
-            910..920 => Step::HoldBetween {
+            910..918 => Step::HoldBetween {
                 on: self.random.percent(70),
             },
-            920..960 => Step::Deliver {
+            918..945 => Step::Deliver {
                 pick: self.random.below(16),
             },
-            960..990 => Step::Pass {
+            945..950 => Step::HoldTurns {
+                on: self.random.percent(60),
+            },
+            950..958 => Step::GoOn {
+                shard: self.shard(),
+            },
+            958..966 => Step::ReadOn {
+                shard: self.shard(),
+            },
+            966..970 => Step::Regrant {
+                who,
+                rights: self.random.below(self.plan.person(who).rights.len()),
+            },
+            970..992 => Step::Pass {
                 micros: self.span(),
             },
             _ => Step::Settle,
         }
     }
 
+    fn shard(&mut self) -> u16 {
+        self.random.below(usize::from(self.plan.shards)) as u16
+    }
+
     fn some<T: Copy>(&mut self, percent: usize, values: &[T]) -> Option<T> {
         self.random
             .percent(percent)
-            .then(|| self.random.pick(values))
+            .then(|| *self.random.choose(values))
     }
 
     fn span(&mut self) -> u64 {
@@ -248,18 +277,18 @@ impl<'a> Writer<'a> {
         });
         Step::Connect {
             who,
-            shard: self.random.below(usize::from(self.plan.shards)) as u16,
+            shard: self.shard(),
             hello: Hello {
                 version: self.versions[self.random.below(self.versions.len())],
                 clean: self.random.percent(25),
-                expiry: self.random.pick(&[0, 3, 30, 120, 120, u32::MAX]),
+                expiry: *self.random.choose(&[0, 3, 30, 120, 120, u32::MAX]),
                 keep_alive: self.some(odd / 2, &[2, 30, 65_535]).unwrap_or(0),
                 receive_maximum: self.some(odd, &[1, 2, 10]),
                 max_packet: self.some(odd / 2, &[70, 150, 1000]),
                 alias_maximum: self.some(odd, &[1, 2, 20]),
                 wrong_password: self.random.percent(2),
                 will,
-                will_delay: self.random.pick(&[0, 0, 2, 10, 200]),
+                will_delay: *self.random.choose(&[0, 0, 2, 10, 200]),
                 late_answers: self.random.percent(30),
             },
         }
@@ -268,7 +297,7 @@ impl<'a> Writer<'a> {
     fn post(&mut self, who: usize) -> Post {
         Post {
             topic: self.random.below(self.plan.person(who).topics.len()),
-            qos: self.random.pick(&QOS),
+            qos: *self.random.choose(&QOS),
             retain: self.random.percent(self.retained),
             empty: self.random.percent(4),
             padding: match self.random.below(20) {
@@ -298,14 +327,12 @@ impl<'a> Writer<'a> {
         ];
         let filters = (0..count).map(|_| {
             let filter = self.filter(who);
-            let shared = self.plan.person(who).filters[filter]
-                .0
-                .starts_with("$share/");
+            let shared = self.plan.person(who).filters[filter].starts_with("$share/");
             let options = SubscriptionOptions {
-                qos: self.random.pick(&QOS),
+                qos: *self.random.choose(&QOS),
                 no_local: !shared && self.random.percent(20),
                 retain_as_published: self.random.percent(40),
-                retain_handling: self.random.pick(&handling),
+                retain_handling: *self.random.choose(&handling),
             };
             (filter, options)
         });

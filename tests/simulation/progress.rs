@@ -37,7 +37,7 @@ impl Sim<'_> {
                 format!("{told} wait for {who} as its share groups see it, in truth {waiting}")
             })?;
             if in_flight < session.flights.len() {
-                self.let_go(place);
+                self.let_go(place, session.flights.len() - in_flight);
             }
             let session = &self.model.sessions[place];
             hold(
@@ -53,7 +53,7 @@ impl Sim<'_> {
     }
 
     /// Messages in flight that turn out to be too large for the client are done.
-    fn let_go(&mut self, place: usize) {
+    fn let_go(&mut self, place: usize, count: usize) {
         let Some(line) = self.model.sessions[place].line else {
             return;
         };
@@ -61,7 +61,10 @@ impl Sim<'_> {
         let mut gone = Vec::new();
         flights.retain(|flight| {
             let reader = self.reader(line);
-            let goes = !flight.sent && !flight.released && reader.may_be_too_large(&flight.entry);
+            let goes = gone.len() < count
+                && !flight.sent
+                && !flight.released
+                && reader.may_be_too_large(&flight.entry);
             if goes {
                 gone.push(flight.entry.clone());
             }
@@ -88,18 +91,28 @@ impl Sim<'_> {
         let session = &self.model.sessions[place];
         let room = session.under_way() < session.window;
         let again = session.flights.iter().find(|flight| !flight.sent);
+        let behind = self.model.lines[line].behind;
         let stuck = match again {
-            Some(flight) => flight.released || room,
+            // One that was answered late has had its PUBREL.
+            Some(_) => room,
             None => room && !session.queue.is_empty(),
         };
-        hold(!stuck || outbox > limit, "no shard stalls", || {
-            format!(
-                "{who} is sent nothing; outbox {outbox} bytes, window {}, in flight {:?}, queued {:?}",
-                session.window, session.flights, session.queue
-            )
-        })?;
-        if again.is_some() || !room || !session.queue.is_empty() || outbox > limit.min(REPLAY_AHEAD)
-        {
+        hold(
+            !stuck || outbox > limit || behind,
+            "no shard stalls",
+            || {
+                format!(
+                    "{who} is sent nothing; outbox {outbox} bytes, window {}, in flight {:?}, queued {:?}",
+                    session.window, session.flights, session.queue
+                )
+            },
+        )?;
+        let full = outbox > limit.min(REPLAY_AHEAD);
+        if again.is_some() || !room || !session.queue.is_empty() || full || behind {
+            return Ok(());
+        }
+        // Those that may have looked at as many as one turn allows go on in the next.
+        if self.shards[usize::from(session.shard)].has_output() {
             return Ok(());
         }
         for replay in session.replays.iter().filter(|replay| !replay.over) {
@@ -112,13 +125,17 @@ impl Sim<'_> {
                     qos: message.qos.min(replay.of.options.qos),
                     retain: true,
                     id: replay.of.id,
+                    share: 0,
+                    handed: false,
+                    doubtful: false,
                     fresh: false,
+                    seen: None,
                 };
                 let own = replay.of.options.no_local && message.publisher == session.uid;
                 !replay.done.contains(topic)
                     && !own
                     && !self.is_expired(&entry)
-                    && self.model.is_seen(session.who, &replay.of, topic)
+                    && self.model.is_seen(session, &replay.of, topic)
                     && !self.reader(line).may_be_too_large(&entry)
             });
             hold(

@@ -16,6 +16,9 @@ use crate::step::{Hello, Post, Step};
 /// The whole state is compared every so many steps.
 const COMPARE_EVERY: usize = 16;
 
+/// No turn is held up for longer, in microseconds.
+const TURN_MAX: u64 = 60_000_000;
+
 /// Runs a plan. The error says at which step a promise was broken.
 pub fn run(plan: &Plan, policy: &Arc<Policy>) -> Result<(), (usize, Failure)> {
     let mut sim = Sim::new(plan, policy);
@@ -32,7 +35,7 @@ impl Sim<'_> {
         self.act(step)?;
         self.run()?;
         self.forget_retained();
-        if at.is_multiple_of(COMPARE_EVERY) {
+        if self.plan.thorough || at.is_multiple_of(COMPARE_EVERY) {
             self.compare_state()?;
         }
         Ok(())
@@ -45,14 +48,14 @@ impl Sim<'_> {
             Step::Publish { who, post } => self.publish(*who, post),
             Step::Subscribe { who, filters, id } => {
                 let wanted = |(filter, options): &(usize, _)| {
-                    (self.plan.person(*who).filters[*filter].0.clone(), *options)
+                    (self.plan.person(*who).filters[*filter].clone(), *options)
                 };
                 let filters = filters.iter().map(wanted).collect();
                 let packet = self.clients[*who].fresh_id();
                 self.tell(*who, Said::Subscribe(packet, filters, *id));
             }
             Step::Unsubscribe { who, filters } => {
-                let written = |filter: &usize| self.plan.person(*who).filters[*filter].0.clone();
+                let written = |filter: &usize| self.plan.person(*who).filters[*filter].clone();
                 let filters = filters.iter().map(written).collect();
                 let packet = self.clients[*who].fresh_id();
                 self.tell(*who, Said::Unsubscribe(packet, filters));
@@ -98,7 +101,17 @@ impl Sim<'_> {
                     return self.deliver(waiting[pick % waiting.len()]);
                 }
             }
-            Step::Pass { micros } => return self.pass(*micros),
+            Step::HoldTurns { on } => self.hold_turns = *on,
+            Step::GoOn { shard } => return self.go_on(*shard),
+            Step::ReadOn { shard } => return self.read_on(*shard),
+            Step::Regrant { who, rights } => self.regrant(*who, *rights),
+            Step::Pass { micros } => {
+                if *micros > TURN_MAX {
+                    self.hold_turns = false;
+                    self.run()?;
+                }
+                return self.pass(*micros);
+            }
             Step::Settle => return self.settle(),
         }
         Ok(())
@@ -198,7 +211,7 @@ impl Sim<'_> {
             dup: false,
             qos: post.qos,
             retain: post.retain,
-            topic: person.topics[post.topic].0.clone(),
+            topic: person.topics[post.topic].clone(),
             packet_id: None,
             properties,
             payload: payload.into_bytes(),
@@ -207,8 +220,8 @@ impl Sim<'_> {
 
     /// Everyone reads and answers until nothing moves.
     fn settle(&mut self) -> Kept {
-        let (logins, between) = (self.hold_logins, self.hold_between);
-        (self.hold_logins, self.hold_between) = (false, false);
+        let held = (self.hold_logins, self.hold_between, self.hold_turns);
+        (self.hold_logins, self.hold_between, self.hold_turns) = (false, false, false);
         let modes: Vec<_> = self
             .clients
             .iter()
@@ -234,14 +247,14 @@ impl Sim<'_> {
         for (client, mode) in self.clients.iter_mut().zip(modes) {
             (client.prompt, client.trickle, client.reading) = mode;
         }
-        (self.hold_logins, self.hold_between) = (logins, between);
+        (self.hold_logins, self.hold_between, self.hold_turns) = held;
         Ok(())
     }
 
     /// Everyone goes, and after long enough nothing is left.
     fn finish(&mut self) -> Kept {
         self.settle()?;
-        (self.hold_logins, self.hold_between) = (false, false);
+        (self.hold_logins, self.hold_between, self.hold_turns) = (false, false, false);
         for line in 0..self.wires.len() {
             if self.wires[line].at.is_some() {
                 // At moments of their own, so that what follows has an order.

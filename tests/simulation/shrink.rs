@@ -21,6 +21,7 @@ pub fn shrink(
     let (at, mut failure) = found;
     let mut best = plan.clone();
     best.steps.truncate(at + 1);
+    best.thorough = true;
     let mut size = best.steps.len().div_ceil(2);
     while size > 0 && Instant::now() < until {
         let mut start = 0;

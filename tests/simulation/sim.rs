@@ -29,6 +29,8 @@ pub struct Wire {
     pub at: Option<(u16, ConnId)>,
     /// The client has not lost it, and the broker has not closed it.
     pub open: bool,
+    /// The client has gone, and the broker still reads what it sent.
+    pub lingers: Option<(u16, ConnId)>,
     /// Sent by the client, not read by the broker.
     pipe: VecDeque<u8>,
     /// Bytes that the client has sent.
@@ -64,6 +66,9 @@ pub struct Sim<'p> {
     pub logins: VecDeque<(u16, Box<Login>)>,
     pub hold_logins: bool,
     pub hold_between: bool,
+    pub hold_turns: bool,
+    /// By slot, which of its person's rights the directory gives it.
+    pub rights: Vec<usize>,
     /// Lines that may still move.
     pub busy: Vec<usize>,
     pub counted: Vec<Counters>,
@@ -74,9 +79,12 @@ pub struct Sim<'p> {
 impl<'p> Sim<'p> {
     pub fn new(plan: &'p Plan, policy: &Arc<Policy>) -> Self {
         let policy = Arc::clone(policy);
-        let world = Arc::new(World::new(plan.limits.clone(), Arc::clone(&policy)));
+        let world = Arc::new(World::new(plan.limits.clone(), &policy));
         let count = plan.shards;
-        let shards = (0..count).map(|id| Shard::new(id, count, Arc::clone(&world), [id as u8; 32]));
+        let shards = (0..count).map(|id| {
+            let shard = Shard::new(id, count, Arc::clone(&world), [id as u8; 32]);
+            shard.with_allowance(plan.allowance)
+        });
         let shards: Vec<Shard> = shards.collect();
         Self {
             plan,
@@ -99,6 +107,8 @@ impl<'p> Sim<'p> {
             logins: VecDeque::new(),
             hold_logins: false,
             hold_between: false,
+            hold_turns: false,
+            rights: vec![0; plan.slots.len()],
             busy: Vec::new(),
             storage: Storage,
             numbers: 0,
@@ -118,6 +128,7 @@ impl<'p> Sim<'p> {
         self.wires.push(Wire {
             at: Some((shard, conn)),
             open: true,
+            lingers: None,
             pipe: VecDeque::new(),
             sent: 0,
             looked: 0,
@@ -158,7 +169,7 @@ impl<'p> Sim<'p> {
         core.received(conn, &bytes, self.now);
         self.model.lines[line].read += count;
         self.model.lines[line].heard = self.now;
-        self.model.consume(line);
+        self.consume(line);
         self.end_turn(shard)?;
         Ok(true)
     }
@@ -174,7 +185,8 @@ impl<'p> Sim<'p> {
             return Ok(false);
         }
         self.model.begin_turn(shard, self.now);
-        core.flushed(conn, count, self.now);
+        core.flushed(conn, count);
+        self.model.lines[line].behind = true;
         self.take(line, count);
         self.end_turn(shard)?;
         Ok(true)
@@ -219,7 +231,11 @@ impl<'p> Sim<'p> {
         let Some((shard, conn)) = self.wires[line].at.take() else {
             return Ok(());
         };
-        self.by_conn.remove(&(shard, conn));
+        if self.model.lines[line].paused {
+            self.wires[line].lingers = Some((shard, conn));
+        } else {
+            self.by_conn.remove(&(shard, conn));
+        }
         self.model.begin_turn(shard, self.now);
         self.shards[usize::from(shard)].closed(conn, self.now);
         self.model.lost(line);
@@ -248,14 +264,29 @@ impl<'p> Sim<'p> {
             return Ok(());
         };
         let verdict = self.directory.judge(&self.policy, &login);
+        let admitted = matches!(verdict, Verdict::Admit(_));
         self.model.begin_turn(shard, self.now);
-        self.shards[usize::from(shard)].judged(login.conn, verdict.clone(), self.now);
+        self.shards[usize::from(shard)].judged(login.conn, verdict, self.now);
         if let Some(&line) = self.by_conn.get(&(shard, login.conn)) {
-            self.model
-                .judged(line, matches!(verdict, Verdict::Admit(_)));
-            self.model.consume(line);
+            let rights = self.rights[self.model.lines[line].who];
+            self.model.judged(line, admitted.then_some(rights));
+            self.consume(line);
         }
         self.end_turn(shard)
+    }
+
+    /// The operator gives a principal other rights.
+    pub fn regrant(&mut self, who: usize, rights: usize) {
+        let person = self.plan.person(who);
+        if person.rights.len() > 1 {
+            let patterns = person.rights[rights].patterns;
+            self.directory.client(&person.username, patterns);
+            for (slot, own) in self.rights.iter_mut().enumerate() {
+                if self.plan.slots[slot].0 == self.plan.slots[who].0 {
+                    *own = rights;
+                }
+            }
+        }
     }
 
     /// The pairs of shards between which something waits.
@@ -285,7 +316,7 @@ impl<'p> Sim<'p> {
                 self.by_conn.insert((to, conn), line);
                 self.wires[line].at = Some((to, conn));
                 self.model.admit(line);
-                self.model.consume(line);
+                self.consume(line);
                 self.end_turn(to)?;
                 match self.wires[line].open {
                     true => Ok(()),
@@ -315,7 +346,8 @@ impl<'p> Sim<'p> {
     fn carry_out(&mut self, shard: u16, effect: Effect) -> Kept {
         match effect {
             Effect::Judge(login) => self.logins.push_back((shard, login)),
-            Effect::Record(_) => {}
+            // Nobody is asked here: every grant decides for itself.
+            Effect::Record(_) | Effect::Ask(_) | Effect::Report(_) => {}
             Effect::Close(conn) => {
                 let Some(line) = self.by_conn.remove(&(shard, conn)) else {
                     return Ok(());
@@ -329,7 +361,8 @@ impl<'p> Sim<'p> {
                 if self.clients[who].line == Some(line) {
                     self.clients[who].closed();
                 }
-                (self.wires[line].at, self.wires[line].open) = (None, false);
+                let wire = &mut self.wires[line];
+                (wire.at, wire.open, wire.lingers) = (None, false, None);
                 self.shards[usize::from(shard)].closed(conn, self.now);
                 self.model.lines[line].phase = Phase::Closed;
             }

@@ -10,7 +10,7 @@ use cofferdam::wire::QoS;
 
 use crate::cast::TEAMS;
 use crate::failure::{Kept, hold};
-use crate::model::Phase;
+use crate::model::{Phase, first_match};
 use crate::sim::Sim;
 
 /// Timers that may be set without an owner, beside a few for each that there is.
@@ -24,7 +24,7 @@ impl Sim<'_> {
         self.model.forget_retained(|team, topic| {
             let filter = TopicFilter::parse(topic, u16::MAX, u16::MAX);
             let found = |team: &Team| {
-                filter.is_ok_and(|f| team.with_retained(|kept| kept.next_match(f, None).is_some()))
+                filter.is_ok_and(|f| team.with_retained(|kept| first_match(kept, f).is_some()))
             };
             match team.and_then(TeamId::new) {
                 Some(id) => found(&world.team(&id, &world.namespace().root(&id))),
@@ -82,7 +82,10 @@ impl Sim<'_> {
                 .live()
                 .filter(|s| usize::from(s.shard) == at)
                 .count() as u64;
-            let connections = self.wires.iter().filter_map(|wire| wire.at);
+            let connections = self
+                .wires
+                .iter()
+                .filter_map(|wire| wire.at.or(wire.lingers));
             let connections = connections.filter(|(on, _)| usize::from(*on) == at).count() as u64;
             hold(
                 (counters.sessions, counters.connections) == (sessions, connections),
@@ -157,7 +160,7 @@ impl Sim<'_> {
         team.with_retained(|held| {
             let same = kept.iter().all(|kept| {
                 let filter = TopicFilter::parse(&kept.message.topic, u16::MAX, u16::MAX);
-                let found = filter.ok().and_then(|filter| held.next_match(filter, None));
+                let found = filter.ok().and_then(|filter| first_match(held, filter));
                 found.is_some_and(|found| found.view().payload == kept.message.payload)
             });
             hold(
@@ -173,7 +176,7 @@ impl Sim<'_> {
         for line in 0..self.wires.len() {
             let wire = &self.wires[line];
             hold(
-                self.unread(line) == 0 || wire.at.is_none(),
+                wire.lingers.is_none() && (self.unread(line) == 0 || wire.at.is_none()),
                 "no shard stalls",
                 || {
                     format!(

@@ -89,6 +89,23 @@ pub enum Step {
     Deliver {
         pick: usize,
     },
+    /// Shards begin a new turn as soon as work waits for it, or when told to.
+    HoldTurns {
+        on: bool,
+    },
+    /// A shard goes on with what waits to be sent.
+    GoOn {
+        shard: u16,
+    },
+    /// A shard goes on with what it has read.
+    ReadOn {
+        shard: u16,
+    },
+    /// The operator gives somebody other rights, which count from the next login on.
+    Regrant {
+        who: usize,
+        rights: usize,
+    },
     /// Time passes.
     Pass {
         micros: u64,
@@ -149,7 +166,8 @@ impl Step {
             | Self::Reading { who, .. }
             | Self::Read { who, .. }
             | Self::Cut { who, .. }
-            | Self::Disconnect { who, .. } => Some(*who),
+            | Self::Disconnect { who, .. }
+            | Self::Regrant { who, .. } => Some(*who),
             _ => None,
         }
     }
@@ -169,7 +187,7 @@ impl Step {
             Self::Subscribe { who, filters, id } => {
                 let mut text = format!("{name} subscribes to");
                 for (filter, options) in filters {
-                    let filter = &person(who).filters[*filter].0;
+                    let filter = &person(who).filters[*filter];
                     let _ = write!(text, " {filter:?} ({})", tell_options(*options));
                 }
                 if let Some(id) = id {
@@ -178,7 +196,7 @@ impl Step {
                 text
             }
             Self::Unsubscribe { who, filters } => {
-                let filters = filters.iter().map(|filter| &person(who).filters[*filter].0);
+                let filters = filters.iter().map(|filter| &person(who).filters[*filter]);
                 format!("{name} unsubscribes from {:?}", filters.collect::<Vec<_>>())
             }
             Self::Ping { .. } => format!("{name} pings"),
@@ -214,6 +232,14 @@ impl Step {
             Self::HoldBetween { on: true } => "shards' inboxes wait from now on".to_owned(),
             Self::HoldBetween { on: false } => "shards' inboxes wait no longer".to_owned(),
             Self::Deliver { pick } => format!("the oldest of one inbox arrives ({pick})"),
+            Self::HoldTurns { on: true } => "shards' turns wait from now on".to_owned(),
+            Self::HoldTurns { on: false } => "shards' turns wait no longer".to_owned(),
+            Self::GoOn { shard } => format!("shard {shard} goes on sending"),
+            Self::ReadOn { shard } => format!("shard {shard} goes on reading"),
+            Self::Regrant { who, rights } => {
+                let patterns = person(who).rights[*rights].patterns;
+                format!("{name} is granted {patterns:?} from its next login on")
+            }
             Self::Pass { micros } => format!("{} ms pass", *micros as f64 / 1000.0),
             Self::Settle => "everything settles".to_owned(),
         }
@@ -258,7 +284,7 @@ impl Hello {
 
 impl Post {
     fn tell(&self, plan: &Plan, who: usize) -> String {
-        let topic = &plan.person(who).topics[self.topic].0;
+        let topic = &plan.person(who).topics[self.topic];
         let mut text = format!("to {topic:?} at QoS {}", self.qos as u8);
         if self.retain {
             text += ", retained";

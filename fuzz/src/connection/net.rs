@@ -80,7 +80,7 @@ impl Net {
             Arc::new(Policy::flowfuse().unwrap_or_else(|error| panic!("{error}")))
         });
         let policy = Arc::clone(&POLICY);
-        let world = Arc::new(World::new(limits(), Arc::clone(&policy)));
+        let world = Arc::new(World::new(limits(), &policy));
         let shard = |id| Shard::new(id as u16, SHARDS as u16, Arc::clone(&world), [id as u8; 32]);
         Self {
             policy,
@@ -306,6 +306,8 @@ impl Net {
                     client.ends(left == 0);
                 }
             }
+            // Nobody is asked here: every grant decides for itself.
+            Effect::Ask(_) | Effect::Report(_) => {}
             Effect::Move { conn, to, migrant } => {
                 // A client that left on the way here is no longer known.
                 let number = self.client_at(shard, conn).map_or(0, |client| {

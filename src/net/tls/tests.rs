@@ -128,7 +128,7 @@ fn a_certificate_for_another_machine_or_with_a_lost_file_is_made_again() {
         fs::remove_file(dir.path().join("tls").join(name)).expect("removed");
         let again = Development::prepare(dir.path(), Some("other"), now()).expect("prepared");
         assert_eq!(again.made, Made::Server, "{name}");
-        let config = server_config(&again.files, Transport::Tls).expect("usable");
+        let config = server_config(&again.files, Transport::Tls, None).expect("usable");
         drop(config);
     }
 }
@@ -154,7 +154,7 @@ fn a_lost_ca_key_is_an_error_only_when_it_is_needed() {
 fn clients_that_trust_the_ca_connect_by_every_name_and_version() {
     let dir = tempfile::tempdir().expect("a directory");
     let made = Development::prepare(dir.path(), Some("broker-7"), SystemTime::now()).expect("made");
-    let config = server_config(&made.files, Transport::Tls).expect("usable");
+    let config = server_config(&made.files, Transport::Tls, None).expect("usable");
     for name in ["localhost", "127.0.0.1", "::1", "broker-7"] {
         for version in rustls::ALL_VERSIONS {
             let mut client = client(&made.ca, name, &[b"mqtt"], &[version]);
@@ -179,12 +179,12 @@ fn alpn_is_optional_but_must_fit_where_it_is_used() {
         (Transport::Tls, &[b"x", b"mqtt"], Some(b"mqtt")),
     ];
     for (transport, offered, chosen) in cases {
-        let config = server_config(&made.files, transport).expect("usable");
+        let config = server_config(&made.files, transport, None).expect("usable");
         let mut client = client(&made.ca, "localhost", offered, rustls::ALL_VERSIONS);
         let server = shake(&mut client, &config).expect("a connection");
         assert_eq!(server.alpn_protocol(), chosen);
     }
-    let config = server_config(&made.files, Transport::Wss).expect("usable");
+    let config = server_config(&made.files, Transport::Wss, None).expect("usable");
     let mut http2 = client(&made.ca, "localhost", &[b"h2"], rustls::ALL_VERSIONS);
     assert_eq!(
         shake(&mut http2, &config).err(),
@@ -205,7 +205,7 @@ fn a_wrong_file_is_named_with_what_is_wrong() {
             certificate: certificate.clone(),
             private_key: private_key.clone(),
         };
-        server_config(&files, Transport::Tls)
+        server_config(&files, Transport::Tls, None)
             .expect_err("wrong")
             .to_string()
     };

@@ -53,8 +53,7 @@ pub struct Accepted {
     pub consumed: usize,
     /// The subprotocol chosen: the first that the client named and we know.
     pub subprotocol: &'static str,
-    /// The fields `X-Forwarded-For`, joined by `, `, as sent: to be believed only from a listed
-    /// proxy.
+    /// The fields `X-Forwarded-For`, joined by `, `: to be believed only from a listed proxy.
     pub forwarded_for: Option<Box<str>>,
 }
 
@@ -67,6 +66,8 @@ pub struct Refused {
     pub status: u16,
     /// Why, as the client is told.
     pub why: &'static str,
+    /// As in [`Accepted`]; `None` also where the request could not be read.
+    pub forwarded_for: Option<Box<str>>,
 }
 
 /// A refusal before it is written out.
@@ -97,23 +98,17 @@ impl Handshake {
         // MQTT or TLS sent to the wrong port need not wait for the deadline. Asked first, so that the
         // answer does not depend on how the bytes were split.
         let is_http = self.held.first().is_none_or(u8::is_ascii_uppercase);
-        let answer = match end {
-            _ if !is_http => Err(NOT_HTTP),
+        let progress = match end {
+            _ if !is_http => Progress::Refuse(NOT_HTTP.written(None)),
             Some(at) => {
                 let head = from + at + HEAD_END.len();
-                accept(&self.held[..head], rules).map(|accepted| Accepted {
-                    consumed: head - before,
-                    ..accepted
-                })
+                judge(&self.held[..head], head - before, rules)
             }
-            None if self.held.len() == HEAD_MAX => Err(TOO_LARGE),
+            None if self.held.len() == HEAD_MAX => Progress::Refuse(TOO_LARGE.written(None)),
             None => return Progress::NeedMore,
         };
         self.held = Vec::new();
-        match answer {
-            Ok(accepted) => Progress::Accept(accepted),
-            Err(no) => Progress::Refuse(no.written()),
-        }
+        progress
     }
 }
 
@@ -149,16 +144,36 @@ const WRONG_ORIGIN: No = No {
     why: "Pages of this origin may not connect.",
 };
 
-/// Judges a complete head. `consumed` is left for the caller to fill in.
-fn accept(head: &[u8], rules: &WebSocket) -> Result<Accepted, No> {
+/// Judges a complete head, of whose bytes `consumed` came last.
+fn judge(head: &[u8], consumed: usize, rules: &WebSocket) -> Progress {
     let mut fields = [EMPTY_HEADER; FIELDS_MAX];
     let mut request = Request::new(&mut fields);
-    match request.parse(head) {
-        Ok(Status::Complete(length)) if length == head.len() => {}
-        Err(httparse::Error::TooManyHeaders) => return Err(TOO_LARGE),
+    let unreadable = match request.parse(head) {
+        Ok(Status::Complete(length)) if length == head.len() => None,
+        Err(httparse::Error::TooManyHeaders) => Some(TOO_LARGE),
         // A head that ends elsewhere than we say (bare line feeds) is read in two ways: refused.
-        _ => return Err(NOT_HTTP),
+        _ => Some(NOT_HTTP),
+    };
+    if let Some(no) = unreadable {
+        return Progress::Refuse(no.written(None));
     }
+    let forwarded_for = forwarded_for(Fields(request.headers));
+    match accept(&request, rules) {
+        Ok((key, subprotocol)) => Progress::Accept(Accepted {
+            response: switching(key, subprotocol),
+            consumed,
+            subprotocol,
+            forwarded_for,
+        }),
+        Err(no) => Progress::Refuse(no.written(forwarded_for)),
+    }
+}
+
+/// Judges a request; gives its key and the subprotocol that is chosen.
+fn accept<'a>(
+    request: &'a Request<'_, 'a>,
+    rules: &WebSocket,
+) -> Result<(&'a [u8], &'static str), No> {
     let fields = Fields(request.headers);
     if request.method != Some("GET") {
         return Err(WRONG_METHOD);
@@ -166,14 +181,7 @@ fn accept(head: &[u8], rules: &WebSocket) -> Result<Accepted, No> {
     check_path(request.path.unwrap_or_default(), rules)?;
     check_upgrade(request.version, fields)?;
     check_origin(fields, rules)?;
-    let key = key(fields)?;
-    let subprotocol = subprotocol(fields)?;
-    Ok(Accepted {
-        response: switching(key, subprotocol),
-        consumed: 0,
-        subprotocol,
-        forwarded_for: forwarded_for(fields),
-    })
+    Ok((key(fields)?, subprotocol(fields)?))
 }
 
 fn check_path(target: &str, rules: &WebSocket) -> Result<(), No> {
@@ -243,14 +251,11 @@ fn subprotocol(fields: Fields<'_>) -> Result<&'static str, No> {
         .ok_or(No::bad("The subprotocol must be mqtt."))
 }
 
+/// What is no text in it is the client's own, before what proxies have added: it may not hide that.
 fn forwarded_for(fields: Fields<'_>) -> Option<Box<str>> {
-    let named: Option<Vec<&str>> = fields
-        .all("X-Forwarded-For")
-        .map(|value| std::str::from_utf8(value).ok())
-        .collect();
-    named
-        .filter(|values| !values.is_empty())
-        .map(|values| values.join(", ").into_boxed_str())
+    let values = fields.all("X-Forwarded-For").map(String::from_utf8_lossy);
+    let values: Vec<_> = values.collect();
+    (!values.is_empty()).then(|| values.join(", ").into_boxed_str())
 }
 
 fn switching(key: &[u8], subprotocol: &str) -> Vec<u8> {
@@ -274,7 +279,7 @@ impl No {
         }
     }
 
-    fn written(&self) -> Refused {
+    fn written(&self, forwarded_for: Option<Box<str>>) -> Refused {
         let Self { status, field, why } = self;
         let response = format!(
             "HTTP/1.1 {status}\r\n{field}Content-Type: text/plain\r\nContent-Length: {}\r\n\
@@ -286,6 +291,7 @@ impl No {
             response: response.into_bytes(),
             status: code.unwrap_or(400),
             why,
+            forwarded_for,
         }
     }
 }

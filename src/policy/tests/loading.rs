@@ -36,6 +36,47 @@ fn an_unknown_key_is_refused_with_the_known_ones() {
     holds(&error_in_toml(), &["p.toml:4: "]);
 }
 
+#[test]
+fn everything_that_is_wrong_is_said_at_once_in_the_order_of_the_lines() {
+    let text = "[namespace]\nteam = \"n/{team}/\"\n\
+        [role.z]\nusername = [\"z:{team}\"]\n[[role.z.rules]]\nallow = \"both\"\n\
+        topics = [\"n/{team}/{y}\", \"m/x\", \"n/{team}/fine\"]\nwhen = { owner = true }\n\
+        [[role.z.rules]]\ntopics = [\"n/{team}/x\"]\n\
+        [role.a]\nusername = [\"a:{x}\"]\n[role.b]\nusername = [\"z:{team}\"]\nmount = \"n/\"\n";
+    let errors = Policy::parse("p.toml", text).map(|_| ()).expect_err("none");
+    let places: Vec<_> = errors
+        .0
+        .iter()
+        .map(|it| (it.line, it.key.as_str()))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            (Some(4), "role.z.username[0]"), // taken by b, which comes before z
+            (Some(5), "role.z.rules[0].when"),
+            (Some(7), "role.z.rules[0].topics[0]"),
+            (Some(7), "role.z.rules[0].topics[1]"),
+            (Some(9), "role.z.rules[1]"),
+            (Some(12), "role.a.username[0]"),
+            (Some(15), "role.b.mount"),
+        ]
+    );
+    assert_eq!(
+        errors.to_string().lines().count(),
+        7,
+        "a line each: {errors}"
+    );
+}
+
+#[test]
+fn a_version_is_that_of_the_text_and_of_nothing_else() {
+    let policy = |file, rest: &str| Policy::parse(file, &format!("{HEAD}{rest}")).expect("fine");
+    let one = policy("a.toml", "");
+    assert_eq!(one.version().len(), 16);
+    assert_eq!(one.version(), policy("b.toml", "").version());
+    assert_ne!(one.version(), policy("a.toml", "# a comment\n").version());
+}
+
 fn error_in_toml() -> String {
     error("[role\n")
 }

@@ -1,9 +1,11 @@
 //! The policy as its callers meet it: from a file's text and a username to decisions.
 
+mod asking;
 mod brute_force;
 mod decisions;
 mod explanations;
 mod loading;
+mod renew;
 mod roles;
 mod usernames;
 

@@ -9,14 +9,15 @@ use cofferdam::wire::{ReasonCode, Version};
 use super::{Answer, Model, Phase, Session, Will};
 
 impl Model {
-    /// A login was judged.
-    pub fn judged(&mut self, line: usize, admitted: bool) {
+    /// A login was judged: admitted with these rights, or refused.
+    pub fn judged(&mut self, line: usize, rights: Option<usize>) {
         if self.lines[line].phase != Phase::Judging {
             return;
         }
-        if !admitted {
+        let Some(rights) = rights else {
             return self.refuse(line, ReasonCode::BadUserNameOrPassword, 4);
-        }
+        };
+        self.lines[line].rights = rights;
         self.admit(line);
     }
 
@@ -38,6 +39,7 @@ impl Model {
 
     fn close(&mut self, line: usize) {
         self.lines[line].phase = Phase::Closing;
+        self.lines[line].paused = false;
         self.lines[line].closes = true;
     }
 
@@ -85,14 +87,18 @@ impl Model {
             shard: self.shard,
             address: None,
             line: None,
+            was_on: None,
             expiry: Span::ZERO,
             expires: Time::NEVER,
             will: None,
             will_due: Time::NEVER,
             window: 0,
+            rights: 0,
             subscriptions: Vec::new(),
+            last_share: 0,
             flights: Vec::new(),
             queue: Vec::new(),
+            waits: Vec::new(),
             at_once: Vec::new(),
             held: Vec::new(),
             replays: Vec::new(),
@@ -175,6 +181,8 @@ impl Model {
         on.max_packet = max_packet.map_or(usize::MAX, |bytes| bytes as usize);
         on.alias_maximum = alias_maximum.unwrap_or(0) as u16;
 
+        let rights = self.lines[line].rights;
+        self.judge_again(uid, rights);
         let place = self.place(uid).expect("a session");
         let session = &mut self.sessions[place];
         session.line = Some(line);
@@ -234,6 +242,10 @@ impl Model {
 
     /// The connection is gone, whatever came before.
     pub fn lost(&mut self, line: usize) {
+        if self.lines[line].paused {
+            self.lines[line].gone = true;
+            return;
+        }
         match self.lines[line].phase {
             Phase::Active => self.detach(line),
             Phase::Opening if self.lines[line].read == 0 => {}
@@ -248,8 +260,16 @@ impl Model {
             return;
         };
         self.turn.records.disconnected += 1;
+        let small = self.lines[line].max_packet < usize::MAX;
         let session = &mut self.sessions[place];
-        session.line = None;
+        if small {
+            // Some retained messages may have been passed over as too large for this connection.
+            session
+                .replays
+                .iter_mut()
+                .for_each(|replay| replay.due.clear());
+        }
+        session.was_on = session.line.take();
         session
             .flights
             .iter_mut()
@@ -260,6 +280,7 @@ impl Model {
             None => Time::NEVER,
         };
         let uid = session.uid;
+        self.hand_on_queue(place);
         self.settle(uid);
     }
 
@@ -275,9 +296,10 @@ impl Model {
 
     fn end(&mut self, uid: u64) {
         let Some(place) = self.place(uid) else { return };
-        self.sessions[place].subscriptions.clear();
+        let subscriptions = std::mem::take(&mut self.sessions[place].subscriptions);
         self.send_will(place);
         self.sessions[place].ended = true;
+        self.hand_on_all(place, &subscriptions);
     }
 
     fn send_will(&mut self, place: usize) {
@@ -291,9 +313,10 @@ impl Model {
         }
     }
 
-    /// Time has passed on this shard.
-    pub fn tick(&mut self) {
-        for line in 0..self.lines.len() {
+    /// Time has passed on this shard. What is due at the same moment has the order of these lines,
+    /// and then of the sessions' places.
+    pub fn tick(&mut self, lines: &[usize]) {
+        for &line in lines {
             if self.lines[line].shard != self.shard || self.line_due(&self.lines[line]) > self.now {
                 continue;
             }
@@ -305,12 +328,14 @@ impl Model {
                 }
             }
         }
-        let due: Vec<u64> = self
+        let waiting = self
             .live()
-            .filter(|session| session.shard == self.shard && session.line.is_none())
-            .map(|session| session.uid)
+            .filter(|session| session.shard == self.shard && session.line.is_none());
+        let mut due: Vec<_> = waiting
+            .map(|session| (session.address.map(|address| address.index), session.uid))
             .collect();
-        for uid in due {
+        due.sort_unstable();
+        for (_, uid) in due {
             self.settle(uid);
         }
     }

@@ -5,8 +5,10 @@
 //! does know is the contract between shards: a session lives on one shard, what is for another
 //! shard's sessions goes there in one batch a turn, and order within one pair of shards holds.
 
+mod handing;
 mod life;
 mod packets;
+mod rights;
 mod routing;
 mod session;
 
@@ -23,6 +25,7 @@ use cofferdam::wire::{ReasonCode, SubscriptionOptions, Version};
 use crate::cast::Person;
 use crate::plan::Plan;
 
+pub use routing::first_match;
 pub use session::{Entry, Flight, Message, Replay, Session, Subscription, Will};
 
 /// A message for one member of a share group.
@@ -32,8 +35,39 @@ pub struct Choice {
     pub filter: String,
     /// Sessions, whether they were connected, and how they would get it.
     pub members: Vec<(u64, bool, Entry)>,
-    /// Who has it.
-    pub taken: Option<(u64, Entry)>,
+    /// Who has it, and whether it was sent to it and does not wait for it.
+    pub taken: Option<(u64, Entry, bool)>,
+    pub cause: Cause,
+}
+
+/// Why a share group has a message to give.
+#[derive(Debug)]
+pub enum Cause {
+    /// It was published.
+    Published,
+    /// It waited for a member that has gone.
+    Left(Left),
+    /// It was published, and a member that may have been chosen left in the same turn: then it goes
+    /// on to another, unless that one was sent it.
+    Perhaps {
+        /// Index of the choice between them.
+        of: usize,
+        from: u64,
+        ended: bool,
+    },
+}
+
+/// A message that a member of a share group left behind.
+#[derive(Debug)]
+pub struct Left {
+    pub from: u64,
+    pub entry: Entry,
+    /// The session ended, not only its connection.
+    pub ended: bool,
+    /// It turned out to have been sent before, in the same turn.
+    pub sent: bool,
+    /// It may have been another that looked alike.
+    pub perhaps: bool,
 }
 
 /// A delivery to a session on another shard.
@@ -102,6 +136,14 @@ pub struct Line {
     /// Bytes that the broker has read.
     pub read: usize,
     pub session: Option<u64>,
+    /// What its principal was found to have at the login.
+    pub rights: usize,
+    /// The rest of what it sent waits for another turn.
+    pub paused: bool,
+    /// It was lost while it was paused.
+    pub gone: bool,
+    /// The client has taken bytes since the shard last went on.
+    pub behind: bool,
     pub max_packet: usize,
     pub alias_maximum: u16,
     /// Aliases that the client set.
@@ -132,6 +174,8 @@ pub struct Records {
     pub taken_over: usize,
     pub publishes: usize,
     pub subscribes: usize,
+    /// Subscriptions.
+    pub ended: usize,
 }
 
 /// What one call of a shard has to lead to.
@@ -142,6 +186,18 @@ pub struct Turn {
     /// Messages that were retained at some moment of it.
     pub retained: Vec<Rc<Message>>,
     pub records: Records,
+    /// What was answered, late, before it was to be sent again: by then it may have been sent.
+    pub answered: Vec<(u64, Flight)>,
+    /// What left queues unsent: of which session, and its size.
+    pub left: Vec<(u64, usize)>,
+    /// How many messages arrived and were let go of in the same turn.
+    pub fresh_left: u64,
+    /// Sessions whose last packets nobody saw.
+    pub unseen: Vec<u64>,
+    /// Sessions that got other rights.
+    pub judged_again: Vec<u64>,
+    /// Messages in flight that their receivers have lost the right to.
+    pub withdrawn: Vec<(u64, Entry)>,
 }
 
 /// Everything.
@@ -179,6 +235,10 @@ impl Line {
             said: VecDeque::new(),
             read: 0,
             session: None,
+            rights: 0,
+            paused: false,
+            gone: false,
+            behind: false,
             max_packet: usize::MAX,
             alias_maximum: 0,
             aliases: HashMap::new(),
@@ -242,7 +302,9 @@ impl Model {
         match line.phase {
             Phase::Opening => line.opened + self.limits.connect_timeout,
             Phase::Judging => line.judging + self.limits.login_timeout,
-            Phase::Active if line.patience > Span::ZERO => line.heard + line.patience,
+            Phase::Active if line.patience > Span::ZERO && !line.paused => {
+                line.heard + line.patience
+            }
             _ => Time::NEVER,
         }
     }

@@ -6,19 +6,22 @@ use cofferdam::wire::{QoS, ReasonCode, RetainHandling, SubscriptionOptions, Vers
 use super::{Model, Phase, Said, Subscription};
 
 impl Model {
-    /// The broker took bytes of a connection: the packets that are whole now.
-    pub fn consume(&mut self, line: usize) {
+    /// The broker took bytes of a connection: the packets that are whole now, but for those that
+    /// wait in the last so many bytes.
+    pub fn consume(&mut self, line: usize, waiting: usize) {
+        self.lines[line].paused = false;
         loop {
             let on = &mut self.lines[line];
             if !matches!(on.phase, Phase::Opening | Phase::Active) {
-                return;
+                break;
             }
-            let read = on.read;
+            let read = on.read - waiting;
             let Some((_, said)) = on.said.pop_front_if(|(end, _)| *end <= read) else {
-                return;
+                break;
             };
             self.packet(line, said);
         }
+        self.lines[line].paused = waiting > 0;
     }
 
     fn packet(&mut self, line: usize, said: Said) {
@@ -31,6 +34,12 @@ impl Model {
         }
         let uid = self.lines[line].session.expect("logged in");
         let place = self.place(uid).expect("a session");
+        if let Said::PubAck(id) | Said::PubRec(id, _) | Said::PubComp(id) = said {
+            let session = &self.sessions[place];
+            let late = session.flight(id).map(|at| &session.flights[at]);
+            let late = late.filter(|flight| !flight.sent).cloned();
+            self.turn.answered.extend(late.map(|flight| (uid, flight)));
+        }
         match said {
             Said::Connect(_) => unreachable!("handled above"),
             Said::Publish(publish) => self.published(line, place, publish),
@@ -55,7 +64,10 @@ impl Model {
                         self.lines[line].releases.push((id, ReasonCode::Success));
                     }
                     None => {
-                        let code = ReasonCode::PacketIdentifierNotFound;
+                        let code = match self.lines[line].version {
+                            Version::V5 => ReasonCode::PacketIdentifierNotFound,
+                            _ => ReasonCode::Success, // 3.x has no way to say so
+                        };
                         self.lines[line].releases.push((id, code));
                     }
                 }
@@ -151,13 +163,13 @@ impl Model {
         options: SubscriptionOptions,
         id: u32,
     ) -> ReasonCode {
-        let person = &self.people[self.sessions[place].who];
-        let known = person.filters.iter().find(|(filter, _)| filter == written);
+        let session = &self.sessions[place];
+        let person = &self.people[session.who];
         if written.contains("#/") {
             self.turn.records.subscribes += 1;
             return ReasonCode::TopicFilterInvalid;
         }
-        if !known.is_some_and(|(_, allowed)| *allowed) {
+        if !person.may_subscribe(session.rights, written) {
             self.turn.records.subscribes += 1;
             return ReasonCode::NotAuthorized;
         }
@@ -171,11 +183,12 @@ impl Model {
             },
         };
         let (group, bare) = split(written);
-        let subscription = Subscription {
+        let mut subscription = Subscription {
             filter: format!("{}{bare}", person.mount),
             group: group.map(str::to_owned),
             options,
             id,
+            share: 0,
             hides: bare.starts_with(['+', '#']),
         };
         let session = &mut self.sessions[place];
@@ -184,12 +197,21 @@ impl Model {
         };
         let old = session.subscriptions.iter().position(same);
         match old {
-            Some(at) => session.subscriptions[at] = subscription.clone(),
+            Some(at) => {
+                subscription.share = session.subscriptions[at].share;
+                session.subscriptions[at] = subscription.clone();
+            }
             None if session.subscriptions.len() >= self.limits.max_subscriptions as usize => {
                 self.turn.records.subscribes += 1;
                 return ReasonCode::QuotaExceeded;
             }
-            None => session.subscriptions.push(subscription.clone()),
+            None => {
+                if group.is_some() {
+                    session.last_share += 1;
+                    subscription.share = session.last_share;
+                }
+                session.subscriptions.push(subscription.clone());
+            }
         }
         let wanted = match options.retain_handling {
             RetainHandling::Send => true,

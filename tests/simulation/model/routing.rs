@@ -1,14 +1,17 @@
 //! Who gets a message, and what stays of it.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use cofferdam::policy::TeamId;
+use cofferdam::team::{Message as Kept, Walk};
 use cofferdam::time::{Span, Time};
 use cofferdam::topic::TopicFilter;
 use cofferdam::wire::client::{Property, Publish};
 use cofferdam::wire::{QoS, ReasonCode};
 
-use super::{Choice, Entry, Message, Model, Remote, Replay, Retained, Subscription};
+use super::Subscription;
+use super::{Cause, Choice, Entry, Message, Model, Remote, Replay, Retained, Session};
 use crate::cast::{TEAMS, matches};
 
 impl Model {
@@ -19,12 +22,9 @@ impl Model {
         who: usize,
         publish: &Publish,
     ) -> Result<Vec<ReasonCode>, ReasonCode> {
+        let rights = self.place(uid).map_or(0, |at| self.sessions[at].rights);
         let person = &self.people[who];
-        let allowed = person
-            .topics
-            .iter()
-            .find(|(topic, _)| *topic == publish.topic);
-        if !allowed.is_some_and(|(_, allowed)| *allowed) {
+        if !person.may_publish(rights, &publish.topic) {
             return Err(ReasonCode::NotAuthorized);
         }
         self.serials += 1;
@@ -95,6 +95,29 @@ impl Model {
             if !fits(&alive.collect::<Vec<_>>()) || !self.is_kept(team, message) {
                 return false;
             }
+            let is_gone = |kept: &Retained| {
+                let expired = kept.team == team && kept.message.expires <= self.now;
+                let held = || self.held(team, &kept.message.topic);
+                expired && !held().is_some_and(|held| kept.message.is(&held))
+            };
+            let gone: Vec<bool> = self.retained.iter().map(is_gone).collect();
+            let mut gone = gone.into_iter();
+            self.retained.retain(|_| gone.next() == Some(false));
+        }
+        let before = self.retained_at(&message.topic).cloned();
+        let before = before.filter(|kept| kept.expires > self.now && !message.payload.is_empty());
+        for session in &mut self.sessions {
+            let small = |line: usize| self.lines[line].max_packet < usize::MAX;
+            let small = session.line.is_some_and(small);
+            for replay in &mut session.replays {
+                // It may have come to the topic already and found none, or one that it passed over.
+                let own = |kept: &Rc<Message>| {
+                    replay.of.options.no_local && kept.publisher == session.uid
+                };
+                if small || before.as_ref().is_none_or(own) {
+                    replay.due.retain(|due| *due != message.topic);
+                }
+            }
         }
         self.retained
             .retain(|kept| kept.message.topic != message.topic);
@@ -110,20 +133,20 @@ impl Model {
 
     /// Whether the broker took this message, or one of the same turn that replaced it, as retained.
     fn is_kept(&self, team: Option<&str>, message: &Message) -> bool {
-        let filter = TopicFilter::parse(&message.topic, u16::MAX, u16::MAX);
-        let is_it = |kept: &cofferdam::team::Retained| {
-            let found = filter.ok().and_then(|filter| kept.next_match(filter, None));
-            let before = self.retained_at(&message.topic);
-            found.is_some_and(|found| {
-                let payload = found.view().payload;
-                before.is_none_or(|before| before.payload != payload)
-            })
-        };
+        let before = self.retained_at(&message.topic);
+        let found = self.held(team, &message.topic);
+        found.is_some_and(|found| !before.is_some_and(|before| before.is(&found)))
+    }
+
+    /// What the broker has retained for a topic.
+    fn held(&self, team: Option<&str>, topic: &str) -> Option<Arc<Kept>> {
+        let filter = TopicFilter::parse(topic, u16::MAX, u16::MAX).ok()?;
+        let find = |kept: &cofferdam::team::Retained| first_match(kept, filter);
         match team.and_then(TeamId::new) {
-            None => self.world.commons().with_retained(is_it),
+            None => self.world.commons().with_retained(find),
             Some(id) => {
                 let root = self.world.namespace().root(&id);
-                self.world.team(&id, &root).with_retained(is_it)
+                self.world.team(&id, &root).with_retained(find)
             }
         }
     }
@@ -144,10 +167,14 @@ impl Model {
                     qos: message.qos.min(subscription.options.qos),
                     retain: message.retain && subscription.options.retain_as_published,
                     id: subscription.id,
+                    share: subscription.share,
+                    handed: false,
+                    doubtful: false,
                     fresh: true,
+                    seen: None,
                 };
                 let own = subscription.options.no_local && message.publisher == session.uid;
-                let hidden = own || !self.is_seen(session.who, subscription, &message.topic);
+                let hidden = own || !self.is_seen(session, subscription, &message.topic);
                 let Some(group) = &subscription.group else {
                     direct.push((session.uid, session.shard, entry, hidden));
                     continue;
@@ -164,6 +191,7 @@ impl Model {
                         filter: subscription.filter.clone(),
                         members: member.into_iter().collect(),
                         taken: None,
+                        cause: Cause::Published,
                     }),
                 }
             }
@@ -189,20 +217,25 @@ impl Model {
     }
 
     /// Whether a subscriber sees the topic at all.
-    pub fn is_seen(&self, who: usize, subscription: &Subscription, topic: &str) -> bool {
-        let person = &self.people[who];
+    pub fn is_seen(&self, session: &Session, subscription: &Subscription, topic: &str) -> bool {
+        let person = &self.people[session.who];
         let dollar = person.sees(topic).is_none_or(|own| own.starts_with('$'));
-        !(person.is_denied(topic) || subscription.hides && dollar)
+        !(person.is_denied(session.rights, topic) || subscription.hides && dollar)
     }
 
-    /// A message reaches the shard where its receiver lives.
+    /// A message reaches the shard where its receiver lives, whose rights may be others by then.
     pub fn arrive(&mut self, uid: u64, mut entry: Entry) {
         let Some(place) = self.place(uid) else { return };
         let session = &mut self.sessions[place];
         if session.ended {
             return;
         }
+        let (person, topic) = (&self.people[session.who], &entry.message.topic);
+        if entry.doubtful && person.is_denied(session.rights, topic) {
+            return;
+        }
         entry.fresh = true;
+        entry.doubtful |= !person.may_read(session.rights, topic);
         match (entry.qos, session.line) {
             (QoS::AtMostOnce, Some(line)) => session.at_once.push((line, entry)),
             (QoS::AtMostOnce, None) => {}
@@ -215,9 +248,11 @@ impl Model {
 
     /// Retained messages that a subscription asks for.
     pub fn begin_replay(&mut self, place: usize, subscription: &Subscription) {
-        let kept = self.retained.iter().map(|kept| kept.message.topic.clone());
+        let now = self.now;
+        let kept = self.retained.iter().map(|kept| &kept.message);
         let due = kept
-            .filter(|topic| matches(&subscription.filter, topic))
+            .filter(|kept| kept.expires > now && matches(&subscription.filter, &kept.topic))
+            .map(|kept| kept.topic.clone())
             .collect();
         self.end_replay(place, subscription);
         let of = subscription.clone();
@@ -259,5 +294,13 @@ impl Model {
             let same = replay.of.filter == subscription.filter;
             replay.over |= same && replay.of.group == subscription.group;
         }
+    }
+}
+
+/// The first message that is retained for a filter.
+pub fn first_match(kept: &cofferdam::team::Retained, filter: TopicFilter<'_>) -> Option<Arc<Kept>> {
+    match kept.next_match(filter, None, &mut { u32::MAX }) {
+        Walk::Found(message) => Some(message),
+        Walk::End | Walk::GoOn(_) => None,
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use cofferdam::team::SessionAddress;
+use cofferdam::team::{Message as Kept, SessionAddress};
 use cofferdam::time::{Span, Time};
 use cofferdam::wire::client::{Property, Publish};
 use cofferdam::wire::{QoS, SubscriptionOptions};
@@ -35,8 +36,16 @@ pub struct Entry {
     pub retain: bool,
     /// 0: none.
     pub id: u32,
+    /// The number of the shared subscription that it came by; 0: it came by none.
+    pub share: u32,
+    /// Another member of its group was to have it: it comes when it comes.
+    pub handed: bool,
+    /// It was on its way when its receiver lost the right to it: whether it arrives is left open.
+    pub doubtful: bool,
     /// It arrived in this turn.
     pub fresh: bool,
+    /// As the core was seen to hold it, so that it is known again among others that look alike.
+    pub seen: Option<Arc<Kept>>,
 }
 
 /// A QoS 1 or 2 message that was sent and is not yet acknowledged.
@@ -61,6 +70,8 @@ pub struct Subscription {
     pub options: SubscriptionOptions,
     /// 0: none.
     pub id: u32,
+    /// Of a shared one: its number within the session, which is not used again.
+    pub share: u32,
     /// It begins with a wildcard.
     pub hides: bool,
 }
@@ -90,17 +101,25 @@ pub struct Session {
     /// Never used again.
     pub uid: u64,
     pub who: usize,
+    /// Which of its person's rights it has.
+    pub rights: usize,
     pub shard: u16,
     pub address: Option<SessionAddress>,
     pub line: Option<usize>,
+    /// The connection that it lost in this turn.
+    pub was_on: Option<usize>,
     pub expiry: Span,
     pub expires: Time,
     pub will: Option<Will>,
     pub will_due: Time,
     pub window: usize,
     pub subscriptions: Vec<Subscription>,
+    /// The number of the last shared subscription.
+    pub last_share: u32,
     pub flights: Vec<Flight>,
     pub queue: Vec<Entry>,
+    /// Those of the queue that the core has in its own, while a turn is compared.
+    pub waits: Vec<Entry>,
     /// QoS 0 messages that must have been sent when the turn ends, by line.
     pub at_once: Vec<(usize, Entry)>,
     /// QoS 2 identifiers received and not released.
@@ -142,6 +161,11 @@ impl fmt::Debug for Entry {
 }
 
 impl Message {
+    /// Whether the broker's is this one, as far as can be told.
+    pub fn is(&self, held: &Kept) -> bool {
+        self.payload == held.view().payload && self.expires == held.expires
+    }
+
     /// Bytes as limits count them: topics, passed-on properties, payload.
     pub fn size(&self) -> usize {
         let property = |property: &Property| match property {
@@ -159,10 +183,18 @@ impl Message {
 }
 
 impl Entry {
-    /// Whether the two are the same to who gets them.
+    /// Whether a client could not tell the two apart, be it one of 3.x, which is shown no
+    /// identifier.
     pub fn is_like(&self, other: &Self) -> bool {
-        let terms = |entry: &Self| (entry.qos, entry.retain, entry.id);
+        let terms = |entry: &Self| (entry.qos, entry.retain);
         Rc::ptr_eq(&self.message, &other.message) && terms(self) == terms(other)
+    }
+}
+
+impl Subscription {
+    /// Whether the one takes the other's place.
+    pub fn is_named_as(&self, other: &Self) -> bool {
+        self.filter == other.filter && self.group == other.group
     }
 }
 
@@ -182,6 +214,12 @@ impl Session {
     pub fn owe_no_longer(&mut self, entry: &Entry) {
         let key = (entry.message.payload.clone(), entry.qos);
         *self.owed.entry(key).or_default() -= 1;
+    }
+
+    /// The queue is what waits. Returns the rest.
+    pub fn end_queue(&mut self) -> Vec<Entry> {
+        let waits = std::mem::take(&mut self.waits);
+        std::mem::replace(&mut self.queue, waits)
     }
 
     /// The place of a flight.

@@ -256,6 +256,24 @@ fn the_address_that_a_proxy_told_is_kept() {
 }
 
 #[test]
+fn what_a_proxy_told_is_kept_beside_what_is_no_text_and_of_a_request_that_is_refused() {
+    let mut request = with("X-Forwarded-For: ?, 203.0.113.7").into_bytes();
+    let mark = request.iter().rposition(|byte| *byte == b'?');
+    request[mark.expect("it is there")] = 0xFF;
+    match Handshake::new().advance(&request, &rules(&[])) {
+        Progress::Accept(accepted) => assert_eq!(
+            accepted.forwarded_for.as_deref(),
+            Some("\u{fffd}, 203.0.113.7")
+        ),
+        other => panic!("{other:?}"),
+    }
+    let elsewhere = with("X-Forwarded-For: 203.0.113.7").replace("/mqtt ", "/elsewhere ");
+    let refused = refused(&elsewhere, &rules(&[]));
+    assert_eq!(refused.status, 404);
+    assert_eq!(refused.forwarded_for.as_deref(), Some("203.0.113.7"));
+}
+
+#[test]
 fn nothing_that_a_client_sent_is_repeated_in_a_refusal() {
     let request = but("/mqtt ", "/<script>secret</script> ");
     let response = refused(&request, &rules(&[])).response;

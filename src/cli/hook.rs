@@ -1,0 +1,158 @@
+//! The platform's own store at work: carries questions from the shards to it and answers back, and
+//! puts on record when it cannot be reached. Called by `serve`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::{Failure, serve::failed};
+use crate::audit::{self, Record};
+use crate::broker::Question;
+use crate::config::{self, Config};
+use crate::database::Database;
+use crate::identity::{Hook, News};
+use crate::net::clock::Clock;
+use crate::net::server::{Asked, Desk, Verdicts};
+use crate::team::{Reports, World};
+use crate::telemetry::metric as m;
+
+/// Questions of shards that may wait or be on their way; beyond it one has no answer.
+const QUESTIONS_MAX: usize = 16_384;
+
+/// New topics that may wait to be reported; beyond it they are dropped.
+const REPORTS_MAX: usize = 4096;
+
+/// Reports that are on their way at once: they are in no hurry, and clients are.
+const REPORTS_AT_ONCE: usize = 2;
+
+/// Before what could not be put on record is tried again.
+const RECORD_AGAIN: Duration = Duration::from_secs(1);
+
+/// A hook, before there are shards that ask.
+pub(super) struct Opened {
+    pub(super) hook: Arc<Hook>,
+    news: mpsc::Receiver<News>,
+    asked: mpsc::Receiver<Asked>,
+    topics: mpsc::Receiver<Box<Question>>,
+    desk: Desk,
+}
+
+/// The hook of the configuration, if it has one.
+pub(super) fn open(config: &Config) -> Result<Option<Opened>, Failure> {
+    let Some(config) = &config.identity.http else {
+        return Ok(None);
+    };
+    let (hook, news) = Hook::new(config).map_err(failed)?;
+    let (ask, asked) = mpsc::channel(QUESTIONS_MAX);
+    let (report, topics) = mpsc::channel(REPORTS_MAX);
+    Ok(Some(Opened {
+        hook,
+        news,
+        asked,
+        topics,
+        desk: Desk { ask, report },
+    }))
+}
+
+/// A world in which new topics are reported, where the hook can be told of them.
+pub(super) fn with_reports(world: World, config: &Config) -> World {
+    let hook = config.identity.http.as_ref();
+    let hook = hook.filter(|hook| hook.authorize.is_some() && !hook.report_topics.is_empty());
+    match hook {
+        Some(config::Hook {
+            report_topics,
+            report_every,
+            ..
+        }) => world.with_reports(Reports {
+            subtrees: report_topics.iter().map(|it| it.as_str().into()).collect(),
+            every: *report_every,
+        }),
+        None => world,
+    }
+}
+
+impl Opened {
+    /// Where shards bring their questions.
+    pub(super) fn desk(&self) -> Desk {
+        self.desk.clone()
+    }
+
+    /// Answers questions from now on, for ever.
+    pub(super) fn serve(self, verdicts: Verdicts, database: Database, clock: Clock) {
+        let Self {
+            hook,
+            news,
+            asked,
+            topics,
+            ..
+        } = self;
+        tokio::spawn(answer(Arc::clone(&hook), asked, verdicts));
+        tokio::spawn(report(hook, topics));
+        tokio::spawn(put_on_record(news, database, clock));
+    }
+}
+
+/// Each question in a task of its own; no more of them than may wait.
+async fn answer(hook: Arc<Hook>, mut asked: mpsc::Receiver<Asked>, verdicts: Verdicts) {
+    let places = Arc::new(Semaphore::new(QUESTIONS_MAX));
+    while let Some(Asked { shard, question }) = asked.recv().await {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let (hook, verdicts) = (Arc::clone(&hook), verdicts.clone());
+        tokio::spawn(async move {
+            let answer = hook.answer(&question).await;
+            verdicts.answer(shard, question.ticket, answer);
+            drop(place);
+        });
+    }
+}
+
+async fn report(hook: Arc<Hook>, mut topics: mpsc::Receiver<Box<Question>>) {
+    let places = Arc::new(Semaphore::new(REPORTS_AT_ONCE));
+    loop {
+        // A place first: what waits is in the channel, which is bounded.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let Some(question) = topics.recv().await else {
+            return;
+        };
+        let hook = Arc::clone(&hook);
+        tokio::spawn(async move {
+            let result = match hook.report(&question).await {
+                true => "ok",
+                false => "failed",
+            };
+            m::HOOK_REPORTS.count(&[result], 1);
+            drop(place);
+        });
+    }
+}
+
+/// That the hook went and came back. While the database is away the next tries wait.
+async fn put_on_record(mut news: mpsc::Receiver<News>, database: Database, clock: Clock) {
+    while let Some(News { what, up, why }) = news.recv().await {
+        let at = clock.now();
+        let (event, detail) = match up {
+            true => ("hook_up", json!({ "what": what })),
+            false => ("hook_down", json!({ "what": what, "why": why })),
+        };
+        loop {
+            let record = Record::administration(at, event, None, "cofferdam", detail.clone());
+            match insert(&database, record).await {
+                Ok(()) => break,
+                Err(error) => tracing::warn!(%error, event, "not on record yet"),
+            }
+            tokio::time::sleep(RECORD_AGAIN).await;
+        }
+    }
+}
+
+async fn insert(database: &Database, record: Record) -> Result<(), sqlx::Error> {
+    let mut transaction = database.begin_administration().await?;
+    audit::insert(&mut transaction, vec![record]).await?;
+    transaction.commit().await
+}
