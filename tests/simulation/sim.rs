@@ -305,7 +305,7 @@ impl<'p> Sim<'p> {
         let core = &mut self.shards[usize::from(to)];
         match between {
             Between::Batch(batch, entries) => {
-                core.deliver_batch(&batch, self.now);
+                core.deliver_batch(batch, self.now);
                 for (uid, entry) in entries {
                     self.model.arrive(uid, entry);
                 }
