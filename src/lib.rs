@@ -13,8 +13,8 @@
 //! | [`topic`] | topic names and filters, how filters relate, the subscription trie |
 //! | [`policy`] | roles and rules; from them the grant of one connection |
 //! | [`team`] | the compartment: routes, retained messages, the session registry |
-//! | [`session`] | one session's protocol state: QoS flows, inflight window, queue |
 //! | [`fact`] | what must outlive a crash, and what it adds up to |
+//! | [`session`] | one session's protocol state: QoS flows, inflight window, queue |
 //! | [`broker`] | the core's face: a shard, which ties connections, sessions and teams together |
 //! | — | — |
 //! | [`config`] | the configuration file |

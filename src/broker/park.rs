@@ -7,8 +7,7 @@ use super::event::{EventKind, Who};
 use super::publish::{Passing, PublishError};
 use super::shard::{Shard, who};
 use crate::policy::{Action, Grant, Standing};
-use crate::session::Will;
-use crate::team::{MessageView, SessionAddress, Team};
+use crate::team::{MessageView, SessionAddress, Team, Will};
 use crate::time::Time;
 use crate::topic::TopicName;
 

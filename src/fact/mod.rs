@@ -6,21 +6,22 @@
 //! later runs neither. Whatever is said of a number that is not known is passed over: a log that is
 //! cleaned from its oldest end says such things.
 //!
-//! Called by `broker`, which states them, and by `journal`, which keeps them. Facts and state are
+//! Called by `session` and `broker`, which state them, and by `journal`, which keeps them. Facts and state are
 //! generic over what stands for a message: the message, or the place in a log where it is.
 
+mod facts;
 mod state;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use state::{KeptMessage, KeptSession, Order, Owed, State};
+pub use facts::Facts;
+pub use state::{KeptMessage, KeptSession, Left, Order, Owed, State};
 
 use crate::policy::Principal;
-use crate::session::{Subscription, Will};
-use crate::team::{Message, MessageNumber, SessionNumber};
+use crate::team::{Message, MessageNumber, SessionNumber, Will};
 use crate::time::{Span, Time};
-use crate::wire::{PacketId, QoS};
+use crate::wire::{PacketId, QoS, SubscriptionOptions};
 
 /// Something that happened and is to be known after a crash.
 #[derive(Clone, Debug)]
@@ -38,11 +39,9 @@ pub enum Fact<M = Arc<Message>> {
     },
     /// It is over, and with it everything that it had.
     Ended(SessionNumber),
-    /// It subscribed, or subscribed anew. The key is that of [`Subscriptions`]; what follows from
-    /// the grant is decided anew after a crash.
-    ///
-    /// [`Subscriptions`]: crate::session::Subscriptions
-    Subscribed(SessionNumber, Arc<str>, Box<Subscription>),
+    /// It subscribed, or subscribed anew, under this key: the full filter, with `$share/<group>/`
+    /// before it where it is shared.
+    Subscribed(SessionNumber, Arc<str>, Wanted),
     /// It did not want this key any more.
     Unsubscribed(SessionNumber, Arc<str>),
     /// It has this will now, or none.
@@ -79,6 +78,17 @@ pub struct Terms {
     pub listener: Arc<str>,
     /// Where that connection came from.
     pub address: SocketAddr,
+}
+
+/// A subscription. What follows from the grant is decided anew after a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// As in force.
+    pub options: SubscriptionOptions,
+    /// 0: none.
+    pub id: u32,
+    /// Its number among the session's shared subscriptions; 0: not shared.
+    pub share: u32,
 }
 
 /// A message that is kept.

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Delivery, Fact, Kept, Target, Terms};
-use crate::session::{Subscription, Will};
-use crate::team::{Message, MessageNumber, SessionNumber};
+use super::{Delivery, Fact, Kept, Target, Terms, Wanted};
+use crate::team::{Message, MessageNumber, SessionNumber, Will};
 use crate::time::Time;
 use crate::wire::PacketId;
 
@@ -36,7 +35,7 @@ pub struct KeptSession {
     /// Its will.
     pub will: Option<Box<Will>>,
     /// What it wants.
-    pub subscriptions: BTreeMap<Arc<str>, Subscription>,
+    pub subscriptions: BTreeMap<Arc<str>, Wanted>,
     /// Messages that it has not acknowledged, oldest first; with the copy of each.
     pub owed: BTreeMap<(Order, u32), Owed>,
     /// QoS 2 messages that its client has, for which PUBREL is owed.
@@ -111,10 +110,8 @@ impl<M> State<M> {
                 will_due,
             } => self.session(session).left = Some(Left { expires, will_due }),
             Fact::Ended(number) => self.end(number, dead),
-            Fact::Subscribed(number, key, subscription) => {
-                self.session(number)
-                    .subscriptions
-                    .insert(key, *subscription);
+            Fact::Subscribed(number, key, wanted) => {
+                self.session(number).subscriptions.insert(key, wanted);
             }
             Fact::Unsubscribed(number, key) => {
                 self.session(number).subscriptions.remove(&key);

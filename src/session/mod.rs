@@ -20,7 +20,7 @@ pub use subscriptions::{Subscription, Subscriptions};
 
 use crate::limits::Limits;
 use crate::policy::Grant;
-use crate::team::{Message, Presence, SessionAddress, SessionKey, Team};
+use crate::team::{Presence, SessionAddress, SessionKey, SessionNumber, Team, Will};
 use crate::time::{Span, Time};
 
 /// The far end of a connection.
@@ -95,17 +95,6 @@ pub struct Session {
     pub replays: BTreeMap<Arc<str>, Replay>,
     /// What share groups know of it.
     pub presence: Arc<Presence>,
-}
-
-/// A will `[MQTT-3.1.2.5]`, kept from CONNECT.
-#[derive(Clone, Debug)]
-pub struct Will {
-    /// The message. Its `expires` is set when it is published.
-    pub message: Arc<Message>,
-    /// Its expiry from then on.
-    pub expiry: Option<Span>,
-    /// Between the end of the connection and the will.
-    pub delay: Span,
 }
 
 /// Retained messages on their way to a new subscription: a place in a walk over one team's after

@@ -1,11 +1,12 @@
 //! A message as it passes through and as it is kept.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 
 use super::registry::SessionAddress;
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::wire::QoS;
 
 /// A message that is kept: in a queue, in flight, retained, or on its way to another shard. One
@@ -34,6 +35,17 @@ pub struct Message {
 /// The number of a message. Numbers are not used again, in later runs neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageNumber(pub u64);
+
+/// A will `[MQTT-3.1.2.5]`, kept from CONNECT.
+#[derive(Clone, Debug)]
+pub struct Will {
+    /// The message. Its `expires` is set when it is published.
+    pub message: Arc<Message>,
+    /// Its expiry from then on.
+    pub expiry: Option<Span>,
+    /// Between the end of the connection and the will.
+    pub delay: Span,
+}
 
 /// A message, borrowed: from the publisher's bytes or from a [`Message`].
 #[derive(Clone, Copy, Debug)]
