@@ -10,8 +10,9 @@ use crate::team::{Message, Route, Team};
 pub struct Batch {
     team: Arc<Team>,
     messages: Vec<Arc<Message>>,
-    /// Each with the index of its message; in the order of the messages.
-    routes: Vec<(u32, Route)>,
+    /// Each with the index of its message and which copy of that it is; in the order of the
+    /// messages.
+    routes: Vec<(u32, u32, Route)>,
     /// Of the routes, those that were delivered.
     done: usize,
 }
@@ -42,7 +43,7 @@ impl Batch {
     }
 
     /// Adds a delivery.
-    pub(super) fn push(&mut self, message: &Arc<Message>, route: Route) {
+    pub(super) fn push(&mut self, message: &Arc<Message>, copy: u32, route: Route) {
         if !self
             .messages
             .last()
@@ -50,13 +51,14 @@ impl Batch {
         {
             self.messages.push(Arc::clone(message));
         }
-        self.routes.push((self.messages.len() as u32 - 1, route));
+        self.routes
+            .push((self.messages.len() as u32 - 1, copy, route));
     }
 
     /// The next delivery, which counts as made.
-    pub(super) fn take(&mut self) -> Option<(Arc<Message>, Route)> {
-        let (message, route) = *self.routes.get(self.done)?;
+    pub(super) fn take(&mut self) -> Option<(Arc<Message>, u32, Route)> {
+        let (message, copy, route) = *self.routes.get(self.done)?;
         self.done += 1;
-        Some((Arc::clone(&self.messages[message as usize]), route))
+        Some((Arc::clone(&self.messages[message as usize]), copy, route))
     }
 }

@@ -220,7 +220,7 @@ impl PendingWill {
     }
 
     /// With the mount before its topics, ready to be published.
-    pub(super) fn mounted(self, mount: &str) -> Will {
+    pub(super) fn mounted(self, mount: &str, number: MessageNumber) -> Will {
         let response = self.response_topic.map(|topic| format!("{mount}{topic}"));
         let view = MessageView {
             topic: &format!("{mount}{}", self.topic),
@@ -235,7 +235,7 @@ impl PendingWill {
             publisher: SessionAddress::NOBODY,
         };
         Will {
-            message: Arc::new(view.keep(MessageNumber(0))),
+            message: Arc::new(view.keep(number)),
             expiry: self.expiry.map(|secs| Span::from_secs(u64::from(secs))),
             delay: Span::from_secs(u64::from(self.delay)),
         }

@@ -27,6 +27,13 @@ impl Facts {
         }
     }
 
+    /// Adds a fact where there is one.
+    pub fn extend(&mut self, fact: Option<Fact>) {
+        if let Some(fact) = fact {
+            self.state(fact);
+        }
+    }
+
     /// A message is routed from here to [`close`](Self::close).
     pub fn open(&mut self) {
         debug_assert!(!self.routing, "one message at a time");
@@ -43,7 +50,7 @@ impl Facts {
     pub fn close(
         &mut self,
         message: impl FnOnce() -> Arc<Message>,
-        retained: Option<Arc<str>>,
+        retained: Option<(Arc<str>, u64)>,
         receipt: Option<(SessionNumber, PacketId)>,
     ) {
         self.routing = false;

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use facts::Facts;
-pub use state::{KeptMessage, KeptSession, Left, Order, Owed, State};
+pub use state::{KeptMessage, KeptRetained, KeptSession, Left, Order, Owed, State};
 
 use crate::policy::Principal;
 use crate::team::{Message, MessageNumber, SessionNumber, Will};
@@ -61,8 +61,9 @@ pub enum Fact<M = Arc<Message>> {
     Received(SessionNumber, PacketId),
     /// PUBREL came: the identifier is free again.
     Freed(SessionNumber, PacketId),
-    /// There is no retained message of this full topic any more.
-    Cleared(Arc<str>),
+    /// There is no retained message of this full topic any more. Versions of what is retained are
+    /// counted up; of two facts about a topic the one with the higher is right, for shards race.
+    Cleared(Arc<str>, u64),
 }
 
 /// What a session was when it began.
@@ -100,8 +101,8 @@ pub struct Kept<M = Arc<Message>> {
     pub message: M,
     /// For whom.
     pub targets: Vec<Target>,
-    /// The full topic whose retained message it is.
-    pub retained: Option<Arc<str>>,
+    /// The full topic whose retained message it is, and the version.
+    pub retained: Option<(Arc<str>, u64)>,
     /// The QoS 2 identifier under which it came, which is in use now.
     pub receipt: Option<(SessionNumber, PacketId)>,
 }

@@ -1,6 +1,6 @@
 //! What facts add up to.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::{Delivery, Fact, Kept, Target, Terms, Wanted};
@@ -20,9 +20,24 @@ pub struct State<M = Arc<Message>> {
     /// All that some session has, or that are retained.
     pub messages: HashMap<MessageNumber, KeptMessage<M>>,
     /// By full topic.
-    pub retained: HashMap<Arc<str>, MessageNumber>,
+    pub retained: HashMap<Arc<str>, KeptRetained>,
+    /// Topics that were cleared, in that order; not many more than can race.
+    cleared: VecDeque<Arc<str>>,
     last: Order,
 }
+
+/// What is retained of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptRetained {
+    /// The message; `None`: none any more.
+    pub message: Option<MessageNumber>,
+    /// Of all that was said of the topic.
+    pub version: u64,
+}
+
+/// How many cleared topics are remembered, so that a retained message of before, which another shard
+/// states after, does not come back.
+const CLEARED_MAX: usize = 65_536;
 
 /// A session.
 #[derive(Debug, Default)]
@@ -75,8 +90,21 @@ pub struct KeptMessage<M> {
     pub order: Order,
     /// The sessions that have it, each with its copy, in order.
     pub holders: Vec<(SessionNumber, u32)>,
-    /// The full topic whose retained message it is.
-    pub retained: Option<Arc<str>>,
+    /// The full topic whose retained message it is, and the version.
+    pub retained: Option<(Arc<str>, u64)>,
+}
+
+impl KeptSession {
+    /// Nothing was ever said of it but what it had: it was over before that was stated.
+    fn is_nothing(&self) -> bool {
+        self.terms.is_none()
+            && self.owed.is_empty()
+            && self.subscriptions.is_empty()
+            && self.released.is_empty()
+            && self.received.is_empty()
+            && self.will.is_none()
+            && self.left.is_none()
+    }
 }
 
 impl<M> Default for State<M> {
@@ -85,6 +113,7 @@ impl<M> Default for State<M> {
             sessions: BTreeMap::new(),
             messages: HashMap::new(),
             retained: HashMap::new(),
+            cleared: VecDeque::new(),
             last: Order::default(),
         }
     }
@@ -140,9 +169,17 @@ impl<M> State<M> {
             Fact::Freed(session, id) => {
                 self.session(session).received.remove(&id);
             }
-            Fact::Cleared(topic) => {
-                if let Some(number) = self.retained.remove(&topic) {
-                    self.unretain(number, dead);
+            Fact::Cleared(topic, version) => {
+                self.retain(&topic, None, version, dead);
+                self.cleared.push_back(topic);
+                if self.cleared.len() > CLEARED_MAX
+                    && let Some(oldest) = self.cleared.pop_front()
+                    && self
+                        .retained
+                        .get(&oldest)
+                        .is_some_and(|it| it.message.is_none())
+                {
+                    self.retained.remove(&oldest);
                 }
             }
         }
@@ -189,14 +226,8 @@ impl<M> State<M> {
             message.holders.sort_unstable();
             message.holders.dedup();
         }
-        if let Some(topic) = retained {
-            if let Some(message) = self.messages.get_mut(&number) {
-                message.retained = Some(Arc::clone(&topic));
-            }
-            let before = self.retained.insert(topic, number);
-            if let Some(before) = before.filter(|before| *before != number) {
-                self.unretain(before, dead);
-            }
+        if let Some((topic, version)) = retained {
+            self.retain(&topic, Some(number), version, dead);
         }
         self.bury(number, dead);
     }
@@ -225,6 +256,7 @@ impl<M> State<M> {
             messages: messages.collect(),
             sessions: self.sessions,
             retained: self.retained,
+            cleared: self.cleared,
             last: self.last,
         }
     }
@@ -262,6 +294,9 @@ impl<M> State<M> {
             && let Some(session) = self.sessions.get_mut(&delivery.session)
         {
             session.owed.remove(&(message.order, delivery.copy));
+            if session.is_nothing() {
+                self.sessions.remove(&delivery.session);
+            }
         }
         self.leave(delivery, dead);
     }
@@ -274,6 +309,29 @@ impl<M> State<M> {
         {
             kept.holders.remove(place);
             self.bury(delivery.message, dead);
+        }
+    }
+
+    fn retain(
+        &mut self,
+        topic: &Arc<str>,
+        message: Option<MessageNumber>,
+        version: u64,
+        dead: &mut Vec<M>,
+    ) {
+        let before = self.retained.get(topic).copied();
+        if before.is_some_and(|before| before.version > version) {
+            return;
+        }
+        let now = KeptRetained { message, version };
+        self.retained.insert(Arc::clone(topic), now);
+        if let Some(before) = before.and_then(|before| before.message)
+            && Some(before) != message
+        {
+            self.unretain(before, dead);
+        }
+        if let Some(kept) = message.and_then(|number| self.messages.get_mut(&number)) {
+            kept.retained = Some((Arc::clone(topic), version));
         }
     }
 

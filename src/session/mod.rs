@@ -95,6 +95,8 @@ pub struct Session {
     pub replays: BTreeMap<Arc<str>, Replay>,
     /// What share groups know of it.
     pub presence: Arc<Presence>,
+    /// What it is called where it is kept beyond a crash; `None`: it is not.
+    pub number: Option<SessionNumber>,
 }
 
 /// Retained messages on their way to a new subscription: a place in a walk over one team's after
@@ -144,7 +146,14 @@ impl Session {
             incoming: Incoming::default(),
             replays: BTreeMap::new(),
             presence: Arc::default(),
+            number: None,
         }
+    }
+
+    /// From now on it is kept under this number, or not at all.
+    pub const fn keep_as(&mut self, number: Option<SessionNumber>) {
+        self.number = number;
+        self.outgoing.keep_as(number);
     }
 
     /// A connection came or went.

@@ -174,13 +174,23 @@ impl Retained {
         }
     }
 
-    /// Forgets the first `count` messages.
-    pub fn clear_some(&mut self, count: usize) {
-        for _ in 0..count {
-            match self.by_topic.pop_first() {
-                Some(old) => self.bytes -= old.0.size() as u64,
-                None => return,
-            }
+    /// Forgets the first `count` messages, and returns them.
+    pub fn clear_some(&mut self, count: usize) -> Vec<Arc<Message>> {
+        let gone = std::iter::from_fn(|| self.by_topic.pop_first()).take(count);
+        let gone: Vec<_> = gone.map(|kept| kept.0).collect();
+        self.bytes -= gone
+            .iter()
+            .map(|message| message.size() as u64)
+            .sum::<u64>();
+        gone
+    }
+
+    /// Keeps a message that was kept before, whatever the limits are now.
+    pub fn restore(&mut self, message: Arc<Message>) {
+        self.bytes += message.size() as u64;
+        self.earliest_expiry = self.earliest_expiry.min(message.expires);
+        if let Some(old) = self.by_topic.replace(ByTopic(message)) {
+            self.bytes -= old.0.size() as u64;
         }
     }
 
