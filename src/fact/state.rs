@@ -40,7 +40,7 @@ pub struct KeptRetained {
 const CLEARED_MAX: usize = 65_536;
 
 /// A session.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct KeptSession {
     /// `None`: nothing was said of it yet. What is carried forward in a log comes later than what
     /// builds on it; a session that has none at the end of the log is none.
@@ -150,7 +150,9 @@ impl<M> State<M> {
             Fact::Sent(delivery, id) => {
                 if let Some(owed) = self.owed(delivery) {
                     owed.sent = Some(id);
-                    self.session(delivery.session).last_id = id.get();
+                }
+                if let Some(session) = self.sessions.get_mut(&delivery.session) {
+                    session.last_id = id.get();
                 }
             }
             Fact::Released(delivery, id) => {
