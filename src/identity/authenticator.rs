@@ -298,7 +298,8 @@ impl Inner {
                 let username = username.as_deref().unwrap_or_default();
                 let password = password.as_deref().unwrap_or_default();
                 let may_hash = self.guard.may_hash(caller, now);
-                self.with_password(login, username, password, may_hash).await?
+                self.with_password(login, username, password, may_hash)
+                    .await?
             }
         };
         self.fits(&grant, login)?;

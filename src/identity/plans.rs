@@ -58,7 +58,10 @@ impl TeamPlans {
         loop {
             tokio::time::sleep(every).await;
             // Away: what is in force stays.
-            if Place::end(database).await.is_ok_and(|end| end.revision != seen) {
+            if Place::end(database)
+                .await
+                .is_ok_and(|end| end.revision != seen)
+            {
                 match self.apply(database).await {
                     Ok(revision) => seen = revision,
                     Err(error) => tracing::warn!(%error, "cannot read the teams' plans again"),
