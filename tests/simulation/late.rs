@@ -158,8 +158,6 @@ impl Sim<'_> {
 
 /// Whether the order of two messages is known.
 fn is_of_same(one: &Entry, other: &Entry) -> bool {
-    one.message.publisher == other.message.publisher
-        && !(one.handed || other.handed)
-        && !one.message.payload.is_empty()
-        && !other.message.payload.is_empty()
+    let is_known = |entry: &Entry| !entry.handed && !entry.message.payload.is_empty();
+    one.message.publisher == other.message.publisher && is_known(one) && is_known(other)
 }
