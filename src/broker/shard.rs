@@ -454,8 +454,12 @@ impl Shard {
             conn.held = Vec::new();
             conn.paused = false;
             conn.asking = None;
+            let gone = conn.gone;
             self.effects
                 .push(Effect::Close(ConnId { index, generation }));
+            if gone {
+                self.conns.remove(index); // the shell has said so, and will not again
+            }
         }
     }
 

@@ -359,7 +359,7 @@ impl Shard {
             Some(cause) => self.end(id.index, cause, now),
             None => self.hungry.push(id),
         }
-        if gone {
+        if gone && self.conns.get(id.index, id.generation).is_some() {
             self.conns.remove(id.index);
         }
     }

@@ -370,8 +370,10 @@ impl<'p> Sim<'p> {
                     self.clients[who].closed();
                 }
                 let wire = &mut self.wires[line];
+                if wire.lingers.is_none() {
+                    self.shards[usize::from(shard)].closed(conn, self.now);
+                }
                 (wire.at, wire.open, wire.lingers) = (None, false, None);
-                self.shards[usize::from(shard)].closed(conn, self.now);
                 self.model.lines[line].phase = Phase::Closed;
             }
             Effect::Move { conn, to, migrant } => {
