@@ -70,4 +70,4 @@ pub use outbox::Outbox;
 pub use review::{Change, ChangeKind, Judge, Review, Standing, TeamStanding};
 pub use shard::Shard;
 pub use survey::{Found, Page, Wanted};
-pub use turn::Allowance;
+pub use turn::{Allowance, Awaited};

@@ -333,8 +333,8 @@ impl Net {
             Effect::Record(event) => self.events.push(*event),
             Effect::Close(conn) => {
                 self.flush(shard, conn);
-                self.shards[usize::from(shard)].closed(conn, self.now);
                 if let Some(wire) = self.by_conn.remove(&(shard, conn)) {
+                    self.shards[usize::from(shard)].closed(conn, self.now);
                     self.wires[wire].at = None;
                     self.wires[wire].open = false;
                 }
