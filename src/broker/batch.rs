@@ -46,7 +46,7 @@ impl Batch {
     pub fn deliveries(&self) -> impl Iterator<Item = (&Arc<Message>, Route)> {
         self.routes[self.done..]
             .iter()
-            .map(|(message, route)| (&self.messages[*message as usize], *route))
+            .map(|(message, _, route)| (&self.messages[*message as usize], *route))
     }
 
     /// Adds a delivery.

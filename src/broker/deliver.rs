@@ -257,9 +257,7 @@ impl Shard {
         let index = session.conn.unwrap_or_default();
         let to = ConnId { index, generation };
         let held = match terms.qos {
-            QoS::ExactlyOnce => self
-                .keeping
-                .hold(kept_as.is_some(), conn.outbox.is_held(), to),
+            QoS::ExactlyOnce => self.keeping.hold(kept_as.is_some(), &conn.outbox, to),
             _ => None,
         };
         self.form

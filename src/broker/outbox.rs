@@ -62,7 +62,9 @@ impl Outbox {
 
     /// Whether something waits that is not to be overtaken.
     pub(super) fn has_held(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| !held.marks.is_empty())
+        self.held
+            .as_ref()
+            .is_some_and(|held| !held.marks.is_empty())
     }
 
     /// Nothing leaves until the journal has kept this commit.
