@@ -42,6 +42,13 @@ impl Batch {
         self.routes.len() - self.done
     }
 
+    /// Message and route of each delivery left in it, in order.
+    pub fn deliveries(&self) -> impl Iterator<Item = (&Arc<Message>, Route)> {
+        self.routes[self.done..]
+            .iter()
+            .map(|(message, _, route)| (&self.messages[*message as usize], *route))
+    }
+
     /// Adds a delivery.
     pub(super) fn push(&mut self, message: &Arc<Message>, copy: u32, route: Route) {
         if !self

@@ -257,9 +257,7 @@ impl Shard {
         let index = session.conn.unwrap_or_default();
         let to = ConnId { index, generation };
         let held = match terms.qos {
-            QoS::ExactlyOnce => self
-                .keeping
-                .hold(kept_as.is_some(), conn.outbox.is_held(), to),
+            QoS::ExactlyOnce => self.keeping.hold(kept_as.is_some(), &conn.outbox, to),
             _ => None,
         };
         self.form
@@ -484,9 +482,9 @@ impl Sending<'_> {
             session.outgoing.let_go(id, &mut self.keeping.facts);
             return self.counters.drop(Drop::TooLarge);
         }
-        let (is_kept, holds) = (session.number.is_some(), conn.outbox.is_held());
+        let is_kept = session.number.is_some();
         let held = match terms.qos {
-            QoS::ExactlyOnce => self.keeping.hold(is_kept, holds, self.to),
+            QoS::ExactlyOnce => self.keeping.hold(is_kept, &conn.outbox, self.to),
             _ => None,
         };
         self.form
@@ -500,7 +498,7 @@ impl Sending<'_> {
     fn release(&mut self, session: &Session, conn: &mut Conn, id: PacketId) {
         let is_kept = session.number.is_some();
         let version = conn.version;
-        match self.keeping.hold(is_kept, false, self.to) {
+        match self.keeping.hold(is_kept, &conn.outbox, self.to) {
             Some(commit) => conn.outbox.hold(commit, |out| {
                 encode::pubrel(out, version, id, ReasonCode::Success);
             }),

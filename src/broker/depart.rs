@@ -167,7 +167,7 @@ impl Shard {
     }
 
     /// Does what is due for a session without a connection and sets a timer for the rest.
-    fn settle_session(&mut self, index: u32, now: Time) {
+    pub(super) fn settle_session(&mut self, index: u32, now: Time) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use super::effect::ConnId;
+use super::outbox::Outbox;
 use super::publish::Passing;
 use super::shard::Shard;
 use crate::fact::{Fact, Facts, Terms};
@@ -31,13 +32,11 @@ pub struct Commit {
     pub facts: Vec<Fact>,
 }
 
-/// Numbers that no other shard gives out: every `step`th from `next` on.
+/// Numbers that no other shard gives out.
 #[derive(Clone, Copy, Debug)]
 pub struct Numbers {
-    /// The next.
-    pub next: NonZeroU64,
-    /// How many shards there are.
-    pub step: u64,
+    next: NonZeroU64,
+    step: u64,
 }
 
 /// A shard's part of the keeping.
@@ -79,6 +78,15 @@ impl Default for Keeping {
 }
 
 impl Numbers {
+    /// Those of shard `id` of `count`, where no number after `last` is in use.
+    pub fn after(last: u64, id: u16, count: u16) -> Self {
+        let first = last.saturating_add(1).saturating_add(u64::from(id));
+        Self {
+            next: NonZeroU64::new(first).unwrap_or(NonZeroU64::MIN),
+            step: u64::from(count),
+        }
+    }
+
     fn take(&mut self) -> NonZeroU64 {
         let taken = self.next;
         self.next = taken.saturating_add(self.step);
@@ -122,6 +130,11 @@ impl Keeping {
         !self.facts.is_empty() || is_awaited || !self.careful.is_empty()
     }
 
+    /// Whether a QoS 2 message of before waits for a commit still, so that later ones must too.
+    fn holds_batches(&self) -> bool {
+        !self.held.is_empty() || !self.careful.is_empty()
+    }
+
     /// An outbox holds something until this commit is kept.
     pub(super) fn await_commit(&mut self, commit: u64, conn: ConnId) {
         if self.waiting.back() != Some(&(commit, conn)) {
@@ -131,13 +144,13 @@ impl Keeping {
 
     /// Until when a QoS 2 packet is to be held on its way out, which then awaits that commit: one
     /// whose identifier, or whose receipt, is to be kept first, and what must not overtake such a one.
-    pub(super) fn hold(&mut self, is_kept: bool, behind: bool, to: ConnId) -> Option<u64> {
-        let commit = match (self.is_careful, is_kept || behind) {
+    pub(super) fn hold(&mut self, is_kept: bool, outbox: &Outbox, to: ConnId) -> Option<u64> {
+        let commit = match (self.is_careful, is_kept || outbox.has_held()) {
             (true, _) => self.gathering,
             (false, true) => self.latest(),
             (false, false) => return None,
         };
-        if commit <= self.kept {
+        if commit <= self.kept || outbox.is_closed_until(commit) {
             return None;
         }
         self.await_commit(commit, to);
@@ -218,6 +231,9 @@ impl Shard {
         let Some((generation, conn)) = self.conns.entry_mut(index) else {
             return;
         };
+        if conn.outbox.is_closed_until(commit) {
+            return self.write(index, encode);
+        }
         let most = conn.max_packet as usize;
         let version = conn.version;
         conn.outbox.hold(commit, |out| {

@@ -13,6 +13,8 @@
 
 use std::collections::VecDeque;
 
+use super::turn::Allowance;
+
 /// The lane of connections that are not logged in.
 pub(super) const NOBODY: u32 = 0;
 
@@ -65,6 +67,7 @@ pub(super) struct Lanes<T> {
     shared_until: u64,
     /// What had to wait, ever.
     waited: u64,
+    allowance: Allowance,
 }
 
 #[derive(Debug)]
@@ -89,6 +92,7 @@ impl<T> Default for Lanes<T> {
             last: NOBODY,
             shared_until: 0,
             waited: 0,
+            allowance: Allowance::default(),
         }
     }
 }
@@ -107,17 +111,31 @@ impl<T> Lane<T> {
 
 impl<T> Lanes<T> {
     /// How much is done at a time now.
-    pub(super) const fn pace(&self) -> Pace {
-        match self.turn < self.shared_until {
+    pub(super) fn pace(&self) -> Pace {
+        let pace = match self.turn < self.shared_until {
             true => SHARED,
             false => ALONE,
+        };
+        let Allowance { packets, share, .. } = self.allowance;
+        Pace {
+            visit: pace.visit.min(packets),
+            quantum: pace.quantum.min(share),
+            round: pace.round.min(share),
+            read: pace.read,
         }
     }
 
     /// What waits, lane by lane.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = &T> {
-        let lanes = self.ring.iter().map(|lane| &self.lanes[*lane as usize]);
-        lanes.flat_map(|lane| &lane.waiting)
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (u32, &T)> {
+        self.ring.iter().flat_map(|lane| {
+            let waiting = self.lanes[*lane as usize].waiting.iter();
+            waiting.map(|what| (*lane, what))
+        })
+    }
+
+    /// From now on no more than this is done at a time.
+    pub(super) const fn allow(&mut self, allowance: Allowance) {
+        self.allowance = allowance;
     }
 
     /// Whether something waits.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::form::Terms;
 use crate::policy::Grant;
+use crate::session::Queued;
 use crate::team::Message;
 
 /// Messages that wait for one connection, oldest first.
@@ -55,6 +56,12 @@ impl Late {
         let (message, terms) = self.waiting.pop_front()?;
         self.bytes -= message.size() + EACH;
         Some((message, terms))
+    }
+
+    /// What waits, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Queued> + '_ {
+        let waiting = self.waiting.iter();
+        waiting.map(|(message, terms)| terms.queued(Arc::clone(message)))
     }
 
     /// How many wait.

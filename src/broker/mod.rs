@@ -14,7 +14,8 @@
 //! (those whom it concerns are judged anew), `observe` (a policy that is tried beside the one in
 //! force), `survey` (what stands here, for who asks from outside), `crossing` (what crosses a team's
 //! border by a rule), `credential` (what is wrong with a token or certificate), `depart` (the end of
-//! connections and sessions), `keep` (what must outlive a crash, and what waits for that), `timers`; the tables, outboxes, aliases and counters that they work on.
+//! connections and sessions), `keep` (what must outlive a crash, and what waits for that) and
+//! `restore` (what did), `timers`; the tables, outboxes, aliases and counters that they work on.
 
 mod alias;
 mod ask;
@@ -44,6 +45,7 @@ mod publish;
 mod recent;
 mod replay;
 mod report;
+mod restore;
 mod review;
 mod shard;
 mod share;
@@ -68,4 +70,4 @@ pub use outbox::Outbox;
 pub use review::{Change, ChangeKind, Judge, Review, Standing, TeamStanding};
 pub use shard::Shard;
 pub use survey::{Found, Page, Wanted};
-pub use turn::Allowance;
+pub use turn::{Allowance, Awaited};

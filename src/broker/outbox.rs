@@ -55,6 +55,18 @@ impl Outbox {
         self.held.is_some()
     }
 
+    /// Whether nothing leaves before this commit is kept anyway.
+    pub(super) fn is_closed_until(&self, commit: u64) -> bool {
+        self.held.as_ref().is_some_and(|held| held.opens >= commit)
+    }
+
+    /// Whether something waits that is not to be overtaken.
+    pub(super) fn has_held(&self) -> bool {
+        self.held
+            .as_ref()
+            .is_some_and(|held| !held.marks.is_empty())
+    }
+
     /// Nothing leaves until the journal has kept this commit.
     pub(super) fn close_until(&mut self, commit: u64) {
         self.held.get_or_insert_default().opens = commit;

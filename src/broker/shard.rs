@@ -180,7 +180,7 @@ impl Shard {
 
     /// How much to read from a connection at a time, whatever its appetite: less while teams share
     /// the shard.
-    pub const fn read_size(&self) -> usize {
+    pub fn read_size(&self) -> usize {
         self.lanes.pace().read
     }
 
@@ -457,8 +457,12 @@ impl Shard {
             conn.held = Vec::new();
             conn.paused = false;
             conn.asking = None;
+            let gone = conn.gone;
             self.effects
                 .push(Effect::Close(ConnId { index, generation }));
+            if gone {
+                self.conns.remove(index); // the shell has said so, and will not again
+            }
         }
     }
 

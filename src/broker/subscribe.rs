@@ -21,10 +21,10 @@ use crate::wire::{
 };
 
 /// A filter that is granted.
-struct Granted {
-    key: Arc<str>,
-    filter: Arc<str>,
-    subscription: Subscription,
+pub(super) struct Granted {
+    pub(super) key: Arc<str>,
+    pub(super) filter: Arc<str>,
+    pub(super) subscription: Subscription,
 }
 
 /// Why a filter is not granted.
@@ -182,26 +182,50 @@ impl Shard {
         })
     }
 
-    /// Puts a granted subscription in force, in place of the session's own of the same name. Returns
-    /// what the client is told, and whether it is to get the retained messages.
-    fn add_subscription(&mut self, index: u32, granted: Granted) -> (ReasonCode, bool) {
+    /// Adds a granted subscription, or replaces the session's own of the same name. Returns what the
+    /// client is told, and whether it is to get the retained messages.
+    fn add_subscription(&mut self, index: u32, mut granted: Granted) -> (ReasonCode, bool) {
         let Granted {
-            key,
-            filter,
-            mut subscription,
-        } = granted;
-        let world = Arc::clone(&self.world);
+            key, subscription, ..
+        } = &mut granted;
         let Some(session) = self.sessions.at_mut(index) else {
             return (ReasonCode::UnspecifiedError, false);
         };
         // A subscription that replaces another goes on under its number.
-        subscription.share = match session.subscriptions.get(&key) {
+        subscription.share = match session.subscriptions.get(&*key) {
             _ if subscription.group.is_none() => 0,
             Some(old) => old.share,
             None => {
                 session.last_share = session.last_share.wrapping_add(1);
                 session.last_share
             }
+        };
+        let (options, shared) = (subscription.options, subscription.group.is_some());
+        let is_new = self.put_in_force(index, granted);
+        let wanted = match options.retain_handling {
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        // A shared subscription gets no retained messages [MQTT-3.8.3.1].
+        let code = match options.qos {
+            QoS::AtMostOnce => ReasonCode::Success,
+            QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+            QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+        };
+        (code, wanted && !shared)
+    }
+
+    /// Puts a numbered subscription in force. Says whether there was none of its name.
+    pub(super) fn put_in_force(&mut self, index: u32, granted: Granted) -> bool {
+        let Granted {
+            key,
+            filter,
+            subscription,
+        } = granted;
+        let world = Arc::clone(&self.world);
+        let Some(session) = self.sessions.at_mut(index) else {
+            return false;
         };
         let options = subscription.options;
         let route = Route {
@@ -239,23 +263,7 @@ impl Shard {
             }
             None => team.subscribe(&filter, route),
         }
-        let shared = subscription.group.is_some();
-        let is_new = session
-            .subscriptions
-            .insert(Arc::clone(&key), subscription)
-            .is_none();
-        let wanted = match options.retain_handling {
-            RetainHandling::Send => true,
-            RetainHandling::SendIfNew => is_new,
-            RetainHandling::DoNotSend => false,
-        };
-        // A shared subscription gets no retained messages [MQTT-3.8.3.1].
-        let code = match options.qos {
-            QoS::AtMostOnce => ReasonCode::Success,
-            QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
-            QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
-        };
-        (code, wanted && !shared)
+        session.subscriptions.insert(key, subscription).is_none()
     }
 
     /// UNSUBSCRIBE.

@@ -14,16 +14,30 @@ use super::connection::Phase;
 use super::effect::ConnId;
 use super::event::DisconnectCause;
 use super::shard::Shard;
+use crate::session::Queued;
 use crate::time::Time;
 
-/// What one connection may spend in one visit at most, whatever the pace of its shard. The simulation
-/// makes it small.
+/// What may be done at a time at most, whatever the pace of the shard. The simulation makes it small.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
-    /// Steps of its packets. The packet that passes it is still served whole.
+    /// Steps of the packets of one connection in one visit. The packet that passes it is still served
+    /// whole.
     pub packets: u32,
-    /// Retained messages that it may have looked at; at least one.
+    /// Retained messages that one connection may have looked at in one turn; at least one.
     pub retained: u32,
+    /// Steps of one team before the next has its turn, and of all who wait in one turn; at least one.
+    pub share: u32,
+}
+
+/// What waits in a shard's lanes, to look at: whose turn it is when it is its team's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// A connection is read, or what it has sent is served.
+    Reader(ConnId),
+    /// What waits for a connection's outbox is written into it.
+    Writer(ConnId),
+    /// So many deliveries, in one batch from another shard.
+    Batch(usize),
 }
 
 /// What a TLS handshake's part counts, for each time that bytes of it are read.
@@ -43,6 +57,16 @@ pub(super) enum Waiting {
     Writer(ConnId),
     /// What came from another shard.
     Batch(Batch),
+}
+
+impl Waiting {
+    fn to_look_at(&self) -> Awaited {
+        match self {
+            Self::Reader(id) => Awaited::Reader(*id),
+            Self::Writer(id) => Awaited::Writer(*id),
+            Self::Batch(batch) => Awaited::Batch(batch.len()),
+        }
+    }
 }
 
 /// What a connection has spent of its share of a turn.
@@ -75,8 +99,9 @@ impl Visit {
 impl Default for Allowance {
     fn default() -> Self {
         Self {
-            packets: 16_384,
+            packets: u32::MAX,
             retained: 1024,
+            share: u32::MAX,
         }
     }
 }
@@ -107,39 +132,64 @@ impl Spent {
 }
 
 impl Shard {
-    /// The same shard, where a connection may spend no more than this in one visit.
+    /// The same shard, where no more than this is done at a time.
     pub fn with_allowance(mut self, allowance: Allowance) -> Self {
         self.allowance = allowance;
+        self.lanes.allow(allowance);
         self
     }
 
-    /// Whose bytes wait for [`go_on`](Self::go_on), lane by lane, and how many those are. Some of these
-    /// connections may be over.
-    pub fn unread(&self) -> impl Iterator<Item = (ConnId, usize)> + '_ {
-        self.lanes.waiting().filter_map(|waiting| match waiting {
-            Waiting::Reader(id) => {
-                let conn = self.conns.get(id.index, id.generation);
-                Some((*id, conn.map_or(0, |conn| conn.held.len())))
-            }
-            Waiting::Writer(_) | Waiting::Batch(_) => None,
-        })
+    /// What waits for a turn, each with its lane: the number of its team, or 0. The lanes in no order;
+    /// within one, whoever is first is next. Some of these connections may be over.
+    pub fn awaited(&self) -> impl Iterator<Item = (u32, Awaited)> + '_ {
+        let waiting = self.lanes.waiting();
+        waiting.map(|(lane, waiting)| (lane, waiting.to_look_at()))
+    }
+
+    /// Bytes of a connection that wait for its turn; 0: none do.
+    pub fn unread(&self, id: ConnId) -> usize {
+        let conn = self.conns.get(id.index, id.generation);
+        conn.map_or(0, |conn| if conn.paused { conn.held.len() } else { 0 })
+    }
+
+    /// Whether a connection is to be called before it is read or served again.
+    pub fn is_awaited(&self, id: ConnId) -> bool {
+        let conn = self.conns.get(id.index, id.generation);
+        conn.is_some_and(|conn| conn.awaits_turn)
+    }
+
+    /// The QoS 0 messages that wait until a slow reader has taken what is before them, oldest first.
+    pub fn late(&self, id: ConnId) -> impl Iterator<Item = Queued> + '_ {
+        let conn = self.conns.get(id.index, id.generation);
+        let late = conn.and_then(|conn| conn.late.as_ref());
+        late.into_iter().flat_map(|late| late.iter())
     }
 
     /// A turn begins: goes on with what waited for one, team by team, as far as the turn has room.
     /// The shell calls it once it has written what [`take_touched`](Self::take_touched) named; what
     /// this adds is written when everyone has been read again.
     pub fn go_on(&mut self, now: Time) {
+        self.begin_turn();
+        while self.serve_one(now).is_some() {}
+        self.review_on(now);
+    }
+
+    /// [`go_on`](Self::go_on) in steps, for who wants to look in between: this first.
+    pub fn begin_turn(&mut self) {
         self.turn += 1;
         self.lanes.begin_turn();
-        while let Some((lane, waiting)) = self.lanes.next() {
-            match waiting {
-                Waiting::Reader(id) => self.go_on_reading(lane, id, now),
-                Waiting::Writer(id) => self.go_on_writing(id, now),
-                Waiting::Batch(batch) => self.go_on_delivering(lane, batch, now),
-            }
+    }
+
+    /// Then this as often as it says what was served, and for whom by lane.
+    pub fn serve_one(&mut self, now: Time) -> Option<(u32, Awaited)> {
+        let (lane, waiting) = self.lanes.next()?;
+        let served = waiting.to_look_at();
+        match waiting {
+            Waiting::Reader(id) => self.go_on_reading(lane, id, now),
+            Waiting::Writer(id) => self.go_on_writing(id, now),
+            Waiting::Batch(batch) => self.go_on_delivering(lane, batch, now),
         }
-        self.review_on(now);
-        self.review_on(now);
+        Some((lane, served))
     }
 
     /// Whether something waits for [`go_on`](Self::go_on).
@@ -200,8 +250,7 @@ impl Shard {
             None => (super::lanes::NOBODY, 0),
         };
         self.lanes.enter(lane);
-        let visit = self.lanes.pace().visit.min(self.allowance.packets);
-        let most = visit.saturating_sub(done);
+        let most = self.lanes.pace().visit.saturating_sub(done);
         let visit = Visit { steps: 0, most };
         std::mem::replace(&mut self.visit, visit)
     }
@@ -256,6 +305,7 @@ impl Shard {
         }
         conn.fed = None;
         conn.awaits_turn = false;
+        conn.heard = now; // it was not read before
         if !std::mem::take(&mut conn.paused) {
             conn.called = true;
             self.lanes.set_aside(lane);
@@ -265,7 +315,6 @@ impl Shard {
         if conn.is_asking() {
             return; // the answer brings it back
         }
-        conn.heard = now;
         conn.spent = Spent::default(); // a visit of its own
         let held = std::mem::take(&mut conn.held);
         self.consume_held(id, held, now);
@@ -310,7 +359,7 @@ impl Shard {
             Some(cause) => self.end(id.index, cause, now),
             None => self.hungry.push(id),
         }
-        if gone {
+        if gone && self.conns.get(id.index, id.generation).is_some() {
             self.conns.remove(id.index);
         }
     }

@@ -74,6 +74,11 @@ impl Facts {
         self.stated.append(&mut self.behind);
     }
 
+    /// Forgets what was stated since there were so many.
+    pub fn forget_since(&mut self, mark: usize) {
+        self.stated.truncate(mark);
+    }
+
     /// Number of facts.
     pub fn len(&self) -> usize {
         self.stated.len() + self.behind.len() + self.targets.len()

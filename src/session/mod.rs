@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 pub use incoming::{Incoming, Receipt};
 pub use meter::{Meter, Over};
-pub use outgoing::{Outgoing, PubRecOutcome, QueueFull, Queued, Resend};
+pub use outgoing::{Flight, Outgoing, PubRecOutcome, QueueFull, Queued, Resend};
 pub use subscriptions::{Subscription, Subscriptions};
 
 use crate::limits::Limits;

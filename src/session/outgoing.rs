@@ -1,6 +1,7 @@
 //! QoS 1 and 2 towards the client: the inflight window and the queue behind it `[MQTT-4.3]`,
 //! `[MQTT-4.4]`, `[MQTT-4.9]`.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -72,6 +73,15 @@ enum State {
     Released,
     /// Acknowledged.
     Done,
+}
+
+/// What is in flight under one identifier.
+#[derive(Debug)]
+pub enum Flight {
+    /// PUBLISH was sent.
+    Published(Queued),
+    /// PUBREL was sent, or was to be.
+    Released,
 }
 
 /// The queue holds as much as it may.
@@ -152,6 +162,57 @@ impl Outgoing {
     fn state_done(&self, item: &Queued, facts: &mut Facts) {
         if let Some(delivery) = self.delivery(item) {
             facts.state(Fact::Done(delivery));
+        }
+    }
+
+    /// Puts a message back at the end of the queue that was in it before a crash, whatever the limits
+    /// are now.
+    pub fn restore_queued(&mut self, item: Queued) {
+        let size = item.message.size() as u64;
+        self.shared.restore(size);
+        self.queued_bytes += size;
+        self.earliest_expiry = self.earliest_expiry.min(item.message.expires);
+        self.queue.push_back(item);
+    }
+
+    /// Puts back what was in flight before a crash. `last_id` is the identifier given out last.
+    pub fn restore_flights(&mut self, flights: Vec<(PacketId, Flight)>, last_id: u16) {
+        let mut flights = flights;
+        // Identifiers are given out in turn: who is farther from the last was sent earlier.
+        flights.sort_unstable_by_key(|(id, _)| Reverse(last_id.wrapping_sub(id.get())));
+        for (id, flight) in flights {
+            if self.inflight.is_empty() {
+                self.last_id = id.get().wrapping_sub(1);
+            }
+            self.pass_over_until(id.get());
+            self.last_id = id.get();
+            let state = match flight {
+                Flight::Published(item) => State::Published(item),
+                Flight::Released => State::Released,
+            };
+            self.inflight.push_back(Inflight { id, state });
+            self.live += 1;
+        }
+        if self.inflight.is_empty() {
+            self.last_id = last_id;
+        } else if let Some(next) = PacketId::new(last_id.checked_add(1).unwrap_or(1)) {
+            self.pass_over_until(next.get());
+        }
+        self.unsent = self.inflight.len();
+    }
+
+    /// Fills the identifiers between the last and `next`, which are done.
+    fn pass_over_until(&mut self, next: u16) {
+        while self.inflight.len() < usize::from(u16::MAX) {
+            let id = self.last_id.checked_add(1).unwrap_or(1);
+            if id == next {
+                return;
+            }
+            self.last_id = id;
+            if let Some(id) = PacketId::new(id) {
+                let state = State::Done;
+                self.inflight.push_back(Inflight { id, state });
+            }
         }
     }
 

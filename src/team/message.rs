@@ -110,10 +110,10 @@ impl Message {
         self.copies.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The same, where copies below `copy` are out already.
-    pub fn with_copies(mut self, copy: u32) -> Self {
-        self.copies = AtomicU32::new(copy);
-        self
+    /// This number was given out before.
+    pub fn reserve_copy(&self, copy: u32) {
+        self.copies
+            .fetch_max(copy.wrapping_add(1), Ordering::Relaxed);
     }
 
     /// Bytes that it costs, as limits count them.

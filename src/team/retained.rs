@@ -95,6 +95,11 @@ impl Retained {
         self.by_topic.is_empty()
     }
 
+    /// The messages, in the order of their topics.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Message>> {
+        self.by_topic.iter().map(|kept| &kept.0)
+    }
+
     /// Bytes of topics, properties and payloads.
     pub const fn bytes(&self) -> u64 {
         self.bytes
@@ -279,7 +284,7 @@ fn past_all_below(parent: &str) -> Option<Bound<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::team::message::MessageView;
+    use crate::team::message::{MessageNumber, MessageView};
     use crate::team::registry::SessionAddress;
     use crate::wire::QoS;
     use proptest::prelude::*;

@@ -18,6 +18,7 @@ use super::transit::Transit;
 use crate::limits::{Limit, Limits, TeamLimits};
 use crate::policy::{Namespace, Policy, TeamId};
 use crate::time::{Span, Time};
+use crate::topic::TopicName;
 
 /// One compartment: a team, or the commons.
 #[derive(Debug)]
@@ -366,6 +367,15 @@ impl World {
     /// counts what there is. Whoever routes asks what `commons.rs` has for it.
     pub const fn commons(&self) -> &Arc<Team> {
         &self.commons
+    }
+
+    /// Puts back a retained message that was kept beyond a crash, where its topic is somebody's.
+    pub fn restore_retained(&self, message: Arc<Message>, version: u64) {
+        let name = TopicName::parse(message.topic(), u16::MAX, u16::MAX);
+        let owner = name.ok().and_then(|name| self.owner(&self.commons, name));
+        if let Some(owner) = owner {
+            owner.restore_retained(message, version);
+        }
     }
 
     /// All teams there are now, the commons not among them.
