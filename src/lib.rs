@@ -23,6 +23,7 @@
 //! | [`audit`] | events on record |
 //! | [`identity`] | who may log in, and as whom |
 //! | [`provision`] | teams and their members made, changed and removed |
+//! | [`journal`] | facts kept on disk, and read back on start |
 //! | [`net`] | listeners, TLS, WebSocket; the loop that drives a shard |
 //! | [`admin`] | HTTP: health and metrics |
 //! | [`cli`] | one file a subcommand |
@@ -43,6 +44,7 @@ pub mod cli;
 pub mod config;
 pub mod database;
 pub mod identity;
+pub mod journal;
 pub mod net;
 pub mod provision;
 pub mod telemetry;

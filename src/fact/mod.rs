@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use facts::Facts;
-pub use state::{KeptMessage, KeptRetained, KeptSession, Left, Order, Owed, State};
+pub use state::{Highest, KeptMessage, KeptRetained, KeptSession, Left, Order, Owed, State, Table};
 
 use crate::policy::Principal;
 use crate::team::{Message, MessageNumber, SessionNumber, Will};
@@ -64,6 +64,39 @@ pub enum Fact<M = Arc<Message>> {
     /// There is no retained message of this full topic any more. Versions of what is retained are
     /// counted up; of two facts about a topic the one with the higher is right, for shards race.
     Cleared(Arc<str>, u64),
+}
+
+impl<M> Fact<M> {
+    /// The message that it says is there, or the fact, which is about none that stands in it.
+    ///
+    /// # Errors
+    /// It is [`Fact::Kept`].
+    pub fn without_message<N>(self) -> Result<Fact<N>, Box<Kept<M>>> {
+        Ok(match self {
+            Self::Kept(kept) => return Err(kept),
+            Self::Session(number, terms) => Fact::Session(number, terms),
+            Self::Left {
+                session,
+                expires,
+                will_due,
+            } => Fact::Left {
+                session,
+                expires,
+                will_due,
+            },
+            Self::Ended(number) => Fact::Ended(number),
+            Self::Subscribed(number, key, wanted) => Fact::Subscribed(number, key, wanted),
+            Self::Unsubscribed(number, key) => Fact::Unsubscribed(number, key),
+            Self::Will(number, will) => Fact::Will(number, will),
+            Self::Sent(delivery, id) => Fact::Sent(delivery, id),
+            Self::Released(delivery, id) => Fact::Released(delivery, id),
+            Self::Done(delivery) => Fact::Done(delivery),
+            Self::Completed(session, id) => Fact::Completed(session, id),
+            Self::Received(session, id) => Fact::Received(session, id),
+            Self::Freed(session, id) => Fact::Freed(session, id),
+            Self::Cleared(topic, version) => Fact::Cleared(topic, version),
+        })
+    }
 }
 
 /// What a session was when it began.
