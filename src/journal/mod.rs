@@ -117,10 +117,8 @@ impl Journal {
     }
 }
 
-/// The message, as shards have it.
+/// The message, as shards have it. Which copies of it are out they say themselves.
 fn whole(kept: &KeptMessage<Loaded>) -> Arc<Message> {
-    let copies = kept.holders.iter().map(|(_, copy)| copy.saturating_add(1));
     let message = &kept.message.message;
-    let copy = message.view().keep(message.number);
-    Arc::new(copy.with_copies(copies.max().unwrap_or(0)))
+    Arc::new(message.view().keep(message.number))
 }

@@ -360,13 +360,12 @@ fn tail(bytes: &[u8], salt: u32) -> Tail {
     let damaged = damages.into_iter().find(|(start, _)| *start >= synced);
     let end = damaged.map_or(end, |(_, end)| end.max(synced));
     let tail = &bytes[end.min(bytes.len())..];
-    let torn = tail.iter().rposition(|byte| *byte != 0).map_or(0, |it| it + 1);
+    let torn = tail
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |it| it + 1);
     let goes_on = damaged.is_some_and(|(start, _)| {
         Walk::new(bytes, salt, start).any(|it| matches!(it, Piece::Record(_)))
     });
-    Tail {
-        end,
-        torn,
-        goes_on,
-    }
+    Tail { end, torn, goes_on }
 }
