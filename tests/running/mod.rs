@@ -203,7 +203,13 @@ impl Place {
 
     /// The binary, in this place and with nothing of the test's own configuration.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+        let mut command = self.program(env!("CARGO_BIN_EXE_cofferdam"));
+        command.args(arguments);
+        command
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(name);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("COFFERDAM_") {
                 command.env_remove(name);
@@ -211,9 +217,25 @@ impl Place {
         }
         command
             .current_dir(self.directory.path())
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .args(arguments);
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// Has a shell carry out a line in which `cofferdam` is the binary. It must do well; gives what
+    /// it printed.
+    pub fn paste(&self, line: &str) -> String {
+        let binary = Path::new(env!("CARGO_BIN_EXE_cofferdam"));
+        let folder = binary.parent().expect("a folder").to_owned();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(folder).chain(std::env::split_paths(&path));
+        let output = self
+            .program("sh")
+            .env("PATH", std::env::join_paths(folders).expect("a path"))
+            .args(["-c", line])
+            .output()
+            .expect("a shell");
+        assert!(output.status.success(), "{line}: {output:?}");
+        String::from_utf8(output.stdout).expect("text")
     }
 
     /// Runs a subcommand to its end.

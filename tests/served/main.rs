@@ -2,6 +2,8 @@
 
 #[path = "../packets/mod.rs"]
 mod packets;
+#[path = "../repository/mod.rs"]
+mod repository;
 #[path = "../running/mod.rs"]
 mod running;
 
@@ -11,12 +13,14 @@ mod changes;
 mod changes_at_scale;
 mod client_certificates;
 mod control;
+mod documentation;
 mod frames;
 mod hook_logins;
 mod hook_topics;
 mod hook_vectors;
 mod jwt;
 mod lifecycle;
+mod metrics;
 mod packets_over_tcp;
 mod policy_diff;
 mod policy_reload;
