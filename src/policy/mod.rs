@@ -25,6 +25,7 @@ mod explanation;
 mod grant;
 mod members;
 mod namespace;
+pub(crate) mod nesting;
 mod principal;
 mod renew;
 mod role;
