@@ -391,6 +391,27 @@ pub fn eventually<T, E: std::fmt::Display>(
     }
 }
 
+/// What a user is promised within `limit`: says how long an attempt took. The machine may be busy with
+/// something else, so the best of a few attempts counts; a broker that is too slow is so in all of them.
+pub fn within(limit: Duration, mut attempt: impl FnMut() -> Duration) {
+    const ATTEMPTS: usize = 4;
+    let mut took = Vec::new();
+    while took.len() < ATTEMPTS {
+        took.push(attempt());
+        if took.last().is_some_and(|last| *last < limit) {
+            return;
+        }
+    }
+    panic!("not within {limit:?}: {took:?}");
+}
+
+/// Something that must be done while it lasts, such as a login by a token that is soon over. `attempt`
+/// is told how many seconds it may last; `None`: the machine was too busy, and it gets longer.
+pub fn while_it_lasts<T>(attempt: impl FnMut(i64) -> Option<T>) -> T {
+    let done = [2, 4, 8, 16].into_iter().find_map(attempt);
+    done.expect("done in sixteen seconds")
+}
+
 /// Lets this process have so many open files; many systems start it with a thousand.
 pub fn allow_sockets(count: usize) {
     let wanted = count as u64;

@@ -242,6 +242,55 @@ fn every_link_of_the_documentation_leads_somewhere() {
     assert!(broken(readme, "docs/none.md").is_some());
 }
 
+#[test]
+fn every_target_of_the_makefile_explains_itself() {
+    let makefile = repository::read("Makefile");
+    let lines: Vec<_> = makefile.lines().collect();
+    let mut targets = 0;
+    for pair in lines.windows(2) {
+        let Some(target) = pair[0].strip_prefix(".PHONY: ") else {
+            continue;
+        };
+        let explained = pair[1].strip_prefix(&format!("{target}:"));
+        let explained = explained.is_some_and(|rest| rest.contains("## "));
+        assert!(
+            explained,
+            "{target} does not say what it does, as `make help` shows it"
+        );
+        targets += 1;
+    }
+    assert!(targets > 10, "{targets}");
+    let ci = repository::read(".ci/run");
+    assert!(ci.contains("step make check\nstep make test\n"), "{ci}");
+}
+
+#[test]
+fn a_clone_stands_alone() {
+    for file in [
+        "LICENSE",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "Cargo.lock",
+        "deny.toml",
+        "Makefile",
+        "tests/data/flowfuse/acl-vectors.tsv",
+        "tests/data/flowfuse/acl-world.json",
+    ] {
+        assert!(repository::root().join(file).exists(), "{file}");
+    }
+    let license = repository::read("LICENSE");
+    assert!(license.contains("Apache License") && license.contains("Version 2.0, January 2004"));
+    assert!(repository::read("Cargo.toml").contains("rust-version = \""));
+    let beside = concat!("..", "/shared");
+    repository::each_rust_file(|name, text| {
+        assert!(
+            !text.contains(beside),
+            "{name} reads what is not in a clone"
+        );
+    });
+}
+
 /// The words of a command, as a shell would part them.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut open, mut quote) = (vec![String::new()], false, None);

@@ -7,6 +7,7 @@ mod repository;
 #[path = "../running/mod.rs"]
 mod running;
 
+mod anonymous;
 mod breaches;
 mod certificates;
 mod changes;
