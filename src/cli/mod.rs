@@ -34,7 +34,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Config, ConfigErrors};
 pub use output::print;
@@ -319,12 +321,15 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, Failure> {
 /// One line an event, compact, in colour where somebody looks on.
 fn log_to_stderr(filter: &str) {
     // The configuration was checked to hold a filter; `info` is for the case that it changed since.
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
+    let info = Targets::new().with_default(LevelFilter::INFO);
+    let filter = filter.parse().unwrap_or(info);
+    let lines = tracing_subscriber::fmt::layer()
         .compact()
-        .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
         .init();
 }
 
