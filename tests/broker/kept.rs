@@ -163,7 +163,6 @@ fn qos_2_keeps_its_order_while_some_of_it_waits() {
     }
 }
 
-/// Shows: PEER-1
 #[test]
 fn what_was_acknowledged_for_an_absent_session_is_there_after_a_crash() {
     let cluster = Cluster::new(2);
@@ -444,7 +443,6 @@ fn what_another_member_of_a_group_got_is_not_there_twice_after_a_crash() {
     assert_eq!(cluster.sessions(), 1);
 }
 
-/// Shows: PEER-2
 #[test]
 fn a_full_journal_refuses_what_it_would_have_to_keep_and_nothing_else() {
     let cluster = Cluster::new(1);
