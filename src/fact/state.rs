@@ -272,12 +272,14 @@ impl<M> State<M> {
     }
 
     /// Only sessions whose terms are known, and only messages that they have or that are retained:
-    /// what is left at the end of a log.
-    pub fn settle(&mut self, dead: &mut Vec<M>) {
+    /// what is left at the end of a log. Returns the others, which are over.
+    pub fn settle(&mut self, dead: &mut Vec<M>) -> Vec<SessionNumber> {
         let unknown = self.sessions.iter().filter(|(_, it)| it.terms.is_none());
-        for number in unknown.map(|(number, _)| *number).collect::<Vec<_>>() {
-            self.end(number, dead);
+        let unknown: Vec<_> = unknown.map(|(number, _)| *number).collect();
+        for number in &unknown {
+            self.end(*number, dead);
         }
+        unknown
     }
 
     /// The same state with something else for each message.

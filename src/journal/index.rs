@@ -187,10 +187,12 @@ impl<M: Placed> Index<M> {
         self.bury();
     }
 
-    /// What is left when the log has been read to its end.
-    pub(super) fn settle(&mut self) {
-        self.state.settle(&mut self.dead);
+    /// What is left when the log has been read to its end. Returns the sessions of which it never says
+    /// what they are.
+    pub(super) fn settle(&mut self) -> Vec<SessionNumber> {
+        let unknown = self.state.settle(&mut self.dead);
         self.bury();
+        unknown
     }
 
     /// The same with something else for each message.

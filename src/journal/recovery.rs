@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::bytes::Malformed;
 use super::codec::{self, Entry};
@@ -16,7 +17,7 @@ use super::index::{Index, Place, Placed};
 use super::record::{Piece, Record, Walk};
 use super::segment::{self, HEADER, Header, Unreadable};
 use crate::fact::Kept;
-use crate::team::Message;
+use crate::team::{Message, SessionNumber};
 
 /// What was read back, and what could not be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,12 +72,15 @@ pub(super) struct ReadBack {
     pub ends: BTreeMap<u32, u64>,
     /// `None`: there is no segment that says it.
     pub salt: Option<u32>,
+    /// Sessions of which it never says what they are, and which are over therefore: what said it was
+    /// lost with the crash.
+    pub unknown: Vec<SessionNumber>,
 }
 
 /// A message and where its record is.
 #[derive(Debug)]
 pub(super) struct Loaded {
-    pub message: Message,
+    pub message: Arc<Message>,
     pub place: Place,
 }
 
@@ -127,7 +131,7 @@ pub(super) fn read_back(
             messages: reading.index.state.messages.len(),
         });
     }
-    reading.index.settle();
+    let unknown = reading.index.settle();
     let Reading {
         salt,
         index,
@@ -141,6 +145,7 @@ pub(super) fn read_back(
         report,
         ends,
         salt,
+        unknown,
     })
 }
 
@@ -279,7 +284,10 @@ impl Reading<'_> {
                 } = kept;
                 let kept = Kept {
                     number,
-                    message: Loaded { message, place },
+                    message: Loaded {
+                        message: Arc::new(message),
+                        place,
+                    },
                     targets,
                     retained,
                     receipt,
