@@ -179,6 +179,26 @@ fn a_duration_is_counted_in_the_bucket_that_holds_it() {
 }
 
 #[test]
+fn every_metric_is_on_the_dashboard_or_in_an_alert() {
+    let asked = [
+        include_str!("../../config/grafana/dashboards/cofferdam.json"),
+        include_str!("../../config/prometheus/alerts.yml"),
+    ];
+    // For who asks which broker, and which policy, it is.
+    let labels = [metric::BUILD_INFO.name, metric::POLICY_SINCE.name];
+    for metric in metric::ALL {
+        let is_asked = |text: &str| {
+            let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            words.any(|word| {
+                word == metric.name || word.strip_prefix(metric.name) == Some("_bucket")
+            })
+        };
+        let is_shown = asked.into_iter().any(is_asked);
+        assert_ne!(is_shown, labels.contains(&metric.name), "{}", metric.name);
+    }
+}
+
+#[test]
 fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
     let asked = [
         include_str!("../../config/grafana/dashboards/cofferdam.json"),
