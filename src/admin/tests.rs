@@ -120,6 +120,26 @@ fn a_scrape_adds_up_what_all_shards_reported_last() {
 }
 
 #[test]
+fn what_has_no_labels_is_on_the_page_from_the_start_and_once() {
+    with_pages(|address, _pages| async move {
+        let (_, page) = get_page(address, "/metrics").await;
+        for metric in metric::ALL {
+            let part = match metric.kind {
+                metric::Kind::Histogram => "_count",
+                _ => "",
+            };
+            let line = format!("{}{part} 0", metric.name);
+            let found = page.lines().filter(|found| *found == line).count();
+            assert_eq!(
+                found,
+                usize::from(metric.labels.is_empty()),
+                "{line}\n{page}"
+            );
+        }
+    });
+}
+
+#[test]
 fn a_label_cannot_break_out_of_its_line() {
     with_pages(|address, pages| async move {
         let mut snapshot = Snapshot::default();
