@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::names;
-use crate::config::{ConfigErrors, Origin, Report, Section, parse_toml};
+use crate::config::{ConfigErrors, Origin, Plans, Report, Section, parse_toml, plan_changes};
 use crate::identity::{Kind, SecretError, Secrets};
 use crate::policy::{Pattern, PatternAction, Policy};
 use crate::topic::TopicFilter;
@@ -19,6 +19,10 @@ pub(super) struct Document {
 pub(super) struct DeclaredTeam {
     pub(super) id: String,
     pub(super) name: String,
+    /// `None`: the default one.
+    pub(super) plan: Option<String>,
+    /// What differs from the plan, as it is stored.
+    pub(super) limits: String,
 }
 
 /// `[[instance]]`, `[[device]]`, `[[client]]` or `[platform]`.
@@ -88,12 +92,14 @@ impl Document {
         file: &str,
         text: &str,
         policy: &Policy,
+        plans: &Plans,
         secrets: &Secrets,
     ) -> Result<Self, ConfigErrors> {
         let mut report = Report::new(file);
         let table = parse_toml(text, &mut report);
         let document = Reader {
             policy,
+            plans,
             secrets,
             seen: HashMap::new(),
         }
@@ -104,6 +110,7 @@ impl Document {
 
 struct Reader<'a> {
     policy: &'a Policy,
+    plans: &'a Plans,
     secrets: &'a Secrets,
     /// What was declared, to find what is declared twice.
     seen: HashMap<(&'static str, String), ()>,
@@ -139,9 +146,17 @@ impl Reader<'_> {
             self.once(&section, "team", "id", id)
         });
         let name = section.text("name");
+        let plan = section.text("plan").and_then(|plan| {
+            let known = self.plans.known(&plan).map_err(|error| error.to_string());
+            section.keep("plan", known)?;
+            Some(plan)
+        });
+        let limits = plan_changes(section.section("limits"));
         section.finish();
         let id = id?;
         Some(DeclaredTeam {
+            plan,
+            limits,
             name: name.unwrap_or_else(|| id.clone()),
             id,
         })

@@ -100,6 +100,7 @@ impl Model {
             queue: Vec::new(),
             waits: Vec::new(),
             at_once: Vec::new(),
+            late: Vec::new(),
             held: Vec::new(),
             replays: Vec::new(),
             ended: false,
@@ -215,9 +216,9 @@ impl Model {
         self.turn.records.connected += 1;
     }
 
-    /// The broker ends a connection: 5.0 is told why.
+    /// The broker ends a connection: 5.0 is told why, where it is still there.
     pub fn dismiss(&mut self, line: usize, code: ReasonCode) {
-        if self.lines[line].version == Version::V5 {
+        if self.lines[line].version == Version::V5 && !self.lines[line].gone {
             self.answer(line, "DISCONNECT", 0, &[code]);
         }
         self.detach(line);
