@@ -59,6 +59,16 @@ pub enum DatabaseError {
     },
 }
 
+impl DatabaseError {
+    /// Whether the same may go well later: the database is away, or out of reach for now.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } | Self::Query(source) => is_away(source),
+            _ => false,
+        }
+    }
+}
+
 fn noun(backend: Backend) -> &'static str {
     match backend {
         Backend::Sqlite => "SQLite file",

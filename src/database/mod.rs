@@ -8,6 +8,7 @@
 
 mod changes;
 mod error;
+mod postgres;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -21,6 +22,7 @@ use sqlx::postgres::PgConnectOptions;
 
 pub use changes::{Concerned, KEPT, News, Place};
 pub use error::{DatabaseError, is_away};
+pub(crate) use postgres::Part;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
@@ -127,7 +129,49 @@ impl Database {
                 place: self.place.clone(),
                 source: Box::new(source),
             })?;
+        if self.backend == Backend::Postgres {
+            postgres::divide(&mut transaction).await?;
+        }
         Ok(transaction.commit().await?)
+    }
+
+    /// PostgreSQL: makes the part of the audit table that a month's records go to.
+    pub(crate) async fn make_part(&self, part: Part) -> Result<(), DatabaseError> {
+        if self.backend == Backend::Postgres {
+            let mut transaction = self.begin_administration().await?;
+            postgres::make(&mut transaction, part).await?;
+            transaction.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// PostgreSQL: drops the parts of the audit table before a time that hold nothing any more.
+    pub(crate) async fn drop_old_parts(&self, before_us: i64) -> Result<(), DatabaseError> {
+        if self.backend == Backend::Postgres {
+            let mut transaction = self.begin_administration().await?;
+            postgres::drop_empty(&mut transaction, before_us).await?;
+            transaction.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is a table of this name.
+    pub(crate) async fn has_table(
+        &self,
+        transaction: &mut Transaction,
+        name: &str,
+    ) -> Result<bool, sqlx::Error> {
+        let sql = match self.backend {
+            Backend::Sqlite => "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = $1",
+            Backend::Postgres => {
+                "SELECT COUNT(*) FROM pg_class WHERE oid = to_regclass($1::text)"
+            }
+        };
+        let count: i64 = sqlx::query_scalar(sql)
+            .bind(name)
+            .fetch_one(&mut **transaction)
+            .await?;
+        Ok(count > 0)
     }
 
     /// Connections to read from, or to write one statement with.
@@ -147,6 +191,15 @@ impl Database {
             Backend::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await,
             Backend::Postgres => self.pool.begin().await,
         }
+    }
+
+    /// A transaction that only reads, and sees the database as it is at one moment.
+    pub(crate) async fn begin_snapshot(&self) -> Result<Transaction, sqlx::Error> {
+        let begin = match self.backend {
+            Backend::Sqlite => "BEGIN",
+            Backend::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        self.pool.begin_with(begin).await
     }
 
     /// A transaction for an administrative change: no two of them run at once, so that what one
