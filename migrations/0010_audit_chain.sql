@@ -64,3 +64,12 @@ CREATE TABLE audit_checkpoint (
     signature TEXT   NOT NULL,
     PRIMARY KEY (chain, day)
 );
+
+-- Who may read one team's chain over the API: a token each, as a hash.
+CREATE TABLE audit_reader (
+    team       TEXT   NOT NULL REFERENCES team (id) ON DELETE CASCADE,
+    name       TEXT   NOT NULL,
+    token      TEXT   NOT NULL UNIQUE,
+    created_us BIGINT NOT NULL,
+    PRIMARY KEY (team, name)
+);

@@ -12,6 +12,7 @@ use sqlx::any::AnyRow;
 
 use super::address::Range;
 use super::chain::{Hash, Linked};
+use super::pseudonym::Pseudonyms;
 use super::record::{Level, Record};
 use crate::database::{Database, DatabaseError};
 use crate::time::Time;
@@ -49,6 +50,29 @@ pub struct Filter {
     pub since: Option<Time>,
     /// Before.
     pub until: Option<Time>,
+}
+
+impl Filter {
+    /// Only what came from this address or network. Where addresses are pseudonyms, networks cannot
+    /// be told apart, and one address is looked for by its pseudonym.
+    ///
+    /// # Errors
+    /// In words, when the text is neither.
+    pub fn from(&mut self, text: &str, names: Option<&Pseudonyms>) -> Result<(), String> {
+        match names.filter(|names| names.hides_addresses()) {
+            None => self.address = Some(Range::parse(text)?),
+            Some(names) if text.parse::<std::net::IpAddr>().is_ok() => {
+                self.remote = Some(names.address(text));
+            }
+            Some(_) => {
+                return Err(format!(
+                    "{text:?} is no address; addresses are pseudonyms here, so that networks cannot be \
+                     looked for"
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Which way pages go.

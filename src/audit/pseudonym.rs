@@ -6,7 +6,11 @@
 
 use serde_json::Value;
 
+use super::chain::AuditKey;
 use super::record::Record;
+
+/// Under which the key is made from the audit key.
+const CONTEXT: &str = "cofferdam 2026 audit pseudonyms";
 
 /// Bytes of a pseudonym's hash: enough for billions of names to stay apart.
 const BYTES: usize = 12;
@@ -36,10 +40,20 @@ impl std::fmt::Debug for Pseudonyms {
 }
 
 impl Pseudonyms {
-    /// `None` where nothing is to be made unrecognisable.
-    pub fn new(key: [u8; 32], personal: Personal) -> Option<Self> {
+    /// Under a key that is made from the audit key. `None` where nothing is to be made
+    /// unrecognisable.
+    pub fn of(key: &AuditKey, personal: Personal) -> Option<Self> {
+        Self::new(key.derive(CONTEXT), personal)
+    }
+
+    fn new(key: [u8; 32], personal: Personal) -> Option<Self> {
         let any = personal.addresses || personal.usernames;
         any.then_some(Self { key, personal })
+    }
+
+    /// Whether addresses are pseudonyms.
+    pub(super) fn hides_addresses(&self) -> bool {
+        self.personal.addresses
     }
 
     /// What a username or client identifier is called.

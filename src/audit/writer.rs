@@ -29,8 +29,6 @@ const DIRECTORY: &str = "audit";
 const WITNESS: &str = "checkpoints";
 /// How often it is looked whether something is too old to be kept.
 const REMOVE_EVERY: Duration = Duration::from_secs(3_600);
-/// Under which the key for pseudonyms is made from the audit key.
-const PSEUDONYMS: &str = "cofferdam 2026 audit pseudonyms";
 
 /// How the audit is written.
 #[derive(Clone, Debug)]
@@ -177,7 +175,7 @@ pub(super) fn start_with(
         appender,
         fold_every: settings.fold_every,
         retry: settings.retry_first.max(Duration::from_millis(20)),
-        pseudonyms: Pseudonyms::new(key.derive(PSEUDONYMS), settings.personal),
+        pseudonyms: Pseudonyms::of(&key, settings.personal),
     }
     .start()?;
     let progress = Arc::new(Progress {
@@ -285,8 +283,15 @@ struct Carrier {
 
 impl Carrier {
     async fn run(mut self) {
-        if let Err(error) = self.patiently(async |it| link_old(&it.database).await).await {
-            tracing::error!(%error, "what was on record before there were chains is not linked");
+        let mut tries = Tries::new(&self);
+        loop {
+            match link_old(&self.database).await {
+                Err(error) if error.may_pass() => tries.failed(&error).await,
+                Err(error) => {
+                    break tracing::error!(%error, "records of before there were chains stay unlinked");
+                }
+                Ok(()) => break tries.end(),
+            }
         }
         loop {
             // Asked first: what was appended before it closed is read then.
@@ -373,7 +378,14 @@ impl Carrier {
     async fn write(&mut self, batch: &mut [Keyed]) {
         let begun = Instant::now();
         self.make_parts(batch).await;
-        let written = self.patiently(async |it| it.try_to_write(batch).await).await;
+        let mut tries = Tries::new(self);
+        let written = loop {
+            match self.try_to_write(batch).await {
+                Err(error) if error.may_pass() => tries.failed(&error).await,
+                done => break done,
+            }
+        };
+        tries.end();
         let count = batch.len() as u64;
         self.progress.taken.fetch_add(count, Ordering::AcqRel);
         let written = match written {
@@ -401,38 +413,6 @@ impl Carrier {
         Ok(written)
     }
 
-    /// Tries until the database has an answer.
-    async fn patiently<T>(
-        &self,
-        mut work: impl AsyncFnMut(&Self) -> Result<T, DatabaseError>,
-    ) -> Result<T, DatabaseError> {
-        let begun = Instant::now();
-        let mut pause = self.settings.retry_first;
-        let mut failures = 0_u32;
-        let done = loop {
-            match work(self).await {
-                Err(error) if error.may_pass() => {
-                    failures += 1;
-                    self.shared.failing.store(true, Ordering::Release);
-                    m::AUDIT_WRITE_FAILURES.count(&[], 1);
-                    if failures == 1 {
-                        tracing::warn!(%error, "the audit store takes nothing; records wait in the \
-                            spool and are tried again");
-                    }
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(self.settings.retry_max);
-                }
-                done => break done,
-            }
-        };
-        if failures > 0 {
-            let away_ms = begun.elapsed().as_millis();
-            tracing::info!(failures, away_ms, "the audit store takes records again");
-        }
-        self.shared.failing.store(false, Ordering::Release);
-        done
-    }
-
     /// The month of each record has a part of the table. Without it they go among the rest.
     async fn make_parts(&mut self, batch: &[Keyed]) {
         let months = batch.iter().filter_map(|keyed| {
@@ -440,8 +420,10 @@ impl Carrier {
         });
         let new: HashSet<_> = months.filter(|part| !self.parts.contains(part)).collect();
         for part in new {
-            match self.patiently(async |it| it.database.make_part(part).await).await {
+            match self.database.make_part(part).await {
                 Ok(()) => drop(self.parts.insert(part)),
+                // Away: the next batch tries again.
+                Err(error) if error.may_pass() => {}
                 Err(error) => tracing::error!(%error, ?part, "the audit table has no such part"),
             }
         }
@@ -490,6 +472,49 @@ impl Carrier {
         if let Err(error) = signed {
             tracing::warn!(%error, "no checkpoint of the audit's chains now");
         }
+    }
+}
+
+/// Tries at a database that may be away.
+struct Tries {
+    shared: Arc<Shared>,
+    begun: Instant,
+    pause: Duration,
+    pause_max: Duration,
+    failures: u32,
+}
+
+impl Tries {
+    fn new(carrier: &Carrier) -> Self {
+        Self {
+            shared: Arc::clone(&carrier.shared),
+            begun: Instant::now(),
+            pause: carrier.settings.retry_first,
+            pause_max: carrier.settings.retry_max,
+            failures: 0,
+        }
+    }
+
+    /// Waits before the next try.
+    async fn failed(&mut self, error: &DatabaseError) {
+        self.failures += 1;
+        self.shared.failing.store(true, Ordering::Release);
+        m::AUDIT_WRITE_FAILURES.count(&[], 1);
+        if self.failures == 1 {
+            tracing::warn!(%error, "the audit store takes nothing; records wait in the spool and \
+                are tried again");
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(self.pause_max);
+    }
+
+    /// The database has answered.
+    fn end(&self) {
+        if self.failures > 0 {
+            let (failures, away_ms) = (self.failures, self.begun.elapsed().as_millis());
+            tracing::info!(failures, away_ms, "the audit store takes records again");
+        }
+        self.shared.failing.store(false, Ordering::Release);
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::certificates::Certificates;
+use super::chronicle;
 use super::data_dir::DataDir;
 use super::descriptors;
 use super::hook;
@@ -23,12 +24,12 @@ use super::vouchers::{self, ClientVerifiers};
 use super::welcome::Welcome;
 use super::{Context, Failure, panics, print};
 use crate::admin::{self, Pages, Readiness, Slot};
-use crate::audit::{self, AuditWriter, Finished};
-use crate::config::{Config, Listener};
+use crate::audit::AuditWriter;
+use crate::config::{AuditMode, Config, Listener};
 use crate::database::{Database, Place};
 use crate::identity::{self, Authenticator, Follower, HandOver, Secrets, TokenKey};
 use crate::net::clock::Clock;
-use crate::net::server::{Bound, ListenerSpec, Parts, Record, Request, Server, Verdicts};
+use crate::net::server::{Bound, ListenerSpec, Parts, Request, Server, Verdicts};
 use crate::net::tls::{self, Development, Made};
 use crate::provision::Provisioner;
 use crate::team::World;
@@ -42,7 +43,7 @@ const LOGINS_WAITING_MAX: usize = 16_384;
 const PING_EVERY: Duration = Duration::from_secs(2);
 
 /// How long a stop waits for the audit to be written.
-const LAST_WORDS: Duration = Duration::from_millis(800);
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(800);
 
 /// Threads for all that is not the data path: logins, database, HTTP.
 const SERVICE_THREADS: usize = 2;
@@ -131,9 +132,9 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         None => judge,
     };
     let judge = vouchers::attach(judge, config)?;
-    let (sink, writer) = audit::start(database.clone(), Default::default()).map_err(failed)?;
-    let audited = sink.clone();
-    let record: Record = Arc::new(move |event| audited.record(event));
+    let (sink, writer) = chronicle::open(config, database.clone())?;
+    let strict = config.audit.mode == AuditMode::Strict;
+    let record = chronicle::record(&sink, strict);
 
     // Makes passwords that are shown only once, so it comes after all that may keep the broker
     // from showing them.
@@ -166,8 +167,11 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         judge: requests,
         desk: hook.as_ref().map(hook::Opened::desk),
         record: Arc::clone(&record),
+        strict,
     })
     .map_err(failed)?;
+    let spooling = server.spooling();
+    sink.on_spooled(move |spooled| spooling.tell(spooled));
     let reviews = server.reviews();
     let hand_over: HandOver = Arc::new(move |review| reviews.hand_over(review));
     let follower = Arc::new(Follower::new(judge.clone(), place, hand_over));
@@ -178,8 +182,9 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         policy,
         put_in_force: Box::new(move |policy| reloads.reload(policy)),
         shards: server.shards(),
-        sink,
+        sink: sink.clone(),
         record,
+        database: database.clone(),
         clock,
         readiness: Arc::clone(&readiness),
         board: &board,
@@ -189,9 +194,10 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     .await?;
     tokio::spawn(judge_logins(judge, waiting, server.verdicts(), clock));
     if let Some(opened) = hook {
-        opened.serve(server.verdicts(), database.clone(), clock);
+        opened.serve(server.verdicts(), sink.clone(), clock);
     }
     clients.follow(followed, &server.verdicts());
+    let life = chronicle::begin(config, &sink, &server, clock)?;
     readiness.ready(LISTENERS);
 
     let bound = as_bound(config, &server, admin_address);
@@ -206,7 +212,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     tracing::info!(signal, "stopping");
     readiness.not_ready(LISTENERS, "the broker is stopping");
     steering.stop().await;
-    stop(server, writer, database).await;
+    stop(server, life, writer, database).await;
     let _ = stop_admin.send(());
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
@@ -392,29 +398,15 @@ impl Signals {
 }
 
 /// Tells every client to go, then writes down that they went.
-async fn stop(server: Server, writer: AuditWriter, database: Database) {
+async fn stop(server: Server, life: chronicle::Life, writer: AuditWriter, database: Database) {
     if tokio::task::spawn_blocking(move || server.stop())
         .await
         .is_err()
     {
         tracing::error!("the shards did not stop in order");
     }
-    match writer.finish(LAST_WORDS).await {
-        Finished::Whole { written } => tracing::info!(written, "the audit is whole"),
-        Finished::Incomplete {
-            cause,
-            written,
-            lost,
-        } => {
-            let why = match cause {
-                audit::Cause::Slow => "the audit store was too slow for the last events",
-                audit::Cause::Away => "the audit store took none of the last events",
-                audit::Cause::Failed => "the last audit events could not be written",
-            };
-            let waited_ms = LAST_WORDS.as_millis();
-            tracing::error!(written, lost, waited_ms, "{why}");
-        }
-    }
+    life.end();
+    chronicle::close(writer).await;
     let _ = tokio::time::timeout(LAST_WORDS, database.close()).await;
 }
 

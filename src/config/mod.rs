@@ -11,6 +11,7 @@
 //! contradiction names the file and line (or the variable), the key, and the nearest known key.
 //! Called by `cli`; everything below it takes the finished [`Config`].
 
+mod audit;
 mod check;
 mod followed;
 mod hook;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use crate::limits::Limits;
 use crate::policy::TeamId;
 
+pub use audit::{Audit, AuditMode};
 pub use followed::{FollowError, Followed};
 pub use hook::{Hook, Style};
 pub use identity::{Identity, Jwt, Mapping};
@@ -70,6 +72,8 @@ pub struct Config {
     pub admin: Admin,
     /// Credentials, policy data, audit.
     pub database: Database,
+    /// How events are kept.
+    pub audit: Audit,
     /// Durable state.
     pub journal: Journal,
     /// The numbers that bound everything.

@@ -10,7 +10,7 @@ use super::section::Section;
 use super::tree::Table;
 use super::{
     Admin, CertificateFiles, ClientCertificates, Config, Database, DatabaseUrl, Durability,
-    Journal, Listener, Log, Policy, Proxies, Transport, WebSocket, check, identity, limits,
+    Journal, Listener, Log, Policy, Proxies, Transport, WebSocket, audit, check, identity, limits,
 };
 use crate::limits::Limits;
 use crate::policy::TeamId;
@@ -39,6 +39,7 @@ pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
         listeners,
         admin,
         database: database(top.section("database"), &data_dir),
+        audit: audit::read(top.section("audit")),
         journal: journal(top.section("journal")),
         limits,
         policy: policy(top.section("policy")),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::limits::{Slot, rows};
 use super::quantity::{format_size, format_span};
-use super::{Config, Listener, identity};
+use super::{Config, Listener, audit, identity};
 use crate::limits::Limits;
 use crate::time::Span;
 
@@ -15,6 +15,7 @@ pub(super) fn json(config: &Config) -> Value {
         "listener": config.listeners.iter().map(|l| listener(l, &config.limits)).collect::<Vec<_>>(),
         "admin": { "bind": config.admin.bind.to_string() },
         "database": { "url": config.database.url.to_string() },
+        "audit": audit::json(&config.audit),
         "journal": { "durability": config.journal.durability.as_str() },
         "limits": limits(&config.limits),
         "log": { "filter": config.log.filter },
@@ -39,7 +40,9 @@ pub(super) fn json(config: &Config) -> Value {
 
 /// TOML in the order of the default file. Written by hand: a serialiser would sort the keys.
 pub(super) fn toml(config: &Config) -> String {
-    const SECTIONS: [&str; 6] = ["admin", "database", "journal", "limits", "policy", "log"];
+    const SECTIONS: [&str; 7] = [
+        "admin", "database", "audit", "journal", "limits", "policy", "log",
+    ];
     let value = json(config);
     let mut out = String::new();
     for key in ["data_dir", "shards"] {

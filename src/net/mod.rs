@@ -15,6 +15,7 @@
 //! | [`clock`] | where the core's time comes from |
 
 pub mod clock;
+mod held;
 mod layers;
 mod link;
 mod listener;

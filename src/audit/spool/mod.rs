@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 use frame::{FRAME_BYTES, HEADER_BYTES, Next, PAYLOAD_MAX};
 
-pub(super) use append::{AppendError, Appender};
+pub(super) use append::Appender;
 pub use open::SpoolError;
 pub(super) use open::{Found, open};
 
@@ -157,8 +157,10 @@ impl Spool {
     /// The segment that has something at `place`, which moves on to it.
     fn segment_at(&self, place: &mut Place) -> Option<Segment> {
         let segments = self.0.segments.lock();
-        let later = segments.known.iter().filter(|it| it.ordinal >= place.ordinal);
-        for segment in later {
+        for segment in &segments.known {
+            if segment.ordinal < place.ordinal {
+                continue;
+            }
             if segment.ordinal > place.ordinal {
                 *place = Place {
                     ordinal: segment.ordinal,
