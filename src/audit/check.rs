@@ -58,7 +58,10 @@ pub async fn verify(
         .fetch_all(&mut *transaction)
         .await?;
     let mut verifier = Verifier::new(trusted);
-    for checkpoint in witness.and_then(|path| read_checkpoints(path).ok()).unwrap_or_default() {
+    for checkpoint in witness
+        .and_then(|path| read_checkpoints(path).ok())
+        .unwrap_or_default()
+    {
         verifier.checkpoint(&checkpoint);
     }
     let rows = sqlx::query("SELECT * FROM audit_checkpoint ORDER BY chain, number")
@@ -191,7 +194,10 @@ pub fn verify_export(
     if is_part {
         verifier = verifier.of_a_part();
     }
-    for checkpoint in witness.and_then(|path| read_checkpoints(path).ok()).unwrap_or_default() {
+    for checkpoint in witness
+        .and_then(|path| read_checkpoints(path).ok())
+        .unwrap_or_default()
+    {
         verifier.checkpoint(&checkpoint);
     }
     for (line, text) in (1..).zip(export.lines()) {

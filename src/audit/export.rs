@@ -35,8 +35,18 @@ enum At {
 }
 
 const COLUMNS: [&str; 12] = [
-    "chain", "number", "time", "level", "team", "event", "actor", "client_id", "remote",
-    "listener", "detail", "hash",
+    "chain",
+    "number",
+    "time",
+    "level",
+    "team",
+    "event",
+    "actor",
+    "client_id",
+    "remote",
+    "listener",
+    "detail",
+    "hash",
 ];
 
 impl Export {

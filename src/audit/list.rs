@@ -245,7 +245,8 @@ impl Asked {
 
     fn text(&mut self, condition: &str, text: &str) {
         // PostgreSQL takes no U+0000, and nothing on record has one.
-        self.values.push(Asking::Text(text.replace('\0', "\u{fffd}")));
+        self.values
+            .push(Asking::Text(text.replace('\0', "\u{fffd}")));
         let condition = format!("{condition} ${}", self.values.len());
         self.conditions.push(condition);
     }

@@ -48,4 +48,10 @@ pub use writer::{AuditWriter, Cause, Finished, Settings, StartError, start, witn
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod reading_tests;
+#[cfg(test)]
+mod recovery_tests;
+#[cfg(test)]
+mod tamper_tests;
+#[cfg(test)]
 mod tests;

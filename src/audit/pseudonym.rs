@@ -71,9 +71,7 @@ impl Pseudonyms {
             .map(|address| address.ip())
             .or_else(|_| remote.parse());
         match (self.personal.addresses, address) {
-            (true, Ok(address)) => {
-                self.pseudonym("address", &address.to_canonical().to_string())
-            }
+            (true, Ok(address)) => self.pseudonym("address", &address.to_canonical().to_string()),
             _ => remote.to_owned(),
         }
     }
@@ -99,7 +97,10 @@ impl Pseudonyms {
 
     fn pseudonym(&self, what: &str, text: &str) -> String {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update(what.as_bytes()).update(&[0]).update(text.as_bytes());
+        hasher
+            .update(what.as_bytes())
+            .update(&[0])
+            .update(text.as_bytes());
         let hex = hasher.finalize().to_hex();
         format!("~{}", &hex[..BYTES * 2])
     }

@@ -93,10 +93,7 @@ pub(super) async fn take(
 }
 
 /// Waits until no other writer is under way, and returns the first of so many positions.
-pub(super) async fn claim(
-    transaction: &mut Transaction,
-    count: usize,
-) -> Result<i64, sqlx::Error> {
+pub(super) async fn claim(transaction: &mut Transaction, count: usize) -> Result<i64, sqlx::Error> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     let last: i64 =
         sqlx::query_scalar("UPDATE audit_position SET value = value + $1 RETURNING value")

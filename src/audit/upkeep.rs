@@ -219,7 +219,10 @@ fn retention_record(key: &AuditKey, chain: &str, upto: Head, removed: u64, now: 
 pub(super) async fn link_old(database: &Database) -> Result<(), DatabaseError> {
     loop {
         let mut transaction = database.begin_administration().await?;
-        if !database.has_table(&mut transaction, "audit_unlinked").await? {
+        if !database
+            .has_table(&mut transaction, "audit_unlinked")
+            .await?
+        {
             return Ok(());
         }
         let rows = sqlx::query(

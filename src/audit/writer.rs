@@ -157,7 +157,13 @@ pub fn start(
         segment: settings.segment_bytes,
     };
     let (spool, appender, found) = spool::open(&directory, bounds)?;
-    start_with(database, &directory, key, settings, (spool, appender, found))
+    start_with(
+        database,
+        &directory,
+        key,
+        settings,
+        (spool, appender, found),
+    )
 }
 
 pub(super) fn start_with(
@@ -442,8 +448,12 @@ impl Carrier {
             "cut_bytes": found.cut_bytes,
             "damaged_segments": found.damaged,
         });
-        tracing::info!(records, "the audit store has what an earlier run left in the spool");
-        let mut record = Record::administration(now(), "audit_recovered", None, "cofferdam", detail);
+        tracing::info!(
+            records,
+            "the audit store has what an earlier run left in the spool"
+        );
+        let mut record =
+            Record::administration(now(), "audit_recovered", None, "cofferdam", detail);
         record.actor = None;
         self.sink.note(record);
     }

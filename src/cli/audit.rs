@@ -10,11 +10,11 @@ use super::answer::{Answer, cell, name_cell};
 use super::chronicle::pseudonyms;
 use super::store::{Store, failed, unreadable, with_store};
 use super::{
-    AuditCommand, AuditExport, AuditList, AuditVerify, Context, ExportFormat, Failure,
+    AuditCommand, AuditExport, AuditList, AuditVerify, AuditWhich, Context, ExportFormat, Failure,
     ReaderCommand,
 };
 use crate::audit::{
-    AuditKey, Export, Filter, Format, Linked, Pseudonyms, PublicKey, Range, Record, Scope, Verdict,
+    AuditKey, Export, Filter, Format, Linked, Pseudonyms, PublicKey, Record, Scope, Verdict,
     latest, parse_time, rfc3339, verify, verify_export, witness_of,
 };
 use crate::config::Config;
@@ -50,7 +50,7 @@ pub(crate) async fn show(
     names: Option<&Pseudonyms>,
     answer: &mut Answer<'_>,
 ) -> Result<(), Failure> {
-    let filter = filter(args, now, names)?;
+    let filter = filter(&args.which, now, names)?;
     let limit = args.limit.min(LIST_MAX);
     let records = latest(database, &filter, limit).await.map_err(failed)?;
     if answer.json {
@@ -75,7 +75,7 @@ pub(crate) async fn show(
 }
 
 /// What the options ask for. Names and addresses are looked for as they stand on record.
-fn filter(args: &AuditList, now: Time, names: Option<&Pseudonyms>) -> Result<Filter, Failure> {
+fn filter(args: &AuditWhich, now: Time, names: Option<&Pseudonyms>) -> Result<Filter, Failure> {
     let time = |text: &Option<String>| {
         let parsed = text.as_deref().map(|text| parse_time(text, now));
         parsed.transpose().map_err(Failure::Usage)
@@ -95,9 +95,7 @@ fn filter(args: &AuditList, now: Time, names: Option<&Pseudonyms>) -> Result<Fil
         ..Filter::default()
     };
     if let Some(address) = &args.address {
-        filter
-            .from(address, names)
-            .map_err(Failure::Usage)?;
+        filter.from(address, names).map_err(Failure::Usage)?;
     }
     Ok(filter)
 }
@@ -214,9 +212,9 @@ fn trusted(config: &Config, named: &[String]) -> Result<Vec<PublicKey>, Failure>
 fn told(verdict: &Verdict, vouched: bool, json: bool) -> String {
     let Verdict { tally, problems } = verdict;
     if json {
-        let problems = problems.iter().map(|it| {
-            json!({"chain": it.chain, "number": it.number, "problem": it.to_string()})
-        });
+        let problems = problems
+            .iter()
+            .map(|it| json!({"chain": it.chain, "number": it.number, "problem": it.to_string()}));
         let value = json!({
             "whole": verdict.problems.is_empty(),
             "chains": tally.chains, "records": tally.records, "signed": tally.signed,
@@ -277,9 +275,17 @@ async fn readers(
             }
             let rows: Vec<_> = readers
                 .iter()
-                .map(|it| vec![it.team.clone(), name_cell(Some(&it.name)), it.created.clone()])
+                .map(|it| {
+                    vec![
+                        it.team.clone(),
+                        name_cell(Some(&it.name)),
+                        it.created.clone(),
+                    ]
+                })
                 .collect();
-            answer.table(&["TEAM", "NAME", "CREATED"], &rows).map_err(failed)
+            answer
+                .table(&["TEAM", "NAME", "CREATED"], &rows)
+                .map_err(failed)
         }
         ReaderCommand::Revoke { team, name } => {
             store.provisioner()?.reader_revoke(team, name).await?;

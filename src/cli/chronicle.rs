@@ -111,7 +111,10 @@ pub(super) fn begin(
         life.note("listener_opened", listener.clone());
     }
     for listener in config.listeners.iter().filter(|it| it.transport.is_tls()) {
-        let file = listener.certificate.as_ref().map(|files| &files.certificate);
+        let file = listener
+            .certificate
+            .as_ref()
+            .map(|files| &files.certificate);
         let detail = json!({ "listener": &*listener.name, "file": file });
         life.note("certificate_loaded", detail);
     }
@@ -138,7 +141,11 @@ impl Life {
 
 /// Whether a broker before this one did not come to its end; from now on this one runs.
 fn was_running(mark: &Path) -> std::io::Result<bool> {
-    match fs::OpenOptions::new().write(true).create_new(true).open(mark) {
+    match fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(mark)
+    {
         Ok(_) => Ok(false),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(true),
         Err(error) => Err(error),
@@ -163,7 +170,10 @@ pub(super) async fn close(writer: AuditWriter) {
             let waited_ms = LAST_WORDS.as_millis();
             match lost {
                 0 => tracing::warn!(
-                    written, spooled, waited_ms, "{why}: they are in the spool, and the next start \
+                    written,
+                    spooled,
+                    waited_ms,
+                    "{why}: they are in the spool, and the next start \
                      writes them"
                 ),
                 _ => tracing::error!(written, spooled, lost, waited_ms, "{why}"),

@@ -2,7 +2,6 @@
 //! puts on record when it cannot be reached. Called by `serve`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
@@ -11,7 +10,6 @@ use super::{Failure, serve::failed};
 use crate::audit::{AuditSink, Record};
 use crate::broker::Question;
 use crate::config::{self, Config};
-use crate::database::Database;
 use crate::identity::{Hook, News};
 use crate::net::clock::Clock;
 use crate::net::server::{Asked, Desk, Verdicts};
@@ -26,9 +24,6 @@ const REPORTS_MAX: usize = 4096;
 
 /// Reports that are on their way at once: they are in no hurry, and clients are.
 const REPORTS_AT_ONCE: usize = 2;
-
-/// Before what could not be put on record is tried again.
-const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
 /// A hook, before there are shards that ask.
 pub(super) struct Opened {

@@ -232,7 +232,7 @@ pub struct AuditExport {
     pub output: Option<PathBuf>,
     /// Which.
     #[command(flatten)]
-    pub which: AuditList,
+    pub which: AuditWhich,
 }
 
 /// What an export is written as.
@@ -286,6 +286,17 @@ pub enum ReaderCommand {
 /// `audit list`
 #[derive(Debug, Args)]
 pub struct AuditList {
+    /// Which.
+    #[command(flatten)]
+    pub which: AuditWhich,
+    /// At most so many, the latest of them.
+    #[arg(long, default_value_t = 100)]
+    pub limit: u32,
+}
+
+/// Which events; what is left out filters nothing.
+#[derive(Debug, Default, Args)]
+pub struct AuditWhich {
     /// Only this team's events.
     #[arg(long)]
     pub team: Option<String>,
@@ -310,9 +321,6 @@ pub struct AuditList {
     /// Before this time: likewise.
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
-    /// At most so many, the latest of them; an export has them all.
-    #[arg(long, default_value_t = 100)]
-    pub limit: u32,
 }
 
 /// Whose business an event is.

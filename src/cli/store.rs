@@ -131,9 +131,7 @@ impl From<ProvisionError> for Failure {
             ProvisionError::File(_)
             | ProvisionError::Name(_)
             | ProvisionError::ReaderName
-            | ProvisionError::Pattern { .. } => {
-                Self::Usage(error.to_string())
-            }
+            | ProvisionError::Pattern { .. } => Self::Usage(error.to_string()),
             _ => failed(error),
         }
     }

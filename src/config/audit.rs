@@ -72,7 +72,10 @@ pub(super) fn read(mut section: Section<'_>) -> Audit {
     let checkpoint_every = section.span("checkpoint_every", &CHECKPOINT_MS);
     let retention = section.span("retention", &RETENTION_MS);
     let personal = section.texts("pseudonymise").unwrap_or_default();
-    if let Some(other) = personal.iter().find(|it| !["address", "username"].contains(&it.as_str())) {
+    if let Some(other) = personal
+        .iter()
+        .find(|it| !["address", "username"].contains(&it.as_str()))
+    {
         section.problem(
             "pseudonymise",
             format!("{other:?} is neither \"address\" nor \"username\""),

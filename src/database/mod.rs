@@ -162,10 +162,10 @@ impl Database {
         name: &str,
     ) -> Result<bool, sqlx::Error> {
         let sql = match self.backend {
-            Backend::Sqlite => "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = $1",
-            Backend::Postgres => {
-                "SELECT COUNT(*) FROM pg_class WHERE oid = to_regclass($1::text)"
+            Backend::Sqlite => {
+                "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = $1"
             }
+            Backend::Postgres => "SELECT COUNT(*) FROM pg_class WHERE oid = to_regclass($1::text)",
         };
         let count: i64 = sqlx::query_scalar(sql)
             .bind(name)

@@ -56,11 +56,10 @@ fn begin(year: i32, month: Month) -> i64 {
 
 /// Makes the table anew in parts, where it is in one piece: that is where it has just been made.
 pub(super) async fn divide(transaction: &mut Transaction) -> Result<(), sqlx::Error> {
-    let kind: String = sqlx::query_scalar(
-        "SELECT relkind::text FROM pg_class WHERE oid = to_regclass('audit')",
-    )
-    .fetch_one(&mut **transaction)
-    .await?;
+    let kind: String =
+        sqlx::query_scalar("SELECT relkind::text FROM pg_class WHERE oid = to_regclass('audit')")
+            .fetch_one(&mut **transaction)
+            .await?;
     if kind == "p" {
         return Ok(());
     }
@@ -148,8 +147,14 @@ mod tests {
         let (from, to) = part.bounds();
         assert_eq!((to - from) / 1_000_000 / 86_400, 30);
         assert_eq!(Part::of(from), Some(part));
-        assert_eq!(Part::of(to).map(Part::name), Some("audit_y2026m12".to_owned()));
-        assert_eq!(Part::of(from - 1).map(Part::name), Some("audit_y2026m10".to_owned()));
+        assert_eq!(
+            Part::of(to).map(Part::name),
+            Some("audit_y2026m12".to_owned())
+        );
+        assert_eq!(
+            Part::of(from - 1).map(Part::name),
+            Some("audit_y2026m10".to_owned())
+        );
         for odd in [0, -1, i64::MAX, i64::MIN] {
             assert_eq!(Part::of(odd), None, "{odd}");
         }

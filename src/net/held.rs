@@ -48,7 +48,11 @@ impl Held {
         }
         self.waiting.pop_front();
         let goes = !spooled.is_kept && self.strict && is_admission;
-        let release = if goes { Release::TurnAway } else { Release::GoOn };
+        let release = if goes {
+            Release::TurnAway
+        } else {
+            Release::GoOn
+        };
         Some((conn, release))
     }
 }

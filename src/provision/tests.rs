@@ -6,7 +6,9 @@ use sqlx::Row as _;
 
 use super::*;
 use crate::audit::{Filter, Record, latest};
-use crate::cli::{Answer, AuditList, ClientCommand, TeamCommand, apply, audit, client, team};
+use crate::cli::{
+    Answer, AuditList, AuditWhich, ClientCommand, TeamCommand, apply, audit, client, team,
+};
 use crate::database::testing::{TestDatabase, each_database};
 use crate::identity::TokenKey;
 
@@ -71,11 +73,10 @@ impl Office {
     }
 
     async fn records(&self) -> Vec<Record> {
-        let filter = Filter {
-            limit: 1000,
-            ..Filter::default()
-        };
-        list(&self.database, &filter).await.unwrap()
+        let linked = latest(&self.database, &Filter::default(), 1000)
+            .await
+            .unwrap();
+        linked.into_iter().map(|linked| linked.record).collect()
     }
 
     async fn events(&self) -> Vec<String> {
@@ -392,14 +393,12 @@ each_database! {
                 }
                 _ => {
                     let list = AuditList {
-                        team: Some("a".to_owned()),
-                        event: Some("client_add".to_owned()),
-                        client: None,
-                        username: None,
-                        level: None,
-                        address: None,
-                        since: Some("5s".to_owned()),
-                        until: None,
+                        which: AuditWhich {
+                            team: Some("a".to_owned()),
+                            event: Some("client_add".to_owned()),
+                            since: Some("5s".to_owned()),
+                            ..AuditWhich::default()
+                        },
                         limit: 5,
                     };
                     audit::show(&list, at.database, at.now, None, &mut answer).await

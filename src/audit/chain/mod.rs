@@ -15,9 +15,9 @@ use super::record::{Level, Record};
 
 pub use checkpoint::{Checkpoint, Trim};
 pub use key::{AuditKey, AuditKeyError, PublicKey};
-pub use verify::{Problem, Tally, Verifier};
 #[cfg(test)]
 pub(super) use verify::Fault;
+pub use verify::{Problem, Tally, Verifier};
 
 /// The chain of what is no team's. No team's id begins with `$`.
 pub const PLATFORM: &str = "$platform";

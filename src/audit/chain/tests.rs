@@ -76,7 +76,9 @@ fn found(
         verifier.record(record.clone());
     }
     let (_, problems) = verifier.finish();
-    let parts = problems.into_iter().map(|it| (it.chain, it.number, it.fault));
+    let parts = problems
+        .into_iter()
+        .map(|it| (it.chain, it.number, it.fault));
     parts.collect()
 }
 
@@ -114,8 +116,15 @@ fn a_chain_that_nobody_touched_is_whole() {
     let stage = stage();
     assert_eq!(stage.found(), []);
     let mut verifier = Verifier::new(vec![stage.key.public()]);
-    stage.checkpoints.iter().for_each(|it| verifier.checkpoint(it));
-    stage.records.iter().cloned().for_each(|it| verifier.record(it));
+    stage
+        .checkpoints
+        .iter()
+        .for_each(|it| verifier.checkpoint(it));
+    stage
+        .records
+        .iter()
+        .cloned()
+        .for_each(|it| verifier.record(it));
     let tally = Tally {
         chains: 1,
         records: 10,
@@ -203,7 +212,10 @@ fn swapped_records_are_named_at_the_first_place() {
     assert_eq!(stage.found(), only(5, Fault::Missing));
     // Only their content changed places.
     let mut stage = self::stage();
-    let (four, six) = (stage.records[4].record.clone(), stage.records[6].record.clone());
+    let (four, six) = (
+        stage.records[4].record.clone(),
+        stage.records[6].record.clone(),
+    );
     (stage.records[4].record, stage.records[6].record) = (six, four);
     assert_eq!(stage.found(), only(5, Fault::Altered));
 }
@@ -243,7 +255,10 @@ fn chains_may_alternate_and_each_names_its_own_first_problem() {
     mixed.retain(|it| (it.chain.as_str(), it.number) != ("b", 2));
     mixed.retain(|it| (it.chain.as_str(), it.number) != (PLATFORM, 4));
     let missing = |chain: &str, number| (chain.to_owned(), number, Fault::Missing);
-    assert_eq!(found(&key, &[], &mixed), [missing(PLATFORM, 4), missing("b", 2)]);
+    assert_eq!(
+        found(&key, &[], &mixed),
+        [missing(PLATFORM, 4), missing("b", 2)]
+    );
 }
 
 #[test]
@@ -286,7 +301,10 @@ fn what_a_retention_removed_leaves_a_chain_that_can_be_checked() {
     assert_eq!(stage.found(), []);
     let mut more = stage.records.clone();
     more.remove(0);
-    assert_eq!(found(&key, &stage.checkpoints, &more), only(6, Fault::Missing));
+    assert_eq!(
+        found(&key, &stage.checkpoints, &more),
+        only(6, Fault::Missing)
+    );
     stage.records[0].record.event = "connect".to_owned();
     assert_eq!(stage.found(), only(6, Fault::Altered));
 }
@@ -304,6 +322,10 @@ fn a_beginning_that_went_without_a_signed_cut_is_missing() {
     let mut stage = self::stage();
     stage.records.drain(..2);
     let mut verifier = Verifier::new(vec![]).of_a_part();
-    stage.records.iter().cloned().for_each(|it| verifier.record(it));
+    stage
+        .records
+        .iter()
+        .cloned()
+        .for_each(|it| verifier.record(it));
     assert_eq!(verifier.finish().1, []);
 }

@@ -256,7 +256,10 @@ impl Chain {
             return None;
         }
         if let Some(first) = &self.first {
-            let cut = self.trims.iter().find(|it| it.upto.number + 1 == first.number);
+            let cut = self
+                .trims
+                .iter()
+                .find(|it| it.upto.number + 1 == first.number);
             match cut {
                 Some(cut) if cut.upto.follow(&first.chain, &first.record).hash != first.hash => {
                     return Some((first.number, Fault::Altered));
