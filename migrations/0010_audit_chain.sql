@@ -25,7 +25,7 @@ CREATE TABLE audit (
     PRIMARY KEY (chain, number, at_us)
 );
 
-CREATE INDEX audit_position ON audit (position);
+CREATE INDEX audit_place ON audit (position);
 CREATE INDEX audit_at ON audit (at_us);
 CREATE INDEX audit_event ON audit (event, position);
 CREATE INDEX audit_actor ON audit (actor, position);

@@ -54,11 +54,11 @@ pub async fn insert(
 }
 
 /// Writes what of `spooled` is not there yet, and how far each run is taken now. Sent twice, it is
-/// written once. Returns how many records were new.
+/// written once. Returns how many records of each run were new.
 pub(super) async fn take(
     transaction: &mut Transaction,
     spooled: &mut [Keyed],
-) -> Result<usize, sqlx::Error> {
+) -> Result<HashMap<i64, u64>, sqlx::Error> {
     let first = claim(transaction, spooled.len()).await?;
     let mut taken: HashMap<i64, i64> = HashMap::new();
     for run in spooled.iter().map(|it| it.run).collect::<HashSet<_>>() {
@@ -69,10 +69,12 @@ pub(super) async fn take(
         taken.insert(run, known.unwrap_or(-1));
     }
     let mut fresh = Vec::with_capacity(spooled.len());
+    let mut counts = HashMap::new();
     for keyed in spooled {
         let taken = taken.entry(keyed.run).or_insert(-1);
         if keyed.number > *taken {
             *taken = keyed.number;
+            *counts.entry(keyed.run).or_default() += 1;
             fresh.push(&mut keyed.record);
         }
     }
@@ -89,7 +91,7 @@ pub(super) async fn take(
         .execute(&mut **transaction)
         .await?;
     }
-    Ok(fresh.len())
+    Ok(counts)
 }
 
 /// Waits until no other writer is under way, and returns the first of so many positions.

@@ -386,7 +386,7 @@ each_database! {
             let mut transaction = database.begin().await.unwrap();
             let written = store::take(&mut transaction, &mut records).await.unwrap();
             transaction.commit().await.unwrap();
-            assert_eq!(written, fresh);
+            assert_eq!(written.get(&7).copied().unwrap_or(0), fresh);
         }
         assert_eq!(times(&database).await, (0..375).collect::<Vec<_>>());
         assert_eq!(verified(&database).await, Vec::<String>::new());

@@ -1,7 +1,7 @@
 //! The audit as it runs: the ring and the spool's thread on one side, on the other a task that takes
 //! what is in the spool to the database, in order, in batches, and tries again while it is away.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use super::record::Record;
 use super::sink::{AuditSink, Shared};
 use super::spool::{self, Appender, Bounds, Found, Place, Spool, SpoolError};
 use super::spooler::Spooler;
-use super::store::{Keyed, take};
+use super::store::{Keyed, insert, take};
 use super::upkeep::{Witness, link_old, remove_old, sign_heads};
 use crate::database::{Database, DatabaseError, Part};
 use crate::telemetry::metric as m;
@@ -198,7 +198,6 @@ pub(super) fn start_with(
         database,
         key,
         shared: Arc::clone(sink.shared()),
-        sink: sink.clone(),
         progress: Arc::clone(&progress),
         stopping,
         parts: HashSet::new(),
@@ -277,7 +276,6 @@ struct Carrier {
     key: AuditKey,
     witness: Witness,
     shared: Arc<Shared>,
-    sink: AuditSink,
     progress: Arc<Progress>,
     settings: Settings,
     stopping: watch::Receiver<bool>,
@@ -293,6 +291,7 @@ impl Carrier {
         loop {
             match link_old(&self.database).await {
                 Err(error) if error.may_pass() => tries.failed(&error).await,
+                // They stay where they are, and the next start tries again.
                 Err(error) => {
                     break tracing::error!(%error, "records of before there were chains stay unlinked");
                 }
@@ -310,7 +309,7 @@ impl Carrier {
             let count = records.len();
             let is_ours = records.first().is_none_or(|first| first.run == self.run);
             if is_ours {
-                self.tell_recovery();
+                self.tell_recovery().await;
             }
             if !records.is_empty() {
                 self.write(&mut records).await;
@@ -385,34 +384,29 @@ impl Carrier {
         let begun = Instant::now();
         self.make_parts(batch).await;
         let mut tries = Tries::new(self);
+        // Whatever the error: what is left out once is gone, and what waits can still be written when
+        // somebody has mended the database.
         let written = loop {
             match self.try_to_write(batch).await {
-                Err(error) if error.may_pass() => tries.failed(&error).await,
-                done => break done,
+                Err(error) => tries.failed(&error).await,
+                Ok(written) => break written,
             }
         };
         tries.end();
         let count = batch.len() as u64;
         self.progress.taken.fetch_add(count, Ordering::AcqRel);
-        let written = match written {
-            Ok(written) => written as u64,
-            // What no database will ever take must not hold up all that comes after it.
-            Err(error) => {
-                tracing::error!(%error, count, "audit records that the database refuses are left out");
-                m::AUDIT_DROPPED.count(&[], count);
-                return;
-            }
-        };
+        let ours = written.get(&self.run).copied().unwrap_or(0);
+        let written: u64 = written.values().sum();
         self.shared.written.fetch_add(written, Ordering::AcqRel);
         if let Some((_, recovered)) = &mut self.recovery {
-            *recovered += written;
+            *recovered += written - ours;
         }
         m::AUDIT_WRITTEN.count(&[], written);
         m::AUDIT_QUEUE.set(&[], self.shared.len() as f64);
         m::AUDIT_BATCH_DURATION.observe(begun.elapsed());
     }
 
-    async fn try_to_write(&self, batch: &mut [Keyed]) -> Result<usize, DatabaseError> {
+    async fn try_to_write(&self, batch: &mut [Keyed]) -> Result<HashMap<i64, u64>, DatabaseError> {
         let mut transaction = self.database.begin().await?;
         let written = take(&mut transaction, batch).await?;
         transaction.commit().await?;
@@ -436,7 +430,7 @@ impl Carrier {
     }
 
     /// Everything that an earlier run left is in the database: that goes on record.
-    fn tell_recovery(&mut self) {
+    async fn tell_recovery(&mut self) {
         let Some((found, records)) = self.recovery.take() else {
             return;
         };
@@ -455,7 +449,18 @@ impl Carrier {
         let mut record =
             Record::administration(now(), "audit_recovered", None, "cofferdam", detail);
         record.actor = None;
-        self.sink.note(record);
+        // Straight to the database: the broker may be stopping already.
+        let mut tries = Tries::new(self);
+        while let Err(error) = self.insert(&record).await {
+            tries.failed(&error).await;
+        }
+        tries.end();
+    }
+
+    async fn insert(&self, record: &Record) -> Result<(), DatabaseError> {
+        let mut transaction = self.database.begin().await?;
+        insert(&mut transaction, vec![record.clone()]).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// What is due now and then. While the database is away it waits for the next time.

@@ -71,7 +71,7 @@ pub(super) async fn divide(transaction: &mut Transaction) -> Result<(), sqlx::Er
          CREATE TABLE {REST} PARTITION OF audit DEFAULT; \
          INSERT INTO audit SELECT * FROM audit_whole; \
          DROP TABLE audit_whole; \
-         CREATE INDEX audit_position ON audit (position); \
+         CREATE INDEX audit_place ON audit (position); \
          CREATE INDEX audit_at ON audit (at_us); \
          CREATE INDEX audit_event ON audit (event, position); \
          CREATE INDEX audit_actor ON audit (actor, position); \

@@ -441,7 +441,7 @@ each_database! {
         let mut records = parsed(answer(true, "audit").await);
         let hash = records[0].as_object_mut().unwrap().remove("hash");
         assert_eq!(hash.unwrap().as_str().unwrap().len(), 64);
-        assert_eq!(records, [json!({"chain": "a", "number": 4,
+        assert_eq!(records, [json!({"chain": "a", "number": 3,
             "time": "1970-01-01T00:00:01Z", "time_us": 1_000_000,
             "level": "team", "team": "a", "event": "client_add", "actor": "cli:root",
             "client_id": null, "remote": null, "listener": null,
