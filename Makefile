@@ -19,12 +19,24 @@ run: ## Start the broker on its embedded defaults, data in ./data
 	cargo run --release --locked
 
 .PHONY: test
-test: needs ## Install what the tests need where it is missing, then run all of them
+test: needs peer ## Install what the tests need where it is missing, then run all of them
 	scripts/with-postgres.sh $(MAKE) --no-print-directory test-rust test-clients
 
 .PHONY: test-rust
-test-rust: ## Run the Rust tests; those that need PostgreSQL too, where there is one
+test-rust: ## Run the Rust tests; where there is PostgreSQL, also those that need more than Rust
 	cargo test --locked -- $(if $(COFFERDAM_TEST_POSTGRES),--include-ignored)
+
+# Beside the broker's own build, which shares nothing with it.
+PEER := $(abspath $(TARGET_DIR))/rumqttd-peer
+export COFFERDAM_TEST_RUMQTTD := $(PEER)/debug/rumqttd-peer
+
+.PHONY: peer
+peer: ## Build the broker that tests/differential compares with
+	cargo build --locked --manifest-path tests/rumqttd-peer/Cargo.toml --target-dir $(PEER)
+
+.PHONY: test-peers
+test-peers: peer ## Compare with mosquitto and rumqttd what clients observe
+	cargo test --locked --test differential -- --include-ignored --nocapture
 
 .PHONY: test-clients
 test-clients: ## Run the tests with real clients and components against a debug build
@@ -34,6 +46,10 @@ test-clients: ## Run the tests with real clients and components against a debug 
 .PHONY: needs
 needs: ## Install what the tests of real components need (Debian packages when root)
 	scripts/install-test-needs.sh
+
+.PHONY: bench-fairness
+bench-fairness: ## Measure what a noisy neighbour does to another team
+	cargo bench --locked --bench fairness
 
 SECONDS ?= 60
 .PHONY: fuzz

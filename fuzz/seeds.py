@@ -14,6 +14,7 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+CONFIG, APPLY = b"\0", b"\1"  # the first byte of an input of `files`
 VERSIONS = {"3.1": 0, "3.1.1": 1, "5": 2}
 
 
@@ -26,10 +27,7 @@ def table():
 
 def packets():
     for version, when, packet, _ in table():
-        if when == "first":
-            yield "packet_first", packet
-        else:
-            yield "packet_later", bytes([VERSIONS[version]]) + packet
+        yield "packets", bytes([0 if when == "first" else 1 + VERSIONS[version]]) + packet
 
 
 def answers():
@@ -42,7 +40,7 @@ def answers():
         "f00918071500045343524d", "3003000161", "3205000161000168", "3d1b0003612f620102110200000004230003"
         "0bac02080001720101 6869",
     ]):
-        yield "packet_server", bytes([version]) + bytes.fromhex(answer)
+        yield "packets", bytes([4 + version]) + bytes.fromhex(answer)
 
 
 def frame(opcode, payload, fin=True, mask=b"\1\2\3\4"):
@@ -83,15 +81,15 @@ def topics():
                "$share/g/a/+", "$share//a", "$share/g", "$share", "a+", "a/#/b", "sport/tennis/#"]
     for place, (one, other) in enumerate(itertools.product(filters, filters)):
         name = ["a", "a/b", "/", "$SYS/a", "a/b/c", "sport/tennis"][place % 6]
-        yield "topics", bytes([[0, 0, 20, 35][place % 4]]) + "\n".join([one, other, name]).encode()
+        yield "topics", bytes([0, [0, 0, 20, 35][place % 4]]) + "\n".join([one, other, name]).encode()
 
 
 def trie():
     for prefix in range(3):
-        yield "trie", bytes([prefix]) + bytes(
+        yield "topics", bytes([1, prefix]) + bytes(
             [0, 0x80, 4, 0, 0x81, 8, 3, 0x80, 12, 4, 3, 0x80, 3, 0, 0x81, 2, 0x80, 6, 0, 0x81, 10, 3, 0x80]
         )
-        yield "trie", bytes([prefix]) + bytes(range(256))
+        yield "topics", bytes([1, prefix]) + bytes(range(256))
 
 
 def documents():
@@ -104,11 +102,11 @@ def documents():
                            (ROOT / "src/policy/tests/loading.rs").read_text()):
         yield "policy", text.replace('\\"', '"').replace("\\n", "\n").encode()
     defaults = (ROOT / "config/cofferdam.toml").read_text()
-    yield "config", defaults.encode()
-    yield "config", re.sub(r"(?m)^# ([a-z_]+ = )", r"\1", defaults).encode()
+    yield "files", CONFIG + defaults.encode()
+    yield "files", CONFIG + re.sub(r"(?m)^# ([a-z_]+ = )", r"\1", defaults).encode()
     bare = "\n".join(line for line in defaults.splitlines() if line and not line.startswith("#"))
-    yield "config", (bare + "\0COFFERDAM__LISTENER__WSS__BIND=127.0.0.1:1\n"
-                     "COFFERDAM__LIMITS__MAX_PACKET_SIZE=2 MiB\nCOFFERDAM__LISTENER__1__PATHS=/,/x").encode()
+    yield "files", CONFIG + (bare + "\0COFFERDAM__LISTENER__WSS__BIND=127.0.0.1:1\n"
+                              "COFFERDAM__LIMITS__MAX_PACKET_SIZE=2 MiB\nCOFFERDAM__LISTENER__1__PATHS=/,/x").encode()
     listener = '[[listener]]\nname = "a"\ntransport = "{}"\nbind = "{}"\n{}'
     for transport, bind, more in [
         ("tcp", "127.0.0.1:1883", 'anonymous_team = "dev"\n'),
@@ -116,31 +114,48 @@ def documents():
         ("tls", "[::1]:0", 'max_frame_size = "1 MiB"\n'),
         ("wss", "nowhere", "allow_anonymous_remote = true\n"),
     ]:
-        yield "config", listener.format(transport, bind, more).encode()
-    yield "config", (listener.format("tcp", "127.0.0.1:0", "")
-                     + '[database]\nurl = "postgres://u:p@h/d?password=x"\n[log]\nfilter = "info,a=debug"\n'
-                     + '[policy]\nfile = "p.toml"\n[limits]\nmax_keep_alive = "10 min"\n').encode()
-    yield "provision", b"".join(re.findall(rb"```toml\n(.*?)```", (ROOT / "README.md").read_bytes(), re.S))
+        yield "files", CONFIG + listener.format(transport, bind, more).encode()
+    yield "files", CONFIG + (listener.format("tcp", "127.0.0.1:0", "")
+                              + '[database]\nurl = "postgres://u:p@h/d?password=x"\n[log]\nfilter = "info,a=debug"\n'
+                              + '[policy]\nfile = "p.toml"\n[limits]\nmax_keep_alive = "10 min"\n').encode()
+    yield "files", APPLY + b"".join(re.findall(rb"```toml\n(.*?)```", (ROOT / "README.md").read_bytes(), re.S))
     for text in re.findall(r'r##?"(.*?)"##?', (ROOT / "src/provision/tests.rs").read_text(), re.S):
-        yield "provision", text.encode()
+        yield "files", APPLY + text.encode()
 
 
 def proxies():
     mark = b"\r\n\r\n\0\r\nQUIT\n"
     inet = bytes([192, 0, 2, 1, 198, 51, 100, 2, 0x12, 0x67, 0x22, 0xB3])
     inet6 = bytes.fromhex("20010db8000000000000000000000007") + bytes(16) + inet[8:]
-    summed = inet + bytes.fromhex("030004") + bytes(4) + bytes.fromhex("04000100")
+    lines = [b"TCP4 192.0.2.1 198.51.100.2 4711 8883", b"TCP6 2001:db8::7 ::1 0 8883", b"UNKNOWN",
+             b"TCP6 ::ffff:192.0.2.1 ::1 65535 1", b"UNKNOWN " + b"x" * 90, b"TCP4 192.0.2.1 198.51.100.2 01 1"]
+    headers = [b"PROXY " + line + b"\r\n" for line in lines]
     for command, family, body in [
-        (0x21, 0x11, inet), (0x21, 0x21, inet6), (0x21, 0x31, b"/" * 216), (0x21, 0, b""), (0x20, 0, b""),
-        (0x20, 0xFF, b"abc"), (0x21, 0x11, summed), (0x21, 0x12, inet), (0x22, 0x11, inet), (0x31, 0x11, inet),
+        (0x21, 0x11, inet), (0x21, 0x21, inet6), (0x21, 0x31, b"/" * 216), (0x21, 0, b""), (0x20, 0xFF, b"\1\2\3"),
+        (0x20, 0x11, inet), (0x21, 0x11, inet + b"\4\0\2\t\t\xee\0\0"), (0x21, 0x11, inet + b"\3\0\4\1\2\3\4"),
+        (0x21, 0x12, inet), (0x21, 0x11, inet[1:]), (0x21, 0x11, inet + b"\4\0\t"), (0x22, 0x11, inet),
+        (0x21, 0x11, inet + checksum(mark, inet)), (0x21, 0x11, inet + b"\4\x1f\xf0" + b"x" * 100),
     ]:
-        yield "proxy", mark + bytes([command, family]) + len(body).to_bytes(2, "big") + body + b"\x10\0"
-    yield "proxy", mark + b"\x21\x11\xff\xff"
-    for line in ["TCP4 192.0.2.1 198.51.100.2 4711 8883", "TCP6 2001:db8::7 ::1 0 65535", "UNKNOWN", "UNKNOWN x",
-                 "TCP4 192.0.2.1 198.51.100.2 04711 65536", "TCP6 ::ffff:192.0.2.1 ::1 1 1"]:
-        yield "proxy", f"PROXY {line}\r\n".encode()
-    for field in ["203.0.113.7", "6.6.6.6, 203.0.113.7:4711, 10.0.0.2", "[2a00::7]:1, 2001:db8::1", "unknown, _x"]:
-        yield "proxy", field.encode()
+        headers.append(mark + bytes([command, family]) + len(body).to_bytes(2, "big") + body)
+    for header in headers + [b"\x10\x0c\0\4MQTT", b"GET / HTTP/1.1\r\n", mark + b"\x21\x11\xff\xff"]:
+        yield "proxy", b"\0\0\5" + header
+        yield "proxy", b"\0\0\5" + header + b"\x10\x0c\0\4MQTT"
+    for peer, listed in itertools.product(range(4), [
+        "", "203.0.113.5", "10.0.0.1", "203.0.113.5, 10.0.0.1", "10.9.9.9, 203.0.113.5:4711, 10.0.0.1, 192.0.2.7",
+        "[2001:db8::1]:80,2001:db8::2", "unknown, 10.0.0.1", "203.0.113.5,,", "::ffff:10.0.0.2, [::1]",
+    ]):
+        yield "proxy", bytes([1, peer]) + listed.encode()
+
+
+def checksum(mark, body):
+    """An extension with the right CRC32c."""
+    head = mark + b"\x21\x11" + (len(body) + 7).to_bytes(2, "big") + body + b"\3\0\4"
+    crc = 0xFFFFFFFF
+    for byte in head + bytes(4):
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return b"\3\0\4" + (crc ^ 0xFFFFFFFF).to_bytes(4, "big")
 
 
 def script(*steps):
@@ -174,6 +189,10 @@ def connections():
     for who, user in enumerate([3, 4, 5, 6]):
         yield "connection", connect(who, user, 0x18, 0, 255, 1, 90) + step(who, 2, 1, 9, 0x81) + step(
             who, 4, 5, 5, 20, 9) + step(who, 9, 1, 8) + step(who, 15, 0)
+    for who in (0, 3):
+        riddle = connect(who, 0, 64) + step(who, 15, 2, 0, 0)
+        yield "connection", riddle + step(who, 15, 2, 1, 1) + step(who, 15, 2, 0, 0) + step(who, 2, 1, 1, 2)
+        yield "connection", step(0, 13, 0) + riddle + step(0, 13, 2) + step(who, 15, 2, 0, 0) + step(0, 13, 3)
     for version, when, packet, _ in table():
         pieces = [packet[i:i + 255] for i in range(0, len(packet), 255)][:3]
         said = b"".join(step(0, 0, len(piece)) + piece for piece in pieces)
@@ -186,7 +205,7 @@ def connections():
 def main(into):
     count = 0
     for target, seed in itertools.chain(
-        packets(), answers(), websocket(), topics(), trie(), documents(), connections(), proxies()
+        packets(), answers(), websocket(), proxies(), topics(), trie(), documents(), connections()
     ):
         folder = pathlib.Path(into, target)
         folder.mkdir(parents=True, exist_ok=True)

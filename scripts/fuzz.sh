@@ -3,6 +3,7 @@
 #
 #   scripts/fuzz.sh run SECONDS [TARGET…]   each target for so long; what is new goes to fuzz/found
 #   scripts/fuzz.sh corpus                  minimises seeds, corpus and what was found into fuzz/corpus
+#                                           (while none runs: a run replaces what it found)
 #
 # An input that fails lies in fuzz/artifacts/TARGET; `cargo fuzz run TARGET FILE` tries it again.
 set -euo pipefail

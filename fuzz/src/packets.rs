@@ -15,8 +15,18 @@ const MAX_PACKET_SIZE: u32 = 1 << 16;
 
 const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];
 
-/// The bytes are the first of a connection.
-pub fn packet_first(bytes: &[u8]) {
+/// The first byte chooses what the others are: the first packet of a connection, those after an
+/// accepted CONNECT of each version, or what a server of each version says.
+pub fn packets(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    match input.u8() % 7 {
+        0 => first(input.rest()),
+        kind @ 1..4 => later(input, VERSIONS[usize::from(kind) - 1]),
+        kind => said(input, VERSIONS[usize::from(kind) - 4]),
+    }
+}
+
+fn first(bytes: &[u8]) {
     let Some(frame) = next(bytes) else { return };
     match read(frame, None) {
         Ok(packet) => survives(&packet, None),
@@ -26,10 +36,7 @@ pub fn packet_first(bytes: &[u8]) {
     }
 }
 
-/// The first byte chooses the version; the others come after an accepted CONNECT.
-pub fn packet_later(bytes: &[u8]) {
-    let mut input = Input::new(bytes);
-    let version = input.pick(&VERSIONS);
+fn later(mut input: Input<'_>, version: Version) {
     while let Some(frame) = next(input.rest()) {
         input.take(frame.length);
         match read(frame, Some(version)) {
@@ -39,10 +46,7 @@ pub fn packet_later(bytes: &[u8]) {
     }
 }
 
-/// The first byte chooses the version; the others are what a server says.
-pub fn packet_server(bytes: &[u8]) {
-    let mut input = Input::new(bytes);
-    let version = input.pick(&VERSIONS);
+fn said(mut input: Input<'_>, version: Version) {
     while let Ok(Some((packet, length))) = client::read(input.rest(), version) {
         assert!((2..=input.rest().len()).contains(&length));
         input.take(length);
@@ -207,7 +211,7 @@ fn said_again(packet: &ServerPacket, version: Version) -> Option<(Vec<u8>, Serve
             let said = connack_of(connack, &mut expected.properties);
             encode::connack(&mut out, version, reason, &said);
         }
-        (ServerPacket::Publish(_), _) => return None, // `packet_later` has this way
+        (ServerPacket::Publish(_), _) => return None, // `is_passed_on` has this way
         (
             ServerPacket::PubAck {
                 packet_id, reason, ..

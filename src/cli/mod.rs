@@ -35,7 +35,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Config, ConfigErrors};
 pub use output::print;
@@ -118,6 +120,22 @@ pub enum TeamCommand {
         /// For people [default: the id].
         #[arg(long)]
         name: Option<String>,
+        /// A plan of the configuration [default: the plan `default`].
+        #[arg(long)]
+        plan: Option<String>,
+    },
+    /// Give a team another plan, and say what differs from it; what is left out is as in the plan.
+    #[command(
+        after_help = "Example:\n  cofferdam team plan acme small --set max_connections=50 --set client.message_rate=10"
+    )]
+    Plan {
+        /// Which team.
+        id: String,
+        /// A plan of the configuration [default: the plan `default`].
+        plan: Option<String>,
+        /// A key of a plan and its value, as in the configuration. May be repeated.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
     },
     /// List all teams.
     #[command(after_help = "Example:\n  cofferdam team list --json")]
@@ -413,12 +431,15 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, Failure> {
 /// One line an event, compact, in colour where somebody looks on.
 fn log_to_stderr(filter: &str) {
     // The configuration was checked to hold a filter; `info` is for the case that it changed since.
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
+    let info = Targets::new().with_default(LevelFilter::INFO);
+    let filter = filter.parse().unwrap_or(info);
+    let lines = tracing_subscriber::fmt::layer()
         .compact()
-        .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
         .init();
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::section::Section;
 use super::{Admin, Config, Listener, Transport};
@@ -45,11 +45,7 @@ pub(super) fn database_url(url: String) -> Result<String, String> {
 }
 
 pub(super) fn log_filter(filter: String) -> Result<String, String> {
-    // tracing-subscriber 0.3.23 cuts the text between bytes and panics within a character.
-    if !filter.is_ascii() {
-        return Err(format!("{filter:?} is no filter: it holds ASCII alone"));
-    }
-    match EnvFilter::try_new(&filter) {
+    match filter.parse::<Targets>() {
         Ok(_) => Ok(filter),
         Err(error) => Err(format!("{filter:?} is no filter: {error}")),
     }

@@ -9,10 +9,13 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Origin, Report};
+use crate::policy::nesting;
 
 /// What a variable's name begins with, and what parts its pieces.
 const PREFIX: &str = "COFFERDAM__";
 const SEPARATOR: &str = "__";
+/// How deep sections are read, which is more than any key stands.
+const DEPTH_MAX: usize = 8;
 /// The key whose tables form a list.
 const LISTENER: &str = "listener";
 
@@ -41,12 +44,16 @@ pub(crate) enum Value {
 /// Reads TOML, keeping what could be read where some of it could not.
 pub(crate) fn parse(text: &str, report: &mut Report) -> Table {
     let lines = Lines::of(text);
+    if let Some(byte) = nesting::too_deep(text) {
+        report.add(&Origin::Line(lines.at(byte)), "", nesting::TOO_DEEP);
+        return Table::new();
+    }
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let line = error.span().map_or(1, |span| lines.at(span.start));
         report.add(&Origin::Line(line), "", error.message().trim_end());
     }
-    convert(table.into_inner(), &lines)
+    convert(table.into_inner(), 0, &lines)
 }
 
 /// Sets what the variables say.
@@ -69,6 +76,10 @@ pub(crate) fn overlay(
         };
         let path = name[PREFIX.len()..].to_ascii_lowercase();
         let path: Vec<&str> = path.split(SEPARATOR).collect();
+        if path.len() > DEPTH_MAX {
+            report.add(&origin, "", "names no key");
+            continue;
+        }
         if let Err(what) = set(&mut table, &path, value, &origin) {
             report.add(&origin, "", what);
         }
@@ -137,32 +148,35 @@ fn name_of(entry: &Node) -> String {
     }
 }
 
-fn convert(table: DeTable<'_>, lines: &Lines) -> Table {
+fn convert(table: DeTable<'_>, depth: usize, lines: &Lines) -> Table {
     table
         .into_iter()
         .map(|(key, value)| {
             let origin = Origin::Line(lines.at(key.span().start));
-            let mut node = convert_value(value, lines);
+            let mut node = convert_value(value, depth + 1, lines);
             node.origin = origin; // the key's line: where an operator looks
             (key.into_inner().into_owned(), node)
         })
         .collect()
 }
 
-fn convert_value(value: Spanned<DeValue<'_>>, lines: &Lines) -> Node {
+fn convert_value(value: Spanned<DeValue<'_>>, depth: usize, lines: &Lines) -> Node {
     let origin = Origin::Line(lines.at(value.span().start));
     let value = match value.into_inner() {
         DeValue::String(text) => Value::Text(text.into_owned()),
         DeValue::Boolean(value) => Value::Boolean(value),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map_or(Value::Other("a number out of range"), Value::Integer),
+        DeValue::Array(_) | DeValue::Table(_) if depth > DEPTH_MAX => {
+            Value::Other("a section too deep in others")
+        }
         DeValue::Array(entries) => Value::List(
             entries
                 .into_iter()
-                .map(|entry| convert_value(entry, lines))
+                .map(|entry| convert_value(entry, depth + 1, lines))
                 .collect(),
         ),
-        DeValue::Table(table) => Value::Table(convert(table, lines)),
+        DeValue::Table(table) => Value::Table(convert(table, depth, lines)),
         DeValue::Float(_) => Value::Other("a number with a fraction"),
         DeValue::Datetime(_) => Value::Other("a date"),
     };

@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::document::{Document, NamespaceTable, Reach, RoleTable, RuleTable};
 use super::error::{Fault, PolicyError, PolicyErrors};
 use super::namespace::Namespace;
+use super::nesting;
 use super::principal::{Action, PatternAction, TeamId};
 use super::role::{Condition, MAX_RULES, MAX_VARIABLES, Role, Rule, TEAM};
 use super::template::Template;
@@ -38,13 +39,20 @@ pub(super) fn compile(
     text: &str,
 ) -> Result<(Arc<Namespace>, Vec<Arc<Role>>), PolicyErrors> {
     let file: Arc<str> = Arc::from(file);
-    let document: Document = toml::from_str(text).map_err(|error| {
+    let fault = |place: Option<usize>, what: String| {
         PolicyErrors(vec![PolicyError {
             file: Arc::clone(&file),
-            line: error.span().map(|span| line_of(text, span.start)),
+            line: place.map(|byte| line_of(text, byte)),
             key: String::new(),
-            fault: Fault::Document(error.message().to_owned()),
+            fault: Fault::Document(what),
         }])
+    };
+    if let Some(place) = nesting::too_deep(text) {
+        return Err(fault(Some(place), nesting::TOO_DEEP.to_owned()));
+    }
+    let document: Document = toml::from_str(text).map_err(|error| {
+        let place = error.span().map(|span| span.start);
+        fault(place, error.message().to_owned())
     })?;
     let mut source = Source {
         file,

@@ -26,6 +26,7 @@ mod explanation;
 mod grant;
 mod members;
 mod namespace;
+pub(crate) mod nesting;
 mod principal;
 mod renew;
 mod role;

@@ -320,6 +320,34 @@ fn a_large_set_reaches_a_slow_reader_whole_and_is_never_queued_whole() {
 }
 
 #[test]
+fn a_small_outbox_holds_retained_messages_back_and_drops_none() {
+    let limits = Limits {
+        max_packet_size: 1024,
+        max_outbox_bytes: 1024,
+        ..Limits::default()
+    };
+    let cluster = Cluster::limited(1, limits);
+    let alice = cluster.connect(0, client("alice@alpha"));
+    for number in 0..100 {
+        alice.retain(&format!("a/{number:02}"), &"x".repeat(100));
+    }
+    let bob = cluster.connect(0, client("bob@alpha"));
+    bob.stop_reading();
+    let wanted = [("a/#", options(QOS_0))];
+    bob.send(cofferdam::wire::client::subscribe(
+        bob.version(),
+        1,
+        &wanted,
+        &[],
+    ));
+    assert!(bob.outbox() <= 2 * 1024, "{}", bob.outbox());
+    bob.read_on();
+    assert_eq!(cluster.dropped(Drop::SlowConsumer), 0);
+    let packets = bob.received();
+    assert_eq!(packets.len(), 1 + 100, "SUBACK and every message");
+}
+
+#[test]
 fn retained_messages_stop_when_their_subscription_ends() {
     let cluster = Cluster::new(1);
     let publisher = cluster.connect(0, client("alice@alpha"));

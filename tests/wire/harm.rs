@@ -1,4 +1,5 @@
-//! Nothing that comes in from outside can do harm: no panic, no reading beyond the frame.
+//! Nothing that comes in from outside can do harm: no panic, no reading beyond the frame, and no
+//! allocation that the frame does not account for.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,7 +7,7 @@ use proptest::sample::select;
 
 use cofferdam::wire::client;
 use cofferdam::wire::decode::{self, Framing};
-use cofferdam::wire::{Packet, Version};
+use cofferdam::wire::{Packet, QoS, RetainHandling, SubscriptionOptions, Version};
 
 use super::packets;
 use super::random::V;
@@ -22,7 +23,15 @@ fn suffer(bytes: &[u8]) {
             Some(Version::V311),
             Some(Version::V5),
         ] {
-            match decode::packet(frame, version) {
+            let mut decoded = Err(decode::RULES[0]);
+            let memory = allocation_counter::measure(|| decoded = decode::packet(frame, version));
+            assert!(
+                memory.bytes_max <= allowed(frame.length),
+                "{} bytes for {}",
+                memory.bytes_max,
+                frame.length
+            );
+            match decoded {
                 Ok(Packet::Publish(publish)) => {
                     publish.properties.passed_on();
                     publish.properties.user.iter().for_each(drop);
@@ -37,6 +46,29 @@ fn suffer(bytes: &[u8]) {
         let _ = client::read_all(bytes, version);
     }
 }
+
+/// Bytes that decoding may hold at a time. A filter takes three bytes of the frame at least and 24 in
+/// the list, which grows by doubling; all else is less than a CONNECT.
+const fn allowed(frame: usize) -> u64 {
+    (17 * frame + 512) as u64
+}
+
+#[test]
+fn a_list_of_the_shortest_filters_takes_its_multiple_of_memory_and_no_more() {
+    for count in [1, 1000, 100_000] {
+        let filters = vec![("", PLAIN); count];
+        suffer(&client::subscribe(Version::V5, 1, &filters, &[]));
+        let filters = vec![""; count];
+        suffer(&client::unsubscribe(Version::V311, 1, &filters, &[]));
+    }
+}
+
+const PLAIN: SubscriptionOptions = SubscriptionOptions {
+    qos: QoS::AtMostOnce,
+    no_local: false,
+    retain_as_published: false,
+    retain_handling: RetainHandling::Send,
+};
 
 proptest! {
     #[test]

@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 
 use cofferdam::broker::{
-    Batch, Breach, ConnId, Effect, EventKind, Login, Migrant, Peer, Refusal, Shard, Verdict,
+    Batch, Breach, ConnId, Effect, EventKind, ExchangeState, Login, Migrant, Peer, Refusal, Shard,
+    Verdict,
 };
 use cofferdam::limits::Limits;
 use cofferdam::policy::Policy;
 use cofferdam::team::{Team, World};
 use cofferdam::time::{Span, Time};
-use cofferdam::wire::{ReasonCode, Version};
+use cofferdam::wire::{QoS, ReasonCode, Version};
 
 use super::client::Client;
 use super::directory::Directory;
@@ -80,7 +81,14 @@ impl Net {
             Arc::new(Policy::flowfuse().unwrap_or_else(|error| panic!("{error}")))
         });
         let policy = Arc::clone(&POLICY);
-        let world = Arc::new(World::new(limits(), &policy));
+        let tight = Limits {
+            max_qos: QoS::AtLeastOnce,
+            retain_available: false,
+            check_payload_format: true,
+            ..limits()
+        };
+        let world = World::new(limits(), &policy);
+        let world = Arc::new(world.with_listener(&Arc::from("tight"), tight));
         let shard = |id| Shard::new(id as u16, SHARDS as u16, Arc::clone(&world), [id as u8; 32]);
         Self {
             policy,
@@ -104,7 +112,7 @@ impl Net {
         let shard = who % SHARDS;
         let peer = Peer {
             address: SocketAddr::from(([192, 0, 2, 1], 1000 + who as u16)),
-            listener: Arc::from("open"),
+            listener: Arc::from(if who == CLIENTS - 1 { "tight" } else { "open" }),
         };
         let conn = self.shards[shard].open(peer, self.now);
         self.opened += 1;
@@ -198,6 +206,11 @@ impl Net {
             let verdict = match how % 4 {
                 0 => Verdict::Refuse(Refusal::WrongPassword),
                 1 => Verdict::Undecided(Refusal::Busy),
+                2 if login.exchange.is_some() => Verdict::Challenge {
+                    data: Box::from(*b"again"),
+                    state: ExchangeState::new("alice@alpha".to_owned()),
+                    username: None,
+                },
                 _ => self.directory.judge(&self.policy, &login),
             };
             self.shards[usize::from(shard)].judged(login.conn, verdict, self.now);
@@ -249,6 +262,10 @@ impl Net {
             moved |= core.has_output() || core.has_unread();
             core.go_on(self.now);
             core.read_on(self.now);
+            if core.take_caught_up() {
+                moved = true;
+                self.shards.iter_mut().for_each(Shard::resume);
+            }
         }
         if !self.holds_between
             && let Some((to, what)) = self.between.pop_front()
@@ -262,7 +279,7 @@ impl Net {
     fn deliver(&mut self, to: usize, what: Between) {
         let shard = &mut self.shards[to];
         match what {
-            Between::Batch(batch) => shard.deliver_batch(&batch, self.now),
+            Between::Batch(batch) => shard.deliver_batch(batch, self.now),
             Between::Migrant(number, migrant) => {
                 let conn = shard.adopt(*migrant, self.now);
                 let mut clients = self.clients.iter_mut().flatten();
@@ -335,6 +352,7 @@ impl Net {
         let shard = &mut self.shards[usize::from(shard)];
         let count = shard.appetite(conn).min(client.unread.len()).min(READ_MAX);
         if count == 0 {
+            shard.await_turn(conn);
             return false;
         }
         let bytes: Vec<u8> = client.unread.drain(..count).collect();

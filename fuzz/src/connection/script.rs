@@ -5,7 +5,7 @@ use cofferdam::wire::client::{self, Connect, Property, Publish, Will};
 use cofferdam::wire::{QoS, ReasonCode, RetainHandling, SubscriptionOptions, Version};
 
 use super::super::input::Input;
-use super::directory::PASSWORD;
+use super::directory::{PASSWORD, RIDDLE};
 use super::net::Net;
 
 const USERNAMES: [&str; 8] = [
@@ -48,6 +48,9 @@ const FILTERS: [&str; 16] = [
     "",
     "$share/g",
 ];
+
+/// What clients say in AUTH.
+const ANSWERS: [&str; 4] = [PASSWORD, "alice@alpha", "nobody", ""];
 
 const REASONS: [ReasonCode; 6] = [
     ReasonCode::Success,
@@ -118,6 +121,14 @@ pub fn step(net: &mut Net, input: &mut Input<'_>) {
         _ => match input.u8() {
             0 => net.stop(),
             1 => net.say(who, |_| client::pingreq()),
+            2 => {
+                let reason = match input.u8() & 1 {
+                    0 => ReasonCode::ContinueAuthentication,
+                    _ => ReasonCode::ReAuthenticate,
+                };
+                let said = authentication(input.pick(&ANSWERS));
+                net.say(who, |_| client::auth(reason, &said));
+            }
             how => net.break_off(who, how),
         },
     }
@@ -159,6 +170,9 @@ fn connect(input: &mut Input<'_>) -> Connect {
             .properties
             .push(Property::MaximumPacketSize(maximum));
     }
+    if flags & 64 != 0 {
+        connect.properties.extend(authentication(username));
+    }
     if flags & 32 != 0 {
         let how = input.u8();
         connect.will = Some(Will {
@@ -173,6 +187,13 @@ fn connect(input: &mut Input<'_>) -> Connect {
         });
     }
     connect
+}
+
+fn authentication(said: &str) -> Vec<Property> {
+    vec![
+        Property::AuthenticationMethod(RIDDLE.to_owned()),
+        Property::AuthenticationData(said.into()),
+    ]
 }
 
 fn subscribe(net: &mut Net, who: usize, input: &mut Input<'_>) {

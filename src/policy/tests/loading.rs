@@ -82,6 +82,19 @@ fn error_in_toml() -> String {
 }
 
 #[test]
+fn brackets_without_end_are_refused() {
+    let long = ["a"; 79].join(".");
+    let mut text = "1".to_owned();
+    for _ in 0..79 {
+        text = format!("{{ {long} = {text} }}");
+    }
+    holds(
+        &error(&format!("\nx = {text}\n")),
+        &["p.toml:5: ", "6 deep"],
+    );
+}
+
+#[test]
 fn a_role_that_is_defined_twice_is_refused() {
     holds(
         &error("[role.r]\n[role.r]\n"),
