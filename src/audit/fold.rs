@@ -267,6 +267,8 @@ impl Key {
             EventKind::Connected { .. }
             | EventKind::Disconnected { .. }
             | EventKind::TakenOver { .. }
+            | EventKind::WillSent { .. }
+            | EventKind::SessionExpired { .. }
             | EventKind::Crossed { .. }
             | EventKind::SubscriptionEnded { .. }
             | EventKind::Reauthenticated => return None,

@@ -218,6 +218,8 @@ pub(super) fn is_refusal(kind: &EventKind) -> bool {
         EventKind::Connected { .. }
         | EventKind::Disconnected { .. }
         | EventKind::TakenOver { .. }
+        | EventKind::WillSent { .. }
+        | EventKind::SessionExpired { .. }
         | EventKind::Crossed { .. }
         | EventKind::SubscriptionEnded { .. }
         | EventKind::Reauthenticated => false,
@@ -232,7 +234,9 @@ fn weight(event: &Event) -> usize {
         ..
     } = &event.who;
     let text = match &event.kind {
-        EventKind::PublishRefused { topic, .. } | EventKind::Observed { topic, .. } => topic.len(),
+        EventKind::PublishRefused { topic, .. }
+        | EventKind::WillSent { topic, .. }
+        | EventKind::Observed { topic, .. } => topic.len(),
         EventKind::SubscribeRefused { filter, .. }
         | EventKind::UnsubscribeRefused { filter, .. }
         | EventKind::SubscriptionEnded { filter, .. } => filter.len(),

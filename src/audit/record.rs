@@ -308,6 +308,11 @@ fn detail(kind: &EventKind) -> Map<String, Value> {
             put("topic", text(topic).into());
         }
         EventKind::AdminRefused { why } => put("reason", (*why).into()),
+        EventKind::WillSent { topic, retain } => {
+            put("topic", text(topic).into());
+            put("retain", (*retain).into());
+        }
+        EventKind::SessionExpired { after } => put("after_ms", millis(*after)),
         EventKind::TakenOver { by } => put("by", by.to_string().into()),
         EventKind::LimitHit { limit, count } => {
             put("limit", limit.as_str().into());

@@ -227,6 +227,9 @@ impl Reactor {
 
     /// Nothing leaves for this connection until its event is on record.
     fn hold(&mut self, conn: ConnId, kept: Kept, is_admission: bool) {
+        if self.stopping {
+            return;
+        }
         let is_strict = self.held.is_strict() && is_admission;
         match kept {
             Kept::At(ticket) => {
@@ -260,6 +263,11 @@ impl Reactor {
     /// Everyone is told to go.
     pub(super) fn stop(&mut self) {
         self.stopping = true;
+        // Nobody tells how far the spool is any more, and it is written to its end behind us.
+        self.spooled(Spooled {
+            upto: u64::MAX,
+            is_kept: true,
+        });
         self.core.stop(self.clock.now());
         self.end_turn();
     }

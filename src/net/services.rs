@@ -164,6 +164,8 @@ impl Services {
             // Each is counted where it is, the events are of many.
             EventKind::TakenOver { .. }
             | EventKind::LimitHit { .. }
+            | EventKind::WillSent { .. }
+            | EventKind::SessionExpired { .. }
             | EventKind::Crossed { .. }
             | EventKind::Observed { .. }
             | EventKind::AdminRefused { .. } => {}

@@ -239,7 +239,13 @@ impl Place {
 
     /// Starts a broker here and waits until it is ready.
     pub fn start(self) -> Broker {
-        let process = Process::start(self.command(&["serve"]));
+        let serve = self.command(&["serve"]);
+        self.start_as(serve)
+    }
+
+    /// Starts a broker here in another way.
+    pub fn start_as(self, serve: Command) -> Broker {
+        let process = Process::start(serve);
         let welcome = process.wait_for("Ctrl-C stops it.");
         let broker = Broker {
             addresses: addresses(&welcome),

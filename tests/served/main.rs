@@ -5,6 +5,7 @@ mod packets;
 #[path = "../running/mod.rs"]
 mod running;
 
+mod audit;
 mod breaches;
 mod certificates;
 mod changes;
