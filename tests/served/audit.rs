@@ -116,11 +116,8 @@ fn killed_while_clients_come_and_go(rounds: u32) {
     for (round, (killed, seen)) in all.iter().enumerate() {
         for Seen { remote, ended } in seen {
             // A port may be used again, by a connection that was seen too.
-            let times = all
-                .iter()
-                .flatten()
-                .filter(|it| it.remote == *remote)
-                .count();
+            let times = everybody().filter(|it| it.remote == *remote).count();
+            let ended = ended.is_some_and(|ended| ended < *killed);
             let events = found.get(remote).map(Vec::as_slice).unwrap_or_default();
             let count = |event: &str| events.iter().filter(|it| *it == event).count();
             let what = format!("round {round}, {remote}: {events:?}");
