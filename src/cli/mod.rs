@@ -8,6 +8,7 @@
 mod answer;
 pub(crate) mod apply;
 pub(crate) mod audit;
+mod backup;
 mod certificates;
 mod chronicle;
 pub(crate) mod client;
@@ -99,6 +100,18 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: AuditCommand,
+    },
+    /// Write the whole database to a new folder; the broker may run meanwhile.
+    #[command(after_help = "Example:\n  cofferdam backup /var/backups/cofferdam/today")]
+    Backup {
+        /// The folder, which is made.
+        folder: PathBuf,
+    },
+    /// Read a backup into an empty database; no broker may run on it.
+    #[command(after_help = "Example:\n  cofferdam restore /var/backups/cofferdam/today")]
+    Restore {
+        /// The folder that `backup` made.
+        folder: PathBuf,
     },
     /// Check the configuration.
     #[command(after_help = "Example:\n  cofferdam config check --config cofferdam.toml")]
@@ -422,6 +435,8 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, Failure> {
         Command::Client { command } => client::run(&context, &command),
         Command::Policy { command } => policy::run(&context, &command),
         Command::Audit { command } => audit::run(&context, &command),
+        Command::Backup { folder } => backup::back_up(&context, &folder),
+        Command::Restore { folder } => backup::restore(&context, &folder),
         Command::Config {
             command: ConfigCommand::Check,
         } => config::check(&context),

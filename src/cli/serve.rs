@@ -24,10 +24,12 @@ use super::vouchers::{self, ClientVerifiers};
 use super::welcome::Welcome;
 use super::{Context, Failure, panics, print};
 use crate::admin::{self, Pages, Readiness, Slot};
-use crate::audit::AuditWriter;
+use crate::audit::{AuditWriter, rfc3339};
 use crate::config::{AuditMode, Config, Listener};
 use crate::database::{Database, Place};
-use crate::identity::{self, Authenticator, Follower, HandOver, Secrets, TeamPlans, TokenKey};
+use crate::identity::{
+    self, Accounts, Authenticator, Follower, HandOver, Presence, Secrets, TeamPlans, TokenKey,
+};
 use crate::net::addresses::Addresses;
 use crate::net::clock::Clock;
 use crate::net::server::{Bound, ListenerSpec, Parts, Request, Server, Verdicts};
@@ -39,9 +41,6 @@ use crate::telemetry::{Board, Snapshot, install};
 
 /// Logins that may wait for a judge; beyond it a new one is closed without CONNACK.
 const LOGINS_WAITING_MAX: usize = 16_384;
-
-/// How often the database is asked whether it is there, for `/readyz`.
-const PING_EVERY: Duration = Duration::from_secs(2);
 
 /// How long a stop waits for the audit to be written.
 pub(super) const LAST_WORDS: Duration = Duration::from_millis(800);
@@ -97,16 +96,27 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let (stop_admin, admin_address) = serve_admin(config, pages).await?;
 
     tracing::info!(url = %config.database.url, "opening the database");
-    let database = Database::open(config.database.url.expose(), &Default::default())
-        .await
-        .map_err(failed)?;
+    let accounts = Accounts::open(
+        config.database.url.expose(),
+        &Default::default(),
+        &config.data_dir,
+        config.database.serve_without,
+    )
+    .await
+    .map_err(failed)?;
+    let database = accounts.primary().clone();
+    let is_away = accounts.is_away();
     readiness.ready(DATABASE);
-    tokio::spawn(watch_database(database.clone(), Arc::clone(&readiness)));
+    let heeded = Arc::clone(&readiness);
+    let keeping = accounts
+        .clone()
+        .keep(move |presence| heed(&heeded, presence));
+    tokio::spawn(keeping);
 
     let variable = std::env::var(TokenKey::VARIABLE).ok();
     let key = TokenKey::load(&config.data_dir, variable.as_deref()).map_err(failed)?;
     let secrets = Arc::new(Secrets::new(key).map_err(failed)?);
-    let orphans = identity::tokens_under_another_key(&database, secrets.key())
+    let orphans = identity::tokens_under_another_key(accounts.database(), secrets.key())
         .await
         .map_err(failed)?;
     if orphans > 0 {
@@ -123,7 +133,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let certificates = Certificates::of(config, &listeners, clients.clone());
     let listeners = Bound::bind(listeners, config.shards.get()).map_err(failed)?;
     let judge = Authenticator::new(
-        database.clone(),
+        accounts.clone(),
         Arc::clone(&policy),
         Arc::clone(&secrets),
         anonymous_teams(config),
@@ -152,10 +162,13 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         actor: "first start",
         now: clock.now(),
     };
-    let first_start = provisioner.first_start().await.map_err(failed)?;
+    let first_start = match is_away {
+        false => provisioner.first_start().await.map_err(failed)?,
+        true => None,
+    };
 
     // Read before anybody logs in: what is changed from here on counts for those who are in.
-    let place = Place::end(&database).await.map_err(failed)?;
+    let place = Place::end(accounts.database()).await.map_err(failed)?;
 
     let signals = Signals::listen().map_err(failed)?;
     let (requests, waiting) = mpsc::channel(LOGINS_WAITING_MAX);
@@ -165,7 +178,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         world.with_listener(&listener.name, listener.limits.clone())
     }));
     let plans = TeamPlans::new(config.plans.clone(), Arc::clone(&world));
-    let applied = plans.apply(&database).await.map_err(failed)?;
+    let applied = plans.apply(accounts.database()).await.map_err(failed)?;
     let of_plans = database.clone();
     tokio::spawn(async move { plans.follow(&of_plans, applied, PLANS_POLL).await });
     let counted = Arc::clone(&world);
@@ -250,13 +263,14 @@ async fn serve_admin(
     Ok((stop, address))
 }
 
-async fn watch_database(database: Database, readiness: Arc<Readiness>) {
-    let mut every = tokio::time::interval(PING_EVERY);
-    loop {
-        every.tick().await;
-        match database.ping().await {
-            Ok(()) => readiness.ready(DATABASE),
-            Err(error) => readiness.not_ready(DATABASE, error.to_string()),
+fn heed(readiness: &Readiness, presence: Presence) {
+    match presence {
+        Presence::There => readiness.ready(DATABASE),
+        Presence::Away { why } => readiness.not_ready(DATABASE, why),
+        Presence::Copied { why, until } => {
+            let until = rfc3339(until);
+            let what = format!("{why}; who was known before can log in until {until}");
+            readiness.makes_do(DATABASE, what);
         }
     }
 }

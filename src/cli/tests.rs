@@ -25,7 +25,7 @@ fn the_subcommands_are_those_that_are_fixed() {
                   client, client add, client list, client rotate, client revoke, policy, \
                   policy explain, policy test, policy diff, policy show, policy reload, policy observe, \
                   audit, audit list, audit export, audit verify, audit reader, audit reader add, \
-                  audit reader list, audit reader revoke, config, config check";
+                  audit reader list, audit reader revoke, backup, restore, config, config check";
     assert_eq!(names.join(", "), wanted);
     CommandLine::command().debug_assert();
 }

@@ -37,6 +37,7 @@ use std::sync::Arc;
 
 use crate::limits::Limits;
 use crate::policy::TeamId;
+use crate::time::Span;
 
 pub use audit::{Audit, AuditMode};
 pub use followed::{FollowError, Followed};
@@ -187,6 +188,8 @@ pub struct Admin {
 pub struct Database {
     /// `sqlite:…` or `postgres://…`
     pub url: DatabaseUrl,
+    /// How long those who were known before can log in while a server is away; zero: not at all.
+    pub serve_without: Span,
 }
 
 /// A database's URL. May hold a password, so that printing it (also with `Debug`) leaves that out.

@@ -15,7 +15,10 @@ pub(super) fn json(config: &Config) -> Value {
         "shards": config.shards,
         "listener": config.listeners.iter().map(|l| listener(l, &config.limits)).collect::<Vec<_>>(),
         "admin": { "bind": config.admin.bind.to_string() },
-        "database": { "url": config.database.url.to_string() },
+        "database": {
+            "url": config.database.url.to_string(),
+            "serve_without": format_span(config.database.serve_without),
+        },
         "audit": audit::json(&config.audit),
         "journal": { "durability": config.journal.durability.as_str() },
         "limits": limits(&config.limits),

@@ -6,7 +6,9 @@
 //! opened, how a writing transaction begins, and which errors mean that it is away. Called by
 //! `identity`, `audit`, `provision` and the command line; never from a shard's thread.
 
+mod backup;
 mod changes;
+mod copy;
 mod error;
 mod postgres;
 mod sqlite;
@@ -20,6 +22,7 @@ use sqlx::Connection as _;
 use sqlx::any::AnyPoolOptions;
 use sqlx::postgres::PgConnectOptions;
 
+pub use backup::BackupError;
 pub use changes::{Concerned, KEPT, News, Place};
 pub use error::{DatabaseError, is_away};
 pub(crate) use postgres::Part;
@@ -81,7 +84,6 @@ impl Database {
     pub async fn open(url: &str, settings: &Settings) -> Result<Self, DatabaseError> {
         sqlx::any::install_default_drivers();
         let (backend, place, url) = locate(url, settings).await?;
-        let busy_timeout_ms = settings.busy_timeout.as_millis();
         let unreachable = |source| DatabaseError::Unreachable {
             place: place.clone(),
             backend,
@@ -95,6 +97,27 @@ impl Database {
             .map_err(unreachable)?
             .close()
             .await?;
+        let database = Self::with_pool(backend, place.clone(), &url, settings)?;
+        database.migrate().await?;
+        tracing::debug!(place = %database.place, took_ms = begun.elapsed().as_millis(), "database open");
+        Ok(database)
+    }
+
+    /// A server that is away now: connections are made when there are some to be had. Whoever finds it
+    /// there first calls [`migrate`](Self::migrate).
+    pub(crate) fn open_later(url: &str, settings: &Settings) -> Result<Self, DatabaseError> {
+        sqlx::any::install_default_drivers();
+        let place = place_of(url)?;
+        Self::with_pool(Backend::Postgres, place, url, settings)
+    }
+
+    fn with_pool(
+        backend: Backend,
+        place: String,
+        url: &str,
+        settings: &Settings,
+    ) -> Result<Self, DatabaseError> {
+        let busy_timeout_ms = settings.busy_timeout.as_millis();
         let pool = AnyPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
@@ -106,21 +129,22 @@ impl Database {
                     Ok(())
                 })
             })
-            .connect_lazy(&url)
-            .map_err(unreachable)?;
-        let database = Self {
+            .connect_lazy(url)
+            .map_err(|source| DatabaseError::Unreachable {
+                place: place.clone(),
+                backend,
+                source,
+            })?;
+        Ok(Self {
             pool,
             backend,
             place,
-        };
-        database.migrate().await?;
-        tracing::debug!(place = %database.place, took_ms = begun.elapsed().as_millis(), "database open");
-        Ok(database)
+        })
     }
 
     /// One transaction around all pending migrations, taken with the writers' lock: of several
     /// processes that start at once one migrates and the others find it done.
-    async fn migrate(&self) -> Result<(), DatabaseError> {
+    pub(crate) async fn migrate(&self) -> Result<(), DatabaseError> {
         let mut transaction = self.begin_administration().await?;
         MIGRATIONS
             .run_direct(None, &mut *transaction, false)
@@ -240,6 +264,31 @@ impl Database {
     }
 }
 
+/// Makes `copy` have the same teams and principals, all of one moment. Returns their revision.
+pub(crate) async fn refresh_accounts(from: &Database, to: &Database) -> Result<i64, DatabaseError> {
+    let mut reading = from.begin_snapshot().await?;
+    let mut writing = to.begin().await?;
+    for table in copy::ACCOUNTS.into_iter().rev() {
+        copy::clear(&mut writing, table).await?;
+    }
+    for table in copy::ACCOUNTS {
+        let mut rows = copy::Rows::of(table);
+        loop {
+            let some = rows.next(&mut reading).await?;
+            if some.is_empty() {
+                break;
+            }
+            copy::write(&mut writing, table, &some).await?;
+        }
+    }
+    reading.rollback().await?;
+    let revision = sqlx::query_scalar("SELECT value FROM revision")
+        .fetch_one(&mut *writing)
+        .await?;
+    writing.commit().await?;
+    Ok(revision)
+}
+
 /// The backend of `url`, its place in words, and the URL for sqlx.
 async fn locate(
     url: &str,
@@ -250,6 +299,11 @@ async fn locate(
         let url = sqlite::create(&path, settings.busy_timeout).await?;
         return Ok((Backend::Sqlite, path.display().to_string(), url));
     }
+    Ok((Backend::Postgres, place_of(url)?, url.to_owned()))
+}
+
+/// The place of a server's database in words.
+fn place_of(url: &str) -> Result<String, DatabaseError> {
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         let options = PgConnectOptions::from_str(url).map_err(|source| DatabaseError::Url {
             why: source.to_string(),
@@ -263,7 +317,7 @@ async fn locate(
             options.get_port(),
             options.get_username()
         );
-        return Ok((Backend::Postgres, place, url.to_owned()));
+        return Ok(place);
     }
     Err(DatabaseError::Url {
         why: "it begins with neither sqlite:// nor postgres://".to_owned(),

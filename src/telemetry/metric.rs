@@ -150,6 +150,8 @@ metrics! {
         "Batches that the audit store did not take and that were tried again."
     AUDIT_BATCH_DURATION Histogram "cofferdam_audit_batch_duration_seconds" []
         "Time from the first try to write a batch until the audit store had it."
+    DATABASE_AWAY Gauge "cofferdam_database_away" []
+        "1 while the database does not answer, else 0."
     LOGINS_WAITING Gauge "cofferdam_logins_waiting" []
         "Logins that wait for their password to be hashed."
     LOGIN_DURATION Histogram "cofferdam_login_duration_seconds" []
