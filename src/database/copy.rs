@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 use sqlx::any::{AnyRow, AnyTypeInfoKind};
-use sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _};
+use sqlx::{Column as _, Row as _, ValueRef as _};
 
 use super::{DatabaseError, Transaction};
 

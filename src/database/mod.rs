@@ -325,4 +325,6 @@ fn place_of(url: &str) -> Result<String, DatabaseError> {
 }
 
 #[cfg(test)]
+mod backup_tests;
+#[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ mod hook_topics;
 mod hook_vectors;
 mod jwt;
 mod lifecycle;
+mod outage;
 mod packets_over_tcp;
 mod plans;
 mod policy_diff;
