@@ -82,10 +82,9 @@ impl Pseudonyms {
         if record.remote.is_none() {
             return;
         }
-        for name in [&mut record.actor, &mut record.client_id] {
-            if let Some(name) = name {
-                *name = self.name(name);
-            }
+        let names = [&mut record.actor, &mut record.client_id];
+        for name in names.into_iter().flatten() {
+            *name = self.name(name);
         }
         if let Some(remote) = &mut record.remote {
             *remote = self.address(remote);

@@ -368,13 +368,10 @@ impl Carrier {
             return;
         }
         let until = tokio::time::sleep(until);
-        tokio::pin!(until);
-        loop {
-            tokio::select! {
-                () = self.spool.grown(), if for_first => return,
-                _ = self.stopping.changed(), if !*self.stopping.borrow() => return,
-                () = &mut until => return,
-            }
+        tokio::select! {
+            () = self.spool.grown(), if for_first => {}
+            _ = self.stopping.changed(), if !*self.stopping.borrow() => {}
+            () = until => {}
         }
     }
 

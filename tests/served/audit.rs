@@ -18,6 +18,8 @@ use crate::running::{Broker, Client, Login, Setup, World, eventually};
 #[derive(Clone, Debug)]
 struct Seen {
     remote: String,
+    /// It had its CONNACK.
+    admitted: bool,
     /// When it had said DISCONNECT and saw the broker close.
     ended: Option<Instant>,
 }
@@ -34,21 +36,30 @@ fn once(broker: &Broker, login: &Login, seen: &Mutex<Vec<Seen>>) -> std::io::Res
     let mut stream = TcpStream::connect(broker.address("tcp"))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     let remote = stream.local_addr()?.to_string();
+    let place = {
+        let mut seen = seen.lock().expect("no panic");
+        let (admitted, ended) = (false, None);
+        seen.push(Seen {
+            remote,
+            admitted,
+            ended,
+        });
+        seen.len() - 1
+    };
+    let note = |change: &dyn Fn(&mut Seen)| {
+        change(&mut seen.lock().expect("no panic")[place]);
+    };
     stream.write_all(&login.connect(Version::V5).encode())?;
     let mut head = [0; 2];
     stream.read_exact(&mut head)?;
     let mut rest = vec![0; usize::from(head[1])];
     stream.read_exact(&mut rest)?;
     assert_eq!((head[0], rest[1]), (0x20, 0), "not let in");
-    let place = {
-        let mut seen = seen.lock().expect("no panic");
-        let ended = None;
-        seen.push(Seen { remote, ended });
-        seen.len() - 1
-    };
+    note(&|seen| seen.admitted = true);
     stream.write_all(&[0xe0, 0])?;
     if stream.read(&mut [0; 16])? == 0 {
-        seen.lock().expect("no panic")[place].ended = Some(Instant::now());
+        let now = Instant::now();
+        note(&|seen| seen.ended = Some(now));
     }
     Ok(())
 }
@@ -106,7 +117,8 @@ fn killed_while_clients_come_and_go(rounds: u32) {
             stop.store(true, Ordering::Release);
         });
         let seen = seen.into_inner().expect("no panic");
-        assert!(!seen.is_empty(), "nobody came in within {millis} ms");
+        let came_in = seen.iter().any(|it| it.admitted);
+        assert!(came_in, "nobody came in within {millis} ms");
         all.push((killed, seen));
         broker = broker.into_place().start();
     }
@@ -114,16 +126,21 @@ fn killed_while_clients_come_and_go(rounds: u32) {
     let found = by_remote(&rows);
     let everybody = || all.iter().flat_map(|(_, seen)| seen);
     for (round, (killed, seen)) in all.iter().enumerate() {
-        for Seen { remote, ended } in seen {
-            // A port may be used again, by a connection that was seen too.
-            let times = everybody().filter(|it| it.remote == *remote).count();
+        for Seen { remote, ended, .. } in seen.iter().filter(|it| it.admitted) {
+            // A port may be used again, and of a connection that was cut before its CONNACK nobody
+            // can say whether it was admitted.
+            let tried = || everybody().filter(|it| it.remote == *remote);
+            let admitted = tried().filter(|it| it.admitted).count();
             let ended = ended.is_some_and(|ended| ended < *killed);
             let events = found.get(remote).map(Vec::as_slice).unwrap_or_default();
             let count = |event: &str| events.iter().filter(|it| *it == event).count();
             let what = format!("round {round}, {remote}: {events:?}");
-            assert_eq!(count("connect"), times, "{what}");
+            assert!(
+                (admitted..=tried().count()).contains(&count("connect")),
+                "{what}"
+            );
             assert!(count("disconnect") >= usize::from(ended), "{what}");
-            assert!(count("disconnect") <= times, "{what}");
+            assert!(count("disconnect") <= count("connect"), "{what}");
             assert_eq!(
                 events.first().map(String::as_str),
                 Some("connect"),

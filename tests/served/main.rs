@@ -2,9 +2,12 @@
 
 #[path = "../packets/mod.rs"]
 mod packets;
+#[path = "../repository/mod.rs"]
+mod repository;
 #[path = "../running/mod.rs"]
 mod running;
 
+mod anonymous;
 mod audit;
 mod breaches;
 mod certificates;
@@ -12,6 +15,7 @@ mod changes;
 mod changes_at_scale;
 mod client_certificates;
 mod control;
+mod documentation;
 mod frames;
 mod guessing;
 mod hook_logins;
@@ -19,6 +23,7 @@ mod hook_topics;
 mod hook_vectors;
 mod jwt;
 mod lifecycle;
+mod metrics;
 mod outage;
 mod packets_over_tcp;
 mod plans;

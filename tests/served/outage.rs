@@ -73,12 +73,7 @@ fn who_is_known_is_served_while_the_database_is_away_and_all_of_it_is_on_record_
         let is_refused = matches!(answer, Some(ServerPacket::ConnAck(it)) if it.code == 0x86);
         assert!(is_refused, "{}", refused.username);
     }
-    broker.wait_for_numbers(
-        |numbers| match numbers.get("cofferdam_database_away", &[]) {
-            Some(1.0) => Ok(()),
-            other => Err(format!("{other:?}")),
-        },
-    );
+    broker.wait_for_numbers(|numbers| numbers.check("cofferdam_database_away", &[], 1));
 
     // A start without it.
     let (place, _) = broker.stop();
