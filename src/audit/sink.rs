@@ -7,7 +7,7 @@ use std::time::Instant;
 use arc_swap::ArcSwapOption;
 use parking_lot::{Condvar, Mutex};
 
-use super::fold::Folds;
+use super::fold::{Folded, Folds};
 use super::queue::{Entry, Queue, is_refusal};
 use super::record::Record;
 use crate::broker::Event;
@@ -50,7 +50,11 @@ pub(super) struct Shared {
     /// The queue is no longer empty, or closed.
     filled: Condvar,
     told: ArcSwapOption<Told>,
-    /// The last try to write the spool failed.
+    /// When the write to the spool that is under way began, in milliseconds since `begun`, plus one; 0:
+    /// none is.
+    pub(super) writing_since_ms: AtomicU64,
+    pub(super) begun: Instant,
+    /// The last try to write the spool failed, or the one under way takes too long.
     pub(super) spool_failing: AtomicBool,
     /// Records that are in the spool, in this run.
     pub(super) spooled: AtomicU64,
@@ -76,6 +80,8 @@ impl AuditSink {
                 queue: Mutex::new(Queue::new(events_max, bytes_max)),
                 filled: Condvar::new(),
                 told: ArcSwapOption::empty(),
+                writing_since_ms: AtomicU64::new(0),
+                begun: Instant::now(),
                 spool_failing: AtomicBool::new(false),
                 spooled: AtomicU64::new(0),
                 in_hand: AtomicU64::new(0),
@@ -142,6 +148,10 @@ impl Shared {
     /// Queues what was counted since the last call.
     pub(super) fn sweep(&self) {
         let counted = self.folds.lock().sweep();
+        self.queue_folded(counted);
+    }
+
+    fn queue_folded(&self, counted: Vec<Folded>) {
         for folded in counted {
             m::AUDIT_FOLDED.count(&[], folded.count - 1);
             self.push(Entry::Folded(Box::new(folded)));
@@ -150,7 +160,8 @@ impl Shared {
 
     /// No event is taken any more; what was counted so far is queued.
     pub(super) fn close(&self) {
-        self.sweep();
+        let counted = self.folds.lock().sweep_all();
+        self.queue_folded(counted);
         self.queue.lock().close();
         self.filled.notify_all();
     }

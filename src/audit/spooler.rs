@@ -11,11 +11,41 @@ use super::pseudonym::Pseudonyms;
 use super::queue::Entry;
 use super::record::Record;
 use super::sink::{Shared, Spooled};
-use super::spool::Appender;
+use super::spool::{AppendError, Appender};
 use crate::telemetry::metric as m;
 
 /// Most entries of one write.
 const BATCH_MAX: usize = 4_096;
+
+/// How long a write may take before nobody waits for it any longer.
+const STUCK: Duration = Duration::from_secs(1);
+/// How often it is looked whether one does.
+const WATCH_EVERY: Duration = Duration::from_millis(200);
+
+/// Sees to it that a disk that hangs holds nobody up for long: it counts as one that takes nothing. Runs
+/// until nobody has the other end.
+pub(super) async fn watch(shared: std::sync::Weak<Shared>) {
+    loop {
+        tokio::time::sleep(WATCH_EVERY).await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let since = shared.writing_since_ms.load(Ordering::Acquire);
+        let now = shared.begun.elapsed().as_millis();
+        let took = now.saturating_sub(u128::from(since.saturating_sub(1)));
+        if since == 0 || took < STUCK.as_millis() {
+            continue;
+        }
+        if !shared.spool_failing.swap(true, Ordering::AcqRel) {
+            m::AUDIT_SPOOL_FAILING.set(&[], 1.0);
+            tracing::error!("the disk of the audit spool does not answer; nobody waits for it");
+        }
+        shared.tell(Spooled {
+            upto: u64::MAX,
+            is_kept: false,
+        });
+    }
+}
 
 /// The thread's half of the audit.
 pub(super) struct Spooler {
@@ -58,6 +88,16 @@ impl Spooler {
         }
     }
 
+    /// One try, with a note of when it began.
+    fn append(&mut self, records: &[Vec<u8>]) -> Result<(), AppendError> {
+        let now = self.shared.begun.elapsed().as_millis();
+        let since = u64::try_from(now).unwrap_or(u64::MAX - 1) + 1;
+        self.shared.writing_since_ms.store(since, Ordering::Release);
+        let appended = self.appender.append(records);
+        self.shared.writing_since_ms.store(0, Ordering::Release);
+        appended
+    }
+
     fn encode(&self, entry: Entry) -> Vec<u8> {
         let mut record = Record::from(entry);
         if let Some(pseudonyms) = &self.pseudonyms {
@@ -70,7 +110,7 @@ impl Spooler {
     /// ring, and what finds no room there is counted.
     fn write(&mut self, records: &[Vec<u8>], ticket: u64, next_sweep: &mut Instant) {
         let mut failures = 0_u32;
-        while let Err(error) = self.appender.append(records) {
+        while let Err(error) = self.append(records) {
             failures += 1;
             m::AUDIT_SPOOL_FAILURES.count(&[], 1);
             if failures == 1 {
@@ -88,11 +128,11 @@ impl Spooler {
                 *next_sweep = Instant::now() + self.fold_every;
             }
         }
-        if failures > 0 {
+        let was_failing = self.shared.spool_failing.swap(false, Ordering::AcqRel);
+        if failures > 0 || was_failing {
             m::AUDIT_SPOOL_FAILING.set(&[], 0.0);
             tracing::info!(failures, "the audit spool takes events again");
         }
-        self.shared.spool_failing.store(false, Ordering::Release);
         let count = records.len() as u64;
         self.shared.spooled.fetch_add(count, Ordering::AcqRel);
         m::AUDIT_SPOOLED.count(&[], count);

@@ -87,10 +87,19 @@ fn breakable(
     let directory = database.folder().join(name);
     let opened = spool::open(&directory, BOUNDS).unwrap();
     let broken = Arc::clone(&opened.1.broken);
+    let (sink, writer) = started(database, &directory, settings, opened);
+    (sink, writer, broken)
+}
+
+fn started(
+    database: &TestDatabase,
+    directory: &std::path::Path,
+    settings: Settings,
+    opened: (spool::Spool, spool::Appender, spool::Found),
+) -> (AuditSink, AuditWriter) {
     let key = AuditKey::random().unwrap();
     let database = Database::clone(database);
-    let (sink, writer) = writer::start_with(database, &directory, key, settings, opened).unwrap();
-    (sink, writer, broken)
+    writer::start_with(database, directory, key, settings, opened).unwrap()
 }
 
 const BOUNDS: Bounds = Bounds {
@@ -460,6 +469,29 @@ each_database! {
             assert_eq!(times, expected, "{filter:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_hangs_holds_nobody_up_for_long() {
+    let database = TestDatabase::sqlite().await;
+    let directory = database.folder().join("spool");
+    let opened = spool::open(&directory, BOUNDS).unwrap();
+    let stuck = Arc::clone(&opened.1.stuck);
+    stuck.store(true, Ordering::Release);
+    let (sink, writer) = started(&database, &directory, settings(), opened);
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    sink.on_spooled(move |spooled| drop(told.send(spooled)));
+    let Kept::At(ticket) = sink.record(lost(1)) else {
+        panic!("no room")
+    };
+    let first = heard.recv().await.unwrap();
+    assert!(!first.is_kept && first.upto >= ticket, "{first:?}");
+    assert!(sink.is_failing());
+    stuck.store(false, Ordering::Release);
+    while !heard.recv().await.unwrap().is_kept {}
+    assert!(!sink.is_failing());
+    let whole = Finished::Whole { written: 1 };
+    assert_eq!(writer.finish(PATIENCE).await, whole);
 }
 
 /// The problems of all chains.

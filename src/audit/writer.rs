@@ -16,7 +16,7 @@ use super::pseudonym::{Personal, Pseudonyms};
 use super::record::Record;
 use super::sink::{AuditSink, Shared};
 use super::spool::{self, Appender, Bounds, Found, Place, Spool, SpoolError};
-use super::spooler::Spooler;
+use super::spooler::{Spooler, watch};
 use super::store::{Keyed, insert, take};
 use super::upkeep::{Witness, link_old, remove_old, sign_heads};
 use crate::database::{Database, DatabaseError, Part};
@@ -184,6 +184,7 @@ pub(super) fn start_with(
         pseudonyms: Pseudonyms::of(&key, settings.personal),
     }
     .start()?;
+    tokio::spawn(watch(Arc::downgrade(sink.shared())));
     let progress = Arc::new(Progress {
         left: found.records,
         taken: AtomicU64::new(0),

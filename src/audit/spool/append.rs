@@ -24,6 +24,9 @@ pub(in crate::audit) struct Appender {
     /// Tests make writing fail.
     #[cfg(test)]
     pub(in crate::audit) broken: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    /// Tests make it hang.
+    #[cfg(test)]
+    pub(in crate::audit) stuck: std::sync::Arc<std::sync::atomic::AtomicBool>,
 }
 
 /// Why a batch is not in the spool. It may be tried again; its numbers stay the same.
@@ -52,6 +55,8 @@ impl Appender {
             bytes: Vec::new(),
             #[cfg(test)]
             broken: Default::default(),
+            #[cfg(test)]
+            stuck: Default::default(),
         }
     }
 
@@ -115,6 +120,10 @@ impl Appender {
         #[cfg(test)]
         if self.broken.load(std::sync::atomic::Ordering::Acquire) {
             return Err(io::ErrorKind::StorageFull.into());
+        }
+        #[cfg(test)]
+        while self.stuck.load(std::sync::atomic::Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(1));
         }
         if self.open.is_none() {
             let path = self.spool.path(self.ordinal);

@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 use frame::{FRAME_BYTES, HEADER_BYTES, Next, PAYLOAD_MAX};
 
-pub(super) use append::Appender;
+pub(super) use append::{AppendError, Appender};
 pub use open::SpoolError;
 pub(super) use open::{Found, open};
 
