@@ -28,10 +28,16 @@ const FORBIDDEN: [(&str, &str); 15] = [
 
 /// What the core may name of what is forbidden, and why: plain values, with which nothing can be
 /// opened, read or waited for.
-const ALLOWED: [(&str, &str); 1] = [(
-    "std::net::SocketAddr",
-    "where a client comes from, as the shell saw it: stands in events and is never dialled",
-)];
+const ALLOWED: [(&str, &str); 2] = [
+    (
+        "std::net::SocketAddr",
+        "where a client comes from, as the shell saw it: stands in events and is never dialled",
+    ),
+    (
+        "std::net::{IpAddr, Ipv6Addr, SocketAddr}",
+        "the same, and the network that an address counts as",
+    ),
+];
 
 /// The modules in the table's order, and how many of them are the core.
 struct Table {
