@@ -317,7 +317,16 @@ impl Key {
     }
 
     fn is_limit(&self) -> bool {
-        matches!(self, Self::Client { event: LIMIT_HIT, .. } | Self::Team { event: LIMIT_HIT, .. })
+        matches!(
+            self,
+            Self::Client {
+                event: LIMIT_HIT,
+                ..
+            } | Self::Team {
+                event: LIMIT_HIT,
+                ..
+            }
+        )
     }
 
     /// Most rows of their own, between two sweeps that concern them.

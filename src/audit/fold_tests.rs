@@ -1,8 +1,8 @@
 //! What folding keeps, and what it counts.
 
 use super::*;
-use crate::broker::{Peer, Refusal, Who};
 use crate::audit::record::Record;
+use crate::broker::{Peer, Refusal, Who};
 use crate::wire::ReasonCode;
 
 fn event(at: u64, team: &str, client: &str, from: &str, kind: EventKind) -> Box<Event> {

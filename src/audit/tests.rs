@@ -480,7 +480,9 @@ async fn a_disk_that_hangs_holds_nobody_up_for_long() {
     stuck.store(true, Ordering::Release);
     let (sink, writer) = started(&database, &directory, settings(), opened);
     let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
-    sink.on_spooled(move |spooled| drop(told.send(spooled)));
+    sink.on_spooled(move |spooled| {
+        let _ = told.send(spooled);
+    });
     let Kept::At(ticket) = sink.record(lost(1)) else {
         panic!("no room")
     };

@@ -78,14 +78,10 @@ fn by_remote(rows: &[Value]) -> BTreeMap<String, Vec<String>> {
     found
 }
 
-/// Waits until the records of this start are in the store, and gives all of them.
-fn settled(broker: &Broker) -> Vec<Value> {
+/// Waits until the records of so many starts are in the store, and gives all of them.
+fn settled(broker: &Broker, starts: usize) -> Vec<Value> {
     eventually("the audit of the start", || {
         let rows = broker.place().audit();
-        let starts = rows
-            .iter()
-            .filter(|row| row["event"] == "broker_started")
-            .count();
         let opened = rows
             .iter()
             .filter(|row| row["event"] == "listener_opened")
@@ -122,7 +118,7 @@ fn killed_while_clients_come_and_go(rounds: u32) {
         all.push((killed, seen));
         broker = broker.into_place().start();
     }
-    let rows = settled(&broker);
+    let rows = settled(&broker, rounds as usize + 1);
     let found = by_remote(&rows);
     let everybody = || all.iter().flat_map(|(_, seen)| seen);
     for (round, (killed, seen)) in all.iter().enumerate() {
@@ -190,7 +186,7 @@ fn a_storm_of_twenty_thousand_connects_is_recorded_in_full() {
     assert_eq!(seen.into_inner().expect("no panic").len(), 20_000);
     let (place, _) = broker.stop();
     let broker = place.start(); // what the stop could not wait for
-    let rows = settled(&broker);
+    let rows = settled(&broker, 2);
     let count = |event: &str| rows.iter().filter(|row| row["event"] == event).count();
     assert_eq!(count("connect"), 20_000);
     assert_eq!(count("disconnect"), 20_000);
@@ -202,7 +198,7 @@ fn the_life_of_a_broker_is_on_record() {
     let broker = Setup::new().start();
     let (place, _) = broker.stop();
     let broker = place.start();
-    let rows = settled(&broker);
+    let rows = settled(&broker, 2);
     let life: Vec<_> = rows
         .iter()
         .filter(|row| row["actor"] == "cofferdam" && row["level"] == "platform")
