@@ -64,7 +64,14 @@ async fn a_server_that_is_killed_and_comes_back_has_every_event_once_and_in_orde
     };
     let data = tempfile::tempdir().expect("a folder");
     let key = AuditKey::random().unwrap();
-    let (sink, writer) = start(database.clone(), data.path(), key, small).unwrap();
+    let (sink, writer) = start(
+        vec![super::tests::main_store(&database)],
+        Regions::default(),
+        data.path(),
+        key,
+        small,
+    )
+    .unwrap();
     let feeding = tokio::task::spawn_blocking(move || {
         for at in 0..3_000 {
             sink.record(lost(at));

@@ -16,6 +16,7 @@
 
 mod address;
 mod budget;
+mod carrier;
 mod chain;
 mod check;
 mod export;
@@ -25,6 +26,7 @@ mod moment;
 mod pseudonym;
 mod queue;
 mod record;
+mod regions;
 mod sink;
 mod spool;
 mod spooler;
@@ -40,6 +42,7 @@ pub use list::{Cursor, Filter, PAGE_MAX, Page, Scope, Way, latest, page};
 pub use moment::{parse_time, rfc3339};
 pub use pseudonym::{Personal, Pseudonyms};
 pub use record::{Level, Record};
+pub use regions::{Regions, Store};
 pub use sink::{AuditSink, Kept, Spooled};
 pub use spool::SpoolError;
 pub use store::insert;

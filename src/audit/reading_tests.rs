@@ -141,7 +141,7 @@ each_database! {
         let key = AuditKey::load(&data, None).unwrap();
         let names = Pseudonyms::of(&key, personal).unwrap();
         let hidden = Settings { personal, ..settings() };
-        let (sink, writer) = super::super::start(Database::clone(&database), &data, key, hidden).unwrap();
+        let (sink, writer) = super::tests::start_in(&database, &data, key, hidden);
         sink.record(lost(1));
         let by = "192.0.2.7:99".parse().unwrap();
         sink.record(event(2, Some("a"), "bob@a", crate::broker::EventKind::TakenOver { by }));

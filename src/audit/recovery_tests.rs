@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::spool::{self, Bounds};
-use super::tests::{PATIENCE, all, block, events, lost, settings, times, verified};
+use super::tests::{
+    PATIENCE, all, block, connected, event, events, lost, main_store, settings, times, verified,
+};
 use super::*;
-use crate::database::Database;
+use crate::broker::{EventKind, Refusal};
 use crate::database::testing::{TestDatabase, each_database};
 
 fn open(database: &TestDatabase, data: &Path, settings: Settings) -> (AuditSink, AuditWriter) {
     let key = AuditKey::load(data, None).unwrap();
-    start(Database::clone(database), data, key, settings).unwrap()
+    super::tests::start_in(database, data, key, settings)
 }
 
 /// A spool as a broker leaves it that was killed: records that nobody has taken.
@@ -165,6 +167,65 @@ each_database! {
         assert_eq!(writer.finish(PATIENCE * 3).await, Finished::Whole { written: 40_000 });
         assert_eq!(times(&database).await, (0..40_000).collect::<Vec<_>>());
         assert_eq!(verified(&database).await, Vec::<String>::new());
+    }
+
+    async fn a_teams_records_stay_in_its_region_and_nowhere_else(database) {
+        sqlx::query("INSERT INTO team (id, name, created_us) VALUES ('b', 'B', 1)")
+            .execute(database.pool()).await.unwrap();
+        sqlx::query("INSERT INTO principal (username, kind, team, id, created_us, changed_us) \
+                     VALUES ('bob@b', 'client', 'b', 'bob', 1, 1)")
+            .execute(database.pool()).await.unwrap();
+        let abroad = TestDatabase::sqlite().await;
+        let data = database.folder().join("data");
+        let begin = || {
+            let stores = vec![
+                main_store(&database),
+                Store { region: Some(Arc::from("eu")), database: crate::database::Database::clone(&abroad) },
+            ];
+            let regions = Regions::new([("b".to_owned(), Arc::from("eu"))]);
+            let key = AuditKey::load(&data, None).unwrap();
+            start(stores, regions, &data, key, settings()).unwrap()
+        };
+        let refused = |at, name| event(at, None, name, EventKind::ConnectRefused {
+            reason: Refusal::WrongPassword,
+            told: None,
+        });
+        // The region's database is away at first: that holds nobody else up.
+        let blocking = block(&abroad).await;
+        let (sink, writer) = begin();
+        for at in 1..=100 {
+            sink.record(lost(at)); // of team a
+            sink.record(event(at, Some("b"), "bob@b", connected()));
+        }
+        sink.record(refused(101, "bob@b"));
+        sink.record(refused(102, "nobody@b"));
+        sink.record(refused(103, "nobody@a"));
+        while all(&database).await.len() < 101 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let finished = writer.finish(Duration::from_millis(300)).await;
+        assert!(matches!(finished, Finished::Incomplete { spooled: 203, lost: 0, .. }), "{finished:?}");
+        blocking.rollback().await.unwrap();
+        let (_sink, writer) = begin();
+        writer.finish(PATIENCE).await;
+
+        let of = |records: &[Record], team: Option<&str>| {
+            records.iter().filter(|it| it.team.as_deref() == team).count()
+        };
+        let here = all(&database).await;
+        let there = all(&abroad).await;
+        assert_eq!((of(&here, Some("a")), of(&here, Some("b"))), (100, 0));
+        assert_eq!((of(&there, Some("a")), of(&there, Some("b"))), (0, 101));
+        let names = |records: &[Record]| -> Vec<_> {
+            let refused = records.iter().filter(|it| it.event == "connect_refused");
+            refused.map(|it| (it.actor.clone().unwrap(), it.team.clone())).collect()
+        };
+        assert_eq!(names(&here), [("nobody@a".to_owned(), None)]);
+        let b = Some("b".to_owned());
+        assert_eq!(names(&there), [("bob@b".to_owned(), b), ("nobody@b".to_owned(), None)]);
+        for database in [&database, &abroad] {
+            assert_eq!(verified(database).await, Vec::<String>::new());
+        }
     }
 
     async fn records_of_before_there_were_chains_are_linked_at_the_first_start(database) {

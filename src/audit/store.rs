@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use super::address::Range;
 use super::chain::{Hash, Head, chain_of};
 use super::record::{Level, Record};
-use crate::database::Transaction;
+use crate::database::{Database, Transaction};
 
 /// Rows of one INSERT. The statement is prepared once for each number of rows; both databases take
 /// far more parameters than this asks for.
@@ -37,6 +37,8 @@ pub(super) struct Keyed {
     pub(super) run: i64,
     pub(super) number: i64,
     pub(super) record: Record,
+    /// It belongs here, and not to another region.
+    pub(super) is_ours: bool,
 }
 
 /// Writes records within the transaction of the change that they tell of. From here until it ends
@@ -57,7 +59,7 @@ pub async fn insert(
 /// written once. Returns how many records of each run were new.
 pub(super) async fn take(
     transaction: &mut Transaction,
-    spooled: &mut [Keyed],
+    spooled: &[Keyed],
 ) -> Result<HashMap<i64, u64>, sqlx::Error> {
     let first = claim(transaction, spooled.len()).await?;
     let mut taken: HashMap<i64, i64> = HashMap::new();
@@ -74,12 +76,12 @@ pub(super) async fn take(
         let taken = taken.entry(keyed.run).or_insert(-1);
         if keyed.number > *taken {
             *taken = keyed.number;
-            *counts.entry(keyed.run).or_default() += 1;
-            fresh.push(&mut keyed.record);
+            if keyed.is_ours {
+                *counts.entry(keyed.run).or_default() += 1;
+                fresh.push(&keyed.record);
+            }
         }
     }
-    find_teams(transaction, &mut fresh).await?;
-    let fresh: Vec<&Record> = fresh.into_iter().map(|record| &*record).collect();
     link(transaction, first, &fresh).await?;
     for (run, taken) in taken {
         sqlx::query(
@@ -210,15 +212,17 @@ fn insertion(rows: usize) -> String {
 
 /// Puts refused logins under the team that their username belongs to. The broker does not know it
 /// (it was not told who would have come in); the team's own people want to see it.
-async fn find_teams(
-    transaction: &mut Transaction,
-    records: &mut [&mut Record],
+pub(super) async fn find_teams(
+    accounts: &Database,
+    batch: &mut [Keyed],
+    belongs_here: impl Fn(&str) -> bool,
 ) -> Result<(), sqlx::Error> {
-    let homeless = |record: &Record| record.team.is_none() && record.event == "connect_refused";
-    let names: HashSet<String> = records
+    let homeless =
+        |it: &Keyed| it.is_ours && it.record.team.is_none() && it.record.event == "connect_refused";
+    let names: HashSet<String> = batch
         .iter()
         .filter(|it| homeless(it))
-        .filter_map(|it| it.actor.clone())
+        .filter_map(|it| it.record.actor.clone())
         .collect();
     let names: Vec<_> = names.into_iter().collect();
     let mut teams: HashMap<String, String> = HashMap::new();
@@ -232,13 +236,14 @@ async fn find_teams(
         for name in names {
             query = query.bind(name);
         }
-        for row in query.fetch_all(&mut **transaction).await? {
+        for row in query.fetch_all(accounts.pool()).await? {
             teams.insert(row.try_get("username")?, row.try_get("team")?);
         }
     }
-    for record in records.iter_mut().filter(|it| homeless(it)) {
+    for keyed in batch.iter_mut().filter(|it| homeless(it)) {
+        let record = &mut keyed.record;
         let team = record.actor.as_ref().and_then(|actor| teams.get(actor));
-        if let Some(team) = team {
+        if let Some(team) = team.filter(|team| belongs_here(team)) {
             record.team = Some(team.clone());
             record.level = Level::Team;
         }

@@ -20,8 +20,7 @@ impl Scene {
     async fn new(database: TestDatabase) -> Self {
         let data = database.folder().join("data");
         let key = AuditKey::load(&data, None).unwrap();
-        let (sink, writer) =
-            start(Database::clone(&database), &data, key.clone(), settings()).unwrap();
+        let (sink, writer) = super::tests::start_in(&database, &data, key.clone(), settings());
         for at in 1..=10 {
             sink.record(lost(at));
             let by = "192.0.2.8:99".parse().unwrap();
@@ -93,7 +92,7 @@ each_database! {
     async fn a_database_that_nobody_touched_is_whole_and_every_record_signed(database) {
         let scene = Scene::new(database).await;
         let trusted = vec![scene.key.public()];
-        let witness = witness_of(&scene.data);
+        let witness = witness_of(&scene.data, None);
         let verdict = verify(&scene.database, trusted, Some(&witness)).await.unwrap();
         let tally = Tally { chains: 3, records: 22, signed: 22 };
         assert_eq!((verdict.tally, verdict.problems.len()), (tally, 0));
@@ -182,7 +181,7 @@ each_database! {
         assert_eq!(scene.found().await, one("a", 8, Fault::Missing)); // the checkpoint does
         scene.run("DELETE FROM audit_checkpoint WHERE chain = 'a'").await;
         assert_eq!(scene.found().await, []);
-        let witness = witness_of(&scene.data); // and the broker's own copy of it
+        let witness = witness_of(&scene.data, None); // and the broker's own copy of it
         assert_eq!(scene.found_with(Some(&witness)).await, one("a", 8, Fault::Missing));
         // A chain that went as a whole.
         for sql in ["DELETE FROM audit WHERE chain = 'b'",
@@ -229,9 +228,9 @@ each_database! {
         let removed = remove_old(&scene.database, &scene.key, kept, now).await.unwrap();
         assert_eq!(removed, 4 + 4 + 1); // the platform's last record stays
         assert_eq!(scene.found().await, []);
-        let mut witness = Witness::open(witness_of(&scene.data));
+        let mut witness = Witness::open(witness_of(&scene.data, None));
         sign_heads(&scene.database, &scene.key, &mut witness, now).await.unwrap();
-        assert_eq!(scene.found_with(Some(&witness_of(&scene.data))).await, []);
+        assert_eq!(scene.found_with(Some(&witness_of(&scene.data, None))).await, []);
         assert_eq!(scene.found_in(&scene.exported().await), []);
         let first: i64 = sqlx::query_scalar("SELECT MIN(number) FROM audit WHERE chain = 'a'")
             .fetch_one(scene.database.pool()).await.unwrap();
@@ -254,7 +253,7 @@ async fn on_postgresql_every_month_is_a_table_that_goes_when_it_is_empty() {
     let november = 1_796_025_600_000_000; // 2026-11-30
     let data = database.folder().join("data");
     let key = AuditKey::load(&data, None).unwrap();
-    let (sink, writer) = start(Database::clone(&database), &data, key.clone(), settings()).unwrap();
+    let (sink, writer) = super::tests::start_in(&database, &data, key.clone(), settings());
     for at in [
         november - day,
         november,

@@ -99,7 +99,26 @@ fn started(
 ) -> (AuditSink, AuditWriter) {
     let key = AuditKey::random().unwrap();
     let database = Database::clone(database);
-    writer::start_with(database, directory, key, settings, opened).unwrap()
+    let stores = vec![main_store(&database)];
+    writer::start_with(stores, Regions::default(), directory, key, settings, opened).unwrap()
+}
+
+pub(super) fn main_store(database: &Database) -> Store {
+    Store {
+        region: None,
+        database: database.clone(),
+    }
+}
+
+/// The audit with one store.
+pub(super) fn start_in(
+    database: &TestDatabase,
+    data: &std::path::Path,
+    key: AuditKey,
+    settings: Settings,
+) -> (AuditSink, AuditWriter) {
+    let stores = vec![main_store(database)];
+    super::start(stores, Regions::default(), data, key, settings).unwrap()
 }
 
 const BOUNDS: Bounds = Bounds {
@@ -388,12 +407,13 @@ each_database! {
             run: 7,
             number: at as i64,
             record: Record::from(&*lost(at)),
+            is_ours: true,
         };
         // The second has seen half of them, and the third sees nothing new.
         for (range, fresh) in [(0..250, 250), (125..375, 125), (0..375, 0)] {
-            let mut records: Vec<_> = range.map(keyed).collect();
+            let records: Vec<_> = range.map(keyed).collect();
             let mut transaction = database.begin().await.unwrap();
-            let written = store::take(&mut transaction, &mut records).await.unwrap();
+            let written = store::take(&mut transaction, &records).await.unwrap();
             transaction.commit().await.unwrap();
             assert_eq!(written.get(&7).copied().unwrap_or(0), fresh);
         }

@@ -17,7 +17,7 @@ use crate::audit::{
     AuditKey, Export, Filter, Format, Linked, Pseudonyms, PublicKey, Record, Scope, Verdict,
     latest, parse_time, rfc3339, verify, verify_export, witness_of,
 };
-use crate::config::Config;
+use crate::config::{Config, Region};
 use crate::database::Database;
 use crate::provision::Reader;
 use crate::time::Time;
@@ -28,18 +28,50 @@ const LIST_MAX: u32 = 1_000_000;
 pub(super) fn run(context: &Context, command: &AuditCommand) -> Result<ExitCode, Failure> {
     let names = pseudonyms(&context.config);
     match command {
-        AuditCommand::List(args) => with_store(context, async |store, answer| {
-            let names = names.as_ref();
-            show(args, store.database(), store.now(), names, answer).await
-        }),
-        AuditCommand::Export(args) => with_store(context, async |store, answer| {
-            export(args, store, names.as_ref(), answer).await
-        }),
+        AuditCommand::List(args) => {
+            with_store(&of_region(context, &args.which)?, async |store, answer| {
+                let names = names.as_ref();
+                show(args, store.database(), store.now(), names, answer).await
+            })
+        }
+        AuditCommand::Export(args) => {
+            with_store(&of_region(context, &args.which)?, async |store, answer| {
+                export(args, store, names.as_ref(), answer).await
+            })
+        }
         AuditCommand::Verify(args) => check(context, args),
         AuditCommand::Reader { command } => with_store(context, async |store, answer| {
             readers(command, store, answer).await
         }),
     }
+}
+
+/// The same, on the database where the records that are asked for are.
+fn of_region(context: &Context, which: &AuditWhich) -> Result<Context, Failure> {
+    let regions = &context.config.audit.regions;
+    let has_team = |region: &&Region| {
+        let team = which.team.as_ref();
+        team.is_some_and(|team| region.teams.contains(team))
+    };
+    match (&which.region, regions.iter().find(has_team)) {
+        (Some(name), _) => in_region(context, Some(name)),
+        (None, of_team) => in_region(context, of_team.map(|region| region.name.as_str())),
+    }
+}
+
+fn in_region(context: &Context, name: Option<&str>) -> Result<Context, Failure> {
+    let mut config = context.config.clone();
+    if let Some(name) = name {
+        let regions = &context.config.audit.regions;
+        let Some(region) = regions.iter().find(|region| region.name == name) else {
+            return Err(Failure::Usage(format!("there is no [audit.region.{name}]")));
+        };
+        config.database.url = region.url.clone();
+    }
+    Ok(Context {
+        config,
+        json: context.json,
+    })
 }
 
 /// Lists records; `now` is what "ago" counts from.
@@ -167,7 +199,9 @@ async fn export(
 fn check(context: &Context, args: &AuditVerify) -> Result<ExitCode, Failure> {
     let trusted = trusted(&context.config, &args.key)?;
     let vouched = !trusted.is_empty();
-    let witness = witness_of(&context.config.data_dir);
+    let region = args.region.as_deref();
+    let witness = witness_of(&context.config.data_dir, region);
+    let context = &in_region(context, region)?;
     let verdict = match &args.file {
         Some(path) => {
             let file = File::open(path).map_err(|error| unreadable(path, &error))?;

@@ -12,9 +12,9 @@ use super::Failure;
 use super::serve::{LAST_WORDS, failed};
 use crate::audit::{
     self, AuditKey, AuditSink, AuditWriter, Cause, Finished, Kept, Personal, Pseudonyms, Record,
-    Settings,
+    Regions, Settings, Store,
 };
-use crate::config::Config;
+use crate::config::{Config, Region};
 use crate::database::Database;
 use crate::net::clock::Clock;
 use crate::net::server::{self, Server};
@@ -25,7 +25,7 @@ const RUNNING: &str = "running";
 const BROKER: &str = "cofferdam";
 
 /// Opens the audit: from here on events are kept.
-pub(super) fn open(
+pub(super) async fn open(
     config: &Config,
     database: Database,
 ) -> Result<(AuditSink, AuditWriter), Failure> {
@@ -39,7 +39,38 @@ pub(super) fn open(
         personal: personal(config),
         ..Settings::default()
     };
-    audit::start(database, &config.data_dir, key, settings).map_err(failed)
+    let mut stores = vec![Store {
+        region: None,
+        database,
+    }];
+    stores.extend(region_stores(config).await?);
+    let regions = Regions::new(config.audit.regions.iter().flat_map(|region| {
+        let name: Arc<str> = Arc::from(region.name.as_str());
+        let teams = region.teams.iter();
+        teams.map(move |team| (team.clone(), Arc::clone(&name)))
+    }));
+    audit::start(stores, regions, &config.data_dir, key, settings).map_err(failed)
+}
+
+/// The databases of the regions. A server that is away is waited for: records wait in the spool.
+async fn region_stores(config: &Config) -> Result<Vec<Store>, Failure> {
+    let mut stores = Vec::new();
+    for region in &config.audit.regions {
+        let database = Database::open_or_later(region.url.expose(), &Default::default()).await;
+        let named = |error| failed(format!("[audit.region.{}] {error}", region.name));
+        stores.push(Store {
+            region: Some(Arc::from(region.name.as_str())),
+            database: database.map_err(named)?,
+        });
+    }
+    Ok(stores)
+}
+
+/// The same, for who reads them.
+pub(super) async fn region_readers(config: &Config) -> Result<Vec<(Region, Database)>, Failure> {
+    let stores = region_stores(config).await?.into_iter();
+    let regions = config.audit.regions.iter().cloned();
+    Ok(regions.zip(stores.map(|store| store.database)).collect())
 }
 
 fn personal(config: &Config) -> Personal {

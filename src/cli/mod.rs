@@ -281,6 +281,9 @@ pub struct AuditVerify {
     /// An export in JSON Lines [default: the database].
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// The database of this region [default: the main one].
+    #[arg(long, conflicts_with = "file")]
+    pub region: Option<String>,
     /// The public key of the broker that signed [default: that of the key in the data directory].
     /// May be repeated.
     #[arg(long, value_name = "KEY")]
@@ -328,6 +331,9 @@ pub struct AuditList {
 /// Which events; what is left out filters nothing.
 #[derive(Debug, Default, Args)]
 pub struct AuditWhich {
+    /// In this region's database [default: the one of the team that is asked for, or the main one].
+    #[arg(long)]
+    pub region: Option<String>,
     /// Only this team's events.
     #[arg(long)]
     pub team: Option<String>,

@@ -149,7 +149,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         None => judge,
     };
     let judge = vouchers::attach(judge, config)?;
-    let (sink, writer) = chronicle::open(config, database.clone())?;
+    let (sink, writer) = chronicle::open(config, database.clone()).await?;
     let strict = config.audit.mode == AuditMode::Strict;
     let record = chronicle::record(&sink, strict);
 

@@ -128,6 +128,7 @@ impl Steering {
             readiness,
             record,
             database,
+            regions: Arc::new(super::chronicle::region_readers(config).await?),
             names: super::chronicle::pseudonyms(config),
             clock,
         };

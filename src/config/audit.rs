@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::quantity::{format_size, format_span};
 use super::section::Section;
+use super::{DatabaseUrl, check};
 use crate::time::Span;
 
 /// Smallest and largest spool.
@@ -30,6 +31,19 @@ pub struct Audit {
     pub pseudonymise_addresses: bool,
     /// So are usernames and client identifiers.
     pub pseudonymise_usernames: bool,
+    /// Databases that some teams' records go to instead; names and teams are distinct.
+    pub regions: Vec<Region>,
+}
+
+/// `[audit.region.<name>]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Its name.
+    pub name: String,
+    /// Where its records go.
+    pub url: DatabaseUrl,
+    /// Whose.
+    pub teams: Vec<String>,
 }
 
 /// What happens when events cannot be kept.
@@ -62,6 +76,7 @@ impl Default for Audit {
             retention: None,
             pseudonymise_addresses: false,
             pseudonymise_usernames: false,
+            regions: Vec::new(),
         }
     }
 }
@@ -81,6 +96,7 @@ pub(super) fn read(mut section: Section<'_>) -> Audit {
             format!("{other:?} is neither \"address\" nor \"username\""),
         );
     }
+    let regions = regions(&mut section);
     section.finish();
     let has = |what: &str| personal.iter().any(|it| it == what);
     Audit {
@@ -90,7 +106,37 @@ pub(super) fn read(mut section: Section<'_>) -> Audit {
         retention,
         pseudonymise_addresses: has("address"),
         pseudonymise_usernames: has("username"),
+        regions,
     }
+}
+
+fn regions(audit: &mut Section<'_>) -> Vec<Region> {
+    let mut regions: Vec<Region> = Vec::new();
+    for (name, mut section) in audit.named("region") {
+        if let Err(why) = check::name(name.clone()) {
+            section.problem("url", why);
+        }
+        let url = section.text("url");
+        if !section.has("url") {
+            section.problem("url", "is missing");
+        }
+        let url = url.and_then(|url| section.keep("url", check::database_url(url)));
+        let teams = section.texts("teams").unwrap_or_default();
+        if teams.is_empty() {
+            section.problem("teams", "names no team: write teams = [\"acme\"]");
+        }
+        let mut others = regions.iter().flat_map(|region| &region.teams);
+        if let Some(team) = teams.iter().find(|team| others.any(|other| other == *team)) {
+            section.problem("teams", format!("{team:?} is in another region already"));
+        }
+        section.finish();
+        regions.extend(url.map(|url| Region {
+            name,
+            url: DatabaseUrl(url),
+            teams,
+        }));
+    }
+    regions
 }
 
 /// With the keys of the file, in its order.
@@ -110,6 +156,13 @@ pub(super) fn json(audit: &Audit) -> Value {
     let personal: Vec<_> = personal.iter().filter(|it| it.1).map(|it| it.0).collect();
     if !personal.is_empty() {
         shown.insert("pseudonymise".to_owned(), json!(personal));
+    }
+    if !audit.regions.is_empty() {
+        let regions = audit.regions.iter().map(|region| {
+            let shown = json!({ "url": region.url.to_string(), "teams": region.teams });
+            (region.name.clone(), shown)
+        });
+        shown.insert("region".to_owned(), Value::Object(regions.collect()));
     }
     Value::Object(shown)
 }

@@ -39,7 +39,7 @@ use crate::limits::Limits;
 use crate::policy::TeamId;
 use crate::time::Span;
 
-pub use audit::{Audit, AuditMode};
+pub use audit::{Audit, AuditMode, Region};
 pub use followed::{FollowError, Followed};
 pub use guard::{AddressLimits, LoginLimits};
 pub use hook::{Hook, Style};

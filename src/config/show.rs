@@ -103,18 +103,8 @@ pub(super) fn toml(config: &Config) -> String {
     }
     for section in SECTIONS {
         if let Some(entries) = value[section].as_object() {
-            out.push_str(&format!("\n[{section}]\n"));
-            let (within, keys): (Vec<_>, Vec<_>) =
-                entries.iter().partition(|(_, value)| value.is_object());
-            for (key, value) in keys {
-                line(&mut out, key, value);
-            }
-            for (name, entries) in within {
-                out.push_str(&format!("[{section}.{name}]\n"));
-                for (key, value) in entries.as_object().into_iter().flatten() {
-                    line(&mut out, key, value);
-                }
-            }
+            out.push('\n');
+            table(&mut out, section, entries);
         }
     }
     for (section, keys) in identity::show(&config.identity) {
@@ -154,6 +144,22 @@ pub(super) fn redacted(url: &str) -> String {
         .collect();
     let mark = if query.is_empty() { "" } else { "?" };
     format!("{scheme}://{shown}{path}{mark}{}", query.join("&"))
+}
+
+/// A table, and those within it.
+fn table(out: &mut String, path: &str, entries: &Map<String, Value>) {
+    let (within, keys): (Vec<_>, Vec<_>) = entries.iter().partition(|(_, value)| value.is_object());
+    if !keys.is_empty() || within.is_empty() {
+        out.push_str(&format!("[{path}]\n"));
+    }
+    for (key, value) in keys {
+        line(out, key, value);
+    }
+    for (name, entries) in within {
+        if let Some(entries) = entries.as_object() {
+            table(out, &format!("{path}.{name}"), entries);
+        }
+    }
 }
 
 /// TOML writes these kinds of value as JSON does.

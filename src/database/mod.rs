@@ -111,6 +111,20 @@ impl Database {
         Self::with_pool(Backend::Postgres, place, url, settings)
     }
 
+    /// Opens it, now or, where it is a server that is away, later.
+    pub(crate) async fn open_or_later(
+        url: &str,
+        settings: &Settings,
+    ) -> Result<Self, DatabaseError> {
+        match Self::open(url, settings).await {
+            Err(DatabaseError::Unreachable {
+                backend: Backend::Postgres,
+                ..
+            }) => Self::open_later(url, settings),
+            opened => opened,
+        }
+    }
+
     fn with_pool(
         backend: Backend,
         place: String,

@@ -391,6 +391,61 @@ fn a_teams_reader_reads_its_team_by_its_token_and_can_do_nothing_else() {
 }
 
 #[test]
+fn a_teams_records_are_in_its_regions_database_for_whoever_reads_them() {
+    let region = "[audit.region.eu]\nurl = \"sqlite://data/eu.db\"\nteams = [\"red\"]\n";
+    let mut place = Setup::new().and_config(region).place();
+    place.write("admin.token", &format!("{TOKEN}\n"));
+    place.set("COFFERDAM__ADMIN__TOKEN_FILE", "admin.token");
+    let broker = place.start();
+    let made = broker
+        .place()
+        .run_well(&["audit", "reader", "add", "red", "Ann", "--json"]);
+    let made: Value = serde_json::from_str(&made).expect("JSON");
+    for login in [World::alice(), World::bob()] {
+        drop(Client::login(&broker, "tcp", &login, Version::V5));
+    }
+    let list = |more: &[&str]| -> Vec<Value> {
+        let arguments = ["audit", "list", "--json", "--event", "disconnect"];
+        let text = broker.place().run_well(&[&arguments, more].concat());
+        let rows = text.lines().map(serde_json::from_str);
+        rows.collect::<Result<_, _>>().expect("JSON")
+    };
+    let teams = |more: &[&str]| -> Vec<String> {
+        let rows = list(more).into_iter();
+        rows.map(|row| row["team"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    };
+    eventually("both stores", || {
+        let found = [teams(&[]), teams(&["--region", "eu"])];
+        (found.concat().len() == 2)
+            .then_some(())
+            .ok_or(format!("{found:?}"))
+    });
+    assert_eq!(teams(&[]), ["blue"]);
+    assert_eq!(teams(&["--region", "eu"]), ["red"]);
+    assert_eq!(teams(&["--team", "red"]), ["red"]);
+    let token = made["token"].as_str().expect("a token");
+    for (bearer, query) in [(token, ""), (TOKEN, "&team=red"), (TOKEN, "&region=eu")] {
+        let headers = format!("Authorization: Bearer {bearer}\r\n");
+        let path = format!("/audit?event=disconnect{query}");
+        let answer = broker.admin("GET", &path, &headers, "");
+        let records = answer.body["records"].as_array().map_or(0, Vec::len);
+        assert_eq!((answer.status, records), (200, 1), "{query} {answer:?}");
+        assert_eq!(answer.body["records"][0]["actor"], "alice@red");
+    }
+    let unknown = broker.place().run(&["audit", "list", "--region", "us"]);
+    assert_eq!(unknown.status.code(), Some(2), "{unknown:?}");
+    let (place, _) = broker.stop();
+    for region in [
+        &["audit", "verify"][..],
+        &["audit", "verify", "--region", "eu"],
+    ] {
+        let verdict = place.run(region);
+        assert_eq!(verdict.status.code(), Some(0), "{verdict:?}");
+    }
+}
+
+#[test]
 fn an_export_is_verified_by_the_command_line_and_an_altered_one_is_not() {
     let broker = Broker::start();
     for _ in 0..3 {

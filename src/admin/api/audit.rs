@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 use super::Api;
 use super::gate::Caller;
 use super::problem::Problem;
-use crate::audit::{Cursor, Export, Filter, Format, Level, PAGE_MAX, Way, page, parse_time};
-use crate::database::DatabaseError;
+use crate::audit::{Cursor, Export, Filter, Format, Level, PAGE_MAX, Scope, Way, page, parse_time};
+use crate::database::{Database, DatabaseError};
 
 /// Records of a page where nothing is said.
 const PAGE: u32 = 100;
@@ -40,6 +40,7 @@ pub(super) struct Asked {
     cursor: Option<String>,
     limit: Option<u32>,
     format: Option<As>,
+    region: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -75,7 +76,8 @@ pub(super) async fn show(
         Some(Order::Oldest) => Way::Forward,
         _ => Way::Backward,
     };
-    let found = page(&api.database, &caller.scope, &filter, way, cursor, limit).await;
+    let database = asked.database(&api, &caller.scope)?;
+    let found = page(database, &caller.scope, &filter, way, cursor, limit).await;
     let found = found.map_err(away)?;
     let records: Vec<_> = found.records.iter().map(|it| it.to_json()).collect();
     let next = found.next.map(|next| next.to_string());
@@ -93,7 +95,8 @@ pub(super) async fn export(
         _ => (Format::JsonLines, "application/jsonl"),
     };
     let filter = asked.filter(&api)?;
-    let mut export = Export::new(api.database.clone(), caller.scope, filter, format);
+    let database = asked.database(&api, &caller.scope)?.clone();
+    let mut export = Export::new(database, caller.scope, filter, format);
     let first = export.next().await.map_err(away)?;
     let (pieces, receiving) = mpsc::channel(PIECES);
     tokio::spawn(async move {
@@ -124,6 +127,28 @@ fn asked(query: Question) -> Result<Asked, Problem> {
 }
 
 impl Asked {
+    /// Where the records are: a team's where its region is, and a reader chooses nothing.
+    fn database<'a>(&self, api: &'a Api, scope: &Scope) -> Result<&'a Database, Problem> {
+        let mut regions = api.regions.iter();
+        let of_team = |team: &String| {
+            let found = api
+                .regions
+                .iter()
+                .find(|(region, _)| region.teams.contains(team));
+            found.map_or(&api.database, |(_, database)| database)
+        };
+        Ok(match (scope, &self.region, &self.team) {
+            (Scope::Team(team), _, _) => of_team(team),
+            (Scope::All, Some(name), _) => {
+                let found = regions.find(|(region, _)| region.name == *name);
+                let found = found.map(|(_, database)| database);
+                found.ok_or_else(|| Problem::malformed(format!("there is no region {name:?}")))?
+            }
+            (Scope::All, None, Some(team)) => of_team(team),
+            (Scope::All, None, None) => &api.database,
+        })
+    }
+
     fn filter(&self, api: &Api) -> Result<Filter, Problem> {
         let now = api.clock.now();
         let time = |text: &Option<String>| {

@@ -57,6 +57,8 @@ pub struct Api {
     pub record: Record,
     /// Where the audit store is, and who may read a team's part of it.
     pub database: Database,
+    /// Databases of regions, and the teams whose records are there.
+    pub regions: Arc<Vec<(crate::config::Region, Database)>>,
     /// What names and addresses are called on record, where not by themselves.
     pub names: Option<Pseudonyms>,
     /// When.

@@ -152,8 +152,7 @@ impl Appender {
         if let Some(segment) = self.spool.0.segments.lock().known.back_mut() {
             segment.length = length;
         }
-        self.spool.0.grown.notify_waiters();
-        self.spool.0.grown.notify_one();
+        self.spool.0.grown.send_replace(());
     }
 
     /// The next record begins a new segment.
@@ -175,8 +174,7 @@ impl Drop for Appender {
     fn drop(&mut self) {
         self.roll();
         self.spool.0.segments.lock().closed = true;
-        self.spool.0.grown.notify_waiters();
-        self.spool.0.grown.notify_one();
+        self.spool.0.grown.send_replace(());
     }
 }
 

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use frame::{FRAME_BYTES, HEADER_BYTES, Next, PAYLOAD_MAX};
 
@@ -50,7 +50,7 @@ struct Shared {
     directory: PathBuf,
     segments: Mutex<Segments>,
     /// There is more to read, or no more will come.
-    grown: Notify,
+    grown: watch::Sender<()>,
     /// There is room again.
     freed: Condvar,
 }
@@ -210,9 +210,9 @@ impl Spool {
         segments.known.iter().map(|segment| segment.length).sum()
     }
 
-    /// Waits until there may be more to read.
-    pub(super) async fn grown(&self) {
-        self.0.grown.notified().await;
+    /// Hears of it when there may be more to read.
+    pub(super) fn listen(&self) -> watch::Receiver<()> {
+        self.0.grown.subscribe()
     }
 
     /// Whether nothing will be appended any more.

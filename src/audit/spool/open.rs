@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::frame::{self, HEADER_BYTES, HeaderFault, Next};
 use super::{Appender, Bounds, EXTENSION, Segment, Segments, Shared, Spool, set_aside};
@@ -86,7 +86,7 @@ pub(in crate::audit) fn open(
             known,
             ..Segments::default()
         }),
-        grown: Notify::new(),
+        grown: watch::Sender::new(()),
         freed: Condvar::new(),
     }));
     let next = ordinals.last().map_or(0, |last| last + 1);
