@@ -319,11 +319,10 @@ each_database! {
         }
         let filter = audit::Filter {
             team: Some("dev".to_owned()),
-            limit: 10,
             ..audit::Filter::default()
         };
-        let records = audit::list(&court.database, &filter).await.unwrap();
-        let events: Vec<_> = records.iter().map(|record| record.event.as_str()).collect();
+        let records = audit::latest(&court.database, &filter, 10).await.unwrap();
+        let events: Vec<_> = records.iter().map(|it| it.record.event.as_str()).collect();
         assert_eq!(events, ["team_add"]);
 
         // Whoever gives a name or a password is judged by it, also there.
