@@ -244,7 +244,11 @@ pub(crate) fn describe() {
                 }
             }
             Kind::Histogram => {
-                metrics::describe_histogram!(metric.name, Unit::Seconds, metric.help)
+                metrics::describe_histogram!(metric.name, Unit::Seconds, metric.help);
+                // That one is the shards', and written by itself.
+                if metric.labels.is_empty() && metric.name != ROUTING_DURATION.name {
+                    drop(metrics::histogram!(metric.name));
+                }
             }
         }
     }
