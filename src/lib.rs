@@ -13,6 +13,7 @@
 //! | [`topic`] | topic names and filters, how filters relate, the subscription trie |
 //! | [`policy`] | roles and rules; from them the grant of one connection |
 //! | [`team`] | the compartment: routes, retained messages, the session registry |
+//! | [`fact`] | what must outlive a crash, and what it adds up to |
 //! | [`session`] | one session's protocol state: QoS flows, inflight window, queue |
 //! | [`broker`] | the core's face: a shard, which ties connections, sessions and teams together |
 //! | — | — |
@@ -22,11 +23,13 @@
 //! | [`audit`] | events on record |
 //! | [`identity`] | who may log in, and as whom |
 //! | [`provision`] | teams and their members made, changed and removed |
+//! | [`journal`] | facts kept on disk, and read back on start |
 //! | [`net`] | listeners, TLS, WebSocket; the loop that drives a shard |
 //! | [`admin`] | HTTP: health and metrics |
 //! | [`cli`] | one file a subcommand |
 
 pub mod broker;
+pub mod fact;
 pub mod limits;
 pub mod policy;
 pub mod session;
@@ -41,6 +44,7 @@ pub mod cli;
 pub mod config;
 pub mod database;
 pub mod identity;
+pub mod journal;
 pub mod net;
 pub mod provision;
 pub mod telemetry;

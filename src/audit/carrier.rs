@@ -273,7 +273,9 @@ impl Carrier {
         let Some((found, records)) = self.recovery.take() else {
             return;
         };
-        if records == 0 && found.cut_bytes == 0 && found.damaged == 0 {
+        // What was cut or damaged is said once, where the operator looks.
+        let is_harmed = found.cut_bytes > 0 || found.damaged > 0;
+        if records == 0 && (self.region.is_some() || !is_harmed) {
             return;
         }
         let detail = json!({

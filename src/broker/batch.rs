@@ -10,8 +10,9 @@ use crate::team::{Message, Route, Team};
 pub struct Batch {
     team: Arc<Team>,
     messages: Vec<Arc<Message>>,
-    /// Each with the index of its message; in the order of the messages.
-    routes: Vec<(u32, Route)>,
+    /// Each with the index of its message and which copy of that it is; in the order of the
+    /// messages.
+    routes: Vec<(u32, u32, Route)>,
     /// Of the routes, those that were delivered.
     done: usize,
 }
@@ -45,11 +46,11 @@ impl Batch {
     pub fn deliveries(&self) -> impl Iterator<Item = (&Arc<Message>, Route)> {
         self.routes[self.done..]
             .iter()
-            .map(|(message, route)| (&self.messages[*message as usize], *route))
+            .map(|(message, _, route)| (&self.messages[*message as usize], *route))
     }
 
     /// Adds a delivery.
-    pub(super) fn push(&mut self, message: &Arc<Message>, route: Route) {
+    pub(super) fn push(&mut self, message: &Arc<Message>, copy: u32, route: Route) {
         if !self
             .messages
             .last()
@@ -57,13 +58,14 @@ impl Batch {
         {
             self.messages.push(Arc::clone(message));
         }
-        self.routes.push((self.messages.len() as u32 - 1, route));
+        self.routes
+            .push((self.messages.len() as u32 - 1, copy, route));
     }
 
     /// The next delivery, which counts as made.
-    pub(super) fn take(&mut self) -> Option<(Arc<Message>, Route)> {
-        let (message, route) = *self.routes.get(self.done)?;
+    pub(super) fn take(&mut self) -> Option<(Arc<Message>, u32, Route)> {
+        let (message, copy, route) = *self.routes.get(self.done)?;
         self.done += 1;
-        Some((Arc::clone(&self.messages[message as usize]), route))
+        Some((Arc::clone(&self.messages[message as usize]), copy, route))
     }
 }

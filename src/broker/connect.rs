@@ -398,6 +398,7 @@ impl Shard {
         let expiry = pending.expiry(&limits);
         let keep_alive = pending.keep_alive(&limits);
         let will = pending.will.take();
+        let number = self.keeping.message();
         let Some(session) = self.sessions.at_mut(session_index) else {
             return;
         };
@@ -406,7 +407,7 @@ impl Shard {
         session.expiry = expiry;
         session.asked_to_outlive = pending.session_expiry > 0;
         session.expires = Time::NEVER;
-        session.will = will.map(|will| will.mounted(session.grant.mount()));
+        session.will = will.map(|will| will.mounted(session.grant.mount(), number));
         session.will_due = Time::NEVER;
         // 5.0 lets it ask for each subscription.
         session.bridge = pending.bridge && pending.version != Version::V5;
@@ -433,6 +434,7 @@ impl Shard {
         self.write(index, |out, version| {
             encode::connack(out, version, ReasonCode::Success, &connack);
         });
+        self.keep_session(session_index);
         if let Some(session) = self.sessions.at(session_index) {
             let kind = EventKind::Connected {
                 version: pending.version,

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use super::batch::Batch;
 use super::connection::Conn;
 use super::counters::{Counters, Drop};
+use super::effect::ConnId;
 use super::form::{Form, Terms};
+use super::keep::Keeping;
 use super::late::Late;
 use super::outbox::BufferPool;
 use super::publish::Passing;
 use super::shard::Shard;
 use super::turn::steps_of;
+use crate::fact::{Delivery, Fact, Facts, Target};
 use crate::limits::Limit;
 use crate::session::{PubRecOutcome, QueueFull, Queued, Resend, Session};
 use crate::team::{Matched, Message, Route, Team};
@@ -75,11 +78,29 @@ impl Shard {
         now: Time,
     ) {
         if route.session.shard == self.id {
-            self.deliver(route, passing, now);
-        } else {
-            self.send_off(team, passing.kept(), route);
-            self.outcome.count(true); // it is not known here
+            return self.deliver(route, passing, None, now);
         }
+        let view = &passing.view;
+        let qos = view.qos.min(route.qos);
+        let is_own = route.no_local && view.publisher == route.session;
+        let mut copy = 0;
+        if let Some(session) = route.number
+            && qos > QoS::AtMostOnce
+            && !is_own
+            && self.keeping.is_on()
+        {
+            copy = passing.kept().next_copy();
+            self.keeping.facts.target(Target {
+                session,
+                copy,
+                qos,
+                retain: view.retain && route.retain_as_published,
+                subscription_id: route.subscription_id,
+                share: route.share,
+            });
+        }
+        self.send_off(team, passing.kept(), copy, route);
+        self.outcome.count(true); // it is not known here
     }
 
     /// Delivers of a batch until so many steps are done; says how many they were.
@@ -87,7 +108,7 @@ impl Shard {
         let mut last: Option<Arc<Message>> = None;
         let (mut steps, before) = (0, batch.len());
         while steps < most
-            && let Some((message, route)) = batch.take()
+            && let Some((message, copy, route)) = batch.take()
         {
             if !last.is_some_and(|last| Arc::ptr_eq(&last, &message)) {
                 self.form.forget();
@@ -95,8 +116,9 @@ impl Shard {
             // It may have been long on the way [MQTT-3.3.2-5].
             if message.expires < now {
                 self.counters.drop(Drop::Expired);
+                self.state_dropped(route, &message, copy);
             } else {
-                self.deliver(route, &Passing::of(&message), now);
+                self.deliver(route, &Passing::of(&message), Some(copy), now);
             }
             steps += steps_of(message.size());
             last = Some(message);
@@ -105,79 +127,149 @@ impl Shard {
         steps
     }
 
-    /// One message for one session.
-    pub(super) fn deliver(&mut self, route: Route, passing: &Passing<'_>, now: Time) {
+    /// One message for one session. That it is for that session was stated with this copy, by another
+    /// shard; `None`: it is stated here.
+    pub(super) fn deliver(
+        &mut self,
+        route: Route,
+        passing: &Passing<'_>,
+        stated: Option<u32>,
+        now: Time,
+    ) {
+        let is_its = self.deliver_to(route, passing, stated, now);
+        if let (false, Some(copy)) = (is_its, stated) {
+            self.state_dropped(route, passing.kept(), copy);
+        }
+    }
+
+    /// What another shard has stated to be for a session here did not get there.
+    fn state_dropped(&mut self, route: Route, message: &Message, copy: u32) {
+        if let Some(session) = route.number
+            && message.qos.min(route.qos) > QoS::AtMostOnce
+        {
+            self.keeping.facts.state(Fact::Done(Delivery {
+                session,
+                message: message.number,
+                copy,
+            }));
+        }
+    }
+
+    /// Says whether it is a kept session that has it now, which states what becomes of it.
+    fn deliver_to(
+        &mut self,
+        route: Route,
+        passing: &Passing<'_>,
+        stated: Option<u32>,
+        now: Time,
+    ) -> bool {
         let address = route.session;
         if self.observation.is_on() {
             self.observe_delivery(route, &passing.view, now);
         }
         let Some(mut session) = self.sessions.get_mut(address.index, address.generation) else {
-            return self.counters.drop(Drop::Gone);
+            self.counters.drop(Drop::Gone);
+            return false;
         };
         let view = &passing.view;
         if route.no_local && view.publisher == address {
-            return; // [MQTT-3.8.3-3]
+            return false; // [MQTT-3.8.3-3]
         }
         if !route.sees(view.topic, &session.grant) {
-            return;
+            return false;
         }
         if !route.permits(view.topic, &session.grant) {
-            return self.counters.drop(Drop::Denied);
+            self.counters.drop(Drop::Denied);
+            return false;
         }
         if session.team.id().is_none() {
             self.note_received(address.index, view.topic, now);
             match self.sessions.at_mut(address.index) {
                 Some(same) => session = same,
-                None => return,
+                None => return false,
             }
         }
+        let qos = view.qos.min(route.qos);
+        let kept_as = session.number.filter(|_| qos > QoS::AtMostOnce);
         let terms = Terms {
-            qos: view.qos.min(route.qos),
+            qos,
             retain: view.retain && route.retain_as_published,
             subscription_id: route.subscription_id,
             share: route.share,
+            copy: match (stated, kept_as) {
+                (Some(copy), _) => copy,
+                (None, Some(_)) => passing.kept().next_copy(),
+                (None, None) => 0,
+            },
         };
+        let target = kept_as.filter(|_| stated.is_none()).map(|session| Target {
+            session,
+            copy: terms.copy,
+            qos,
+            retain: terms.retain,
+            subscription_id: terms.subscription_id,
+            share: terms.share,
+        });
+        let facts = &mut self.keeping.facts;
         let conn = session.conn.and_then(|conn| self.conns.entry_mut(conn));
         let Some((generation, conn)) = conn else {
-            if terms.qos > QoS::AtMostOnce {
-                let kept = enqueue(session, passing, terms, &mut self.counters, now);
-                session.publish_waiting();
-                self.outcome.count(kept);
+            if terms.qos == QoS::AtMostOnce {
+                return false;
             }
-            return;
+            let kept = enqueue(session, passing, terms, &mut self.counters, facts, now);
+            if let (true, Some(target)) = (kept, target) {
+                facts.target(target);
+            }
+            session.publish_waiting();
+            self.outcome.count(kept);
+            return kept && kept_as.is_some();
         };
         let has_room = !conn.is_full();
         if terms.qos > QoS::AtMostOnce && !(has_room && session.outgoing.is_open(session.window)) {
-            let kept = enqueue(session, passing, terms, &mut self.counters, now);
+            let kept = enqueue(session, passing, terms, &mut self.counters, facts, now);
+            if let (true, Some(target)) = (kept, target) {
+                facts.target(target);
+            }
             session.publish_waiting();
             self.outcome.count(kept);
-            return;
+            return kept && kept_as.is_some();
         }
         if terms.qos == QoS::AtMostOnce
             && (conn.late.is_some() || conn.outbox.len() > conn.soft_limit())
         {
             self.outcome.count(true);
-            return keep_for_later(conn, session, passing, terms, &mut self.counters);
+            keep_for_later(conn, session, passing, terms, &mut self.counters);
+            return false;
         }
         if !self.form.fit(session, conn, view, terms, now) {
-            return self.counters.drop(Drop::TooLarge);
+            self.counters.drop(Drop::TooLarge);
+            return false;
+        }
+        if let Some(target) = target {
+            facts.target(target);
         }
         let id = (terms.qos > QoS::AtMostOnce).then(|| {
             let message = Arc::clone(passing.kept());
-            let id = session.outgoing.start(terms.queued(message));
+            let id = session.outgoing.start(terms.queued(message), facts);
             session.publish_waiting();
             id
         });
+        let index = session.conn.unwrap_or_default();
+        let to = ConnId { index, generation };
+        let held = match terms.qos {
+            QoS::ExactlyOnce => self.keeping.hold(kept_as.is_some(), &conn.outbox, to),
+            _ => None,
+        };
         self.form
-            .push(session, conn, &mut self.pool, passing, id, false);
+            .push(session, conn, &mut self.pool, passing, id, false, held);
         self.outcome.count(true);
         conn.traffic.messages_out += 1;
         self.counters.message_out(terms.qos, view.payload.len());
-        if !conn.touched {
+        if !conn.touched && held.is_none() {
             conn.touched = true;
-            let index = session.conn.unwrap_or_default();
-            self.touched.push(super::ConnId { index, generation });
+            self.touched.push(to);
         }
+        kept_as.is_some()
     }
 
     /// Sends what waits, as far as the window and the outbox allow: first, again, what was in flight
@@ -189,7 +281,7 @@ impl Shard {
         let Some(conn_index) = session.conn else {
             return;
         };
-        let Some(conn) = self.conns.at_mut(conn_index) else {
+        let Some((generation, conn)) = self.conns.entry_mut(conn_index) else {
             return;
         };
         let waits = session.outgoing.is_waiting() || conn.late.is_some();
@@ -199,51 +291,37 @@ impl Shard {
         let mut expired = 0;
         let limit = conn.limits.max_outbox_bytes as usize;
         let before = conn.outbox.len();
+        let id = ConnId {
+            index: conn_index,
+            generation,
+        };
+        let mut sending = Sending {
+            form: &mut self.form,
+            pool: &mut self.pool,
+            counters: &mut self.counters,
+            keeping: &mut self.keeping,
+            to: id,
+            now,
+        };
         while conn.outbox.len() <= limit
             && let Some(again) = session.outgoing.resend(session.window)
         {
             match again {
-                Resend::Publish(id, item) => send(
-                    &mut self.form,
-                    &mut self.pool,
-                    &mut self.counters,
-                    session,
-                    conn,
-                    &item,
-                    id,
-                    true,
-                    now,
-                ),
-                Resend::Release(id) => {
-                    let out = conn.outbox.buffer(&mut self.pool);
-                    encode::pubrel(out, conn.version, id, ReasonCode::Success);
-                }
+                Resend::Publish(id, item) => sending.send(session, conn, &item, id, true),
+                Resend::Release(id) => sending.release(session, conn, id),
             }
         }
         while conn.outbox.len() <= limit
-            && let Some((id, item)) = session.outgoing.next(session.window, now, &mut expired)
+            && let facts = &mut sending.keeping.facts
+            && let Some((id, item)) =
+                session
+                    .outgoing
+                    .next(session.window, now, &mut expired, facts)
         {
             let item = item.clone();
-            send(
-                &mut self.form,
-                &mut self.pool,
-                &mut self.counters,
-                session,
-                conn,
-                &item,
-                id,
-                false,
-                now,
-            );
+            sending.send(session, conn, &item, id, false);
         }
-        send_late(
-            &mut self.form,
-            &mut self.pool,
-            &mut self.counters,
-            session,
-            conn,
-            now,
-        );
+        sending.send_late(session, conn);
         self.counters.dropped[Drop::Expired as usize] += expired;
         session.publish_waiting();
         let added = conn.outbox.len() - before;
@@ -259,7 +337,10 @@ impl Shard {
         let Some(state) = self.sessions.at_mut(session) else {
             return Ok(());
         };
-        if state.outgoing.puback(ack.packet_id) {
+        if state
+            .outgoing
+            .puback(ack.packet_id, &mut self.keeping.facts)
+        {
             state.publish_waiting();
             self.pump(session, now);
         }
@@ -277,7 +358,10 @@ impl Shard {
         let Some(state) = self.sessions.at_mut(session) else {
             return Ok(());
         };
-        let code = match state.outgoing.pubrec(ack.packet_id, !ack.reason.is_error()) {
+        let accepted = !ack.reason.is_error();
+        let is_kept = state.number.is_some();
+        let facts = &mut self.keeping.facts;
+        let code = match state.outgoing.pubrec(ack.packet_id, accepted, facts) {
             PubRecOutcome::Release => ReasonCode::Success,
             PubRecOutcome::Unknown if ack.reason.is_error() => return Ok(()),
             PubRecOutcome::Unknown => ReasonCode::PacketIdentifierNotFound,
@@ -287,9 +371,13 @@ impl Shard {
                 return Ok(());
             }
         };
-        self.write(index, |out, version| {
-            encode::pubrel(out, version, ack.packet_id, code)
-        });
+        let pubrel = |out: &mut Vec<u8>, version| {
+            encode::pubrel(out, version, ack.packet_id, code);
+        };
+        match is_kept {
+            true => self.promise(index, None, pubrel),
+            false => self.write(index, pubrel),
+        }
         Ok(())
     }
 
@@ -298,7 +386,10 @@ impl Shard {
         let Some(state) = self.sessions.at_mut(session) else {
             return Ok(());
         };
-        if state.outgoing.pubcomp(ack.packet_id) {
+        if state
+            .outgoing
+            .pubcomp(ack.packet_id, &mut self.keeping.facts)
+        {
             state.publish_waiting();
             self.pump(session, now);
         }
@@ -328,46 +419,13 @@ fn forget_foreign(conn: &mut Conn, session: &Session, counters: &mut Counters) {
     counters.dropped[Drop::Denied as usize] += gone;
 }
 
-/// Encodes what waits for a client that was behind, as far as it has caught up.
-fn send_late(
-    form: &mut Form,
-    pool: &mut BufferPool,
-    counters: &mut Counters,
-    session: &Session,
-    conn: &mut Conn,
-    now: Time,
-) {
-    forget_foreign(conn, session, counters);
-    while conn.outbox.len() <= conn.soft_limit()
-        && let Some(late) = &mut conn.late
-    {
-        let Some((message, terms)) = late.pop() else {
-            conn.late = None;
-            return;
-        };
-        if message.expires <= now {
-            counters.drop(Drop::Expired);
-            continue;
-        }
-        let passing = Passing::of(&message);
-        form.forget();
-        if form.fit(session, conn, &passing.view, terms, now) {
-            form.push(session, conn, pool, &passing, None, false);
-            conn.traffic.messages_out += 1;
-            counters.message_out(terms.qos, passing.view.payload.len());
-        } else {
-            counters.drop(Drop::TooLarge);
-        }
-    }
-    conn.late.take_if(|late| late.len() == 0);
-}
-
 /// Says whether there was room.
 fn enqueue(
     session: &mut Session,
     passing: &Passing<'_>,
     terms: Terms,
     counters: &mut Counters,
+    facts: &mut Facts,
     now: Time,
 ) -> bool {
     let item = terms.queued(Arc::clone(passing.kept()));
@@ -378,7 +436,7 @@ fn enqueue(
         team,
         ..
     } = session;
-    if let Err(full) = outgoing.enqueue(item, limits, now, expired) {
+    if let Err(full) = outgoing.enqueue(item, limits, now, expired, facts) {
         counters.drop(Drop::QueueFull);
         let limit = match full {
             QueueFull::Own => Limit::ClientQueue,
@@ -390,34 +448,95 @@ fn enqueue(
     true
 }
 
-/// Encodes a queued or inflight message under its identifier. One that is larger than the client
-/// takes is let go as if it had been delivered `[MQTT-3.1.2-25]`.
-#[allow(clippy::too_many_arguments)] // the parts of a shard, borrowed one by one
-fn send(
-    form: &mut Form,
-    pool: &mut BufferPool,
-    counters: &mut Counters,
-    session: &mut Session,
-    conn: &mut Conn,
-    item: &Queued,
-    id: PacketId,
-    dup: bool,
+/// The parts of a shard that messages leave by, towards one connection.
+struct Sending<'s> {
+    form: &'s mut Form,
+    pool: &'s mut BufferPool,
+    counters: &'s mut Counters,
+    keeping: &'s mut Keeping,
+    to: ConnId,
     now: Time,
-) {
-    let terms = Terms {
-        qos: item.qos,
-        retain: item.retain,
-        subscription_id: item.subscription_id,
-        share: item.share,
-    };
-    let passing = Passing::of(&item.message);
-    form.forget();
-    if form.fit(session, conn, &passing.view, terms, now) {
-        form.push(session, conn, pool, &passing, Some(id), dup);
+}
+
+impl Sending<'_> {
+    /// Encodes a queued or inflight message under its identifier. One that is larger than the client
+    /// takes is let go as if it had been delivered `[MQTT-3.1.2-25]`.
+    fn send(
+        &mut self,
+        session: &mut Session,
+        conn: &mut Conn,
+        item: &Queued,
+        id: PacketId,
+        dup: bool,
+    ) {
+        let terms = Terms {
+            qos: item.qos,
+            retain: item.retain,
+            subscription_id: item.subscription_id,
+            share: item.share,
+            copy: item.copy,
+        };
+        let passing = Passing::of(&item.message);
+        self.form.forget();
+        if !self.form.fit(session, conn, &passing.view, terms, self.now) {
+            session.outgoing.let_go(id, &mut self.keeping.facts);
+            return self.counters.drop(Drop::TooLarge);
+        }
+        let is_kept = session.number.is_some();
+        let held = match terms.qos {
+            QoS::ExactlyOnce => self.keeping.hold(is_kept, &conn.outbox, self.to),
+            _ => None,
+        };
+        self.form
+            .push(session, conn, self.pool, &passing, Some(id), dup, held);
         conn.traffic.messages_out += 1;
-        counters.message_out(terms.qos, passing.view.payload.len());
-    } else {
-        session.outgoing.let_go(id);
-        counters.drop(Drop::TooLarge);
+        self.counters
+            .message_out(terms.qos, passing.view.payload.len());
+    }
+
+    /// Sends PUBREL again.
+    fn release(&mut self, session: &Session, conn: &mut Conn, id: PacketId) {
+        let is_kept = session.number.is_some();
+        let version = conn.version;
+        match self.keeping.hold(is_kept, &conn.outbox, self.to) {
+            Some(commit) => conn.outbox.hold(commit, |out| {
+                encode::pubrel(out, version, id, ReasonCode::Success);
+            }),
+            None => encode::pubrel(
+                conn.outbox.buffer(self.pool),
+                version,
+                id,
+                ReasonCode::Success,
+            ),
+        }
+    }
+
+    /// Encodes what waits for a client that was behind, as far as it has caught up.
+    fn send_late(&mut self, session: &Session, conn: &mut Conn) {
+        forget_foreign(conn, session, self.counters);
+        while conn.outbox.len() <= conn.soft_limit()
+            && let Some(late) = &mut conn.late
+        {
+            let Some((message, terms)) = late.pop() else {
+                conn.late = None;
+                return;
+            };
+            if message.expires <= self.now {
+                self.counters.drop(Drop::Expired);
+                continue;
+            }
+            let passing = Passing::of(&message);
+            self.form.forget();
+            if self.form.fit(session, conn, &passing.view, terms, self.now) {
+                self.form
+                    .push(session, conn, self.pool, &passing, None, false, None);
+                conn.traffic.messages_out += 1;
+                self.counters
+                    .message_out(terms.qos, passing.view.payload.len());
+            } else {
+                self.counters.drop(Drop::TooLarge);
+            }
+        }
+        conn.late.take_if(|late| late.len() == 0);
     }
 }

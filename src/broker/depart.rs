@@ -9,6 +9,7 @@ use super::effect::{Breach, ConnId};
 use super::event::{DisconnectCause, EventKind, Refusal};
 use super::shard::{Shard, who};
 use super::timers::Timer;
+use crate::fact::Fact;
 use crate::time::{Span, Time};
 use crate::wire::{Disconnect, ReasonCode};
 
@@ -32,7 +33,7 @@ impl Shard {
             session.expiry = wanted.min(session.limits.max_session_expiry);
         }
         if disconnect.reason == ReasonCode::Success {
-            session.will = None; // [MQTT-3.14.4-3]
+            self.forget_will(session_index); // [MQTT-3.14.4-3]
         }
         self.detach(
             session_index,
@@ -115,9 +116,7 @@ impl Shard {
                 Some(Phase::Active(session)) => {
                     let session = *session;
                     self.say_goodbye(index, ReasonCode::ServerShuttingDown);
-                    if let Some(session) = self.sessions.at_mut(session) {
-                        session.will = None;
-                    }
+                    self.forget_will(session);
                     let cause = DisconnectCause::Server(ReasonCode::ServerShuttingDown);
                     self.detach(session, cause, now);
                     self.close(index);
@@ -156,12 +155,19 @@ impl Shard {
         if let Some(will) = &session.will {
             session.will_due = (now + will.delay).min(session.expires);
         }
+        if let Some(number) = session.number {
+            self.keeping.facts.state(Fact::Left {
+                session: number,
+                expires: session.expires,
+                will_due: session.will_due,
+            });
+        }
         self.pass_on_queue(index, now);
         self.settle_session(index, now);
     }
 
     /// Does what is due for a session without a connection and sets a timer for the rest.
-    fn settle_session(&mut self, index: u32, now: Time) {
+    pub(super) fn settle_session(&mut self, index: u32, now: Time) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
@@ -179,8 +185,13 @@ impl Shard {
         }
         if session.will_due <= now {
             session.will_due = Time::NEVER;
+            let number = session.number;
             if let Some(will) = session.will.take() {
                 self.publish_will(index, will, now);
+                // Only now, so that there is no time at which it is nowhere.
+                self.keeping
+                    .facts
+                    .extend(number.map(|it| Fact::Will(it, None)));
             }
         }
         let Some(session) = self.sessions.at(index) else {
@@ -194,6 +205,16 @@ impl Shard {
                 &mut session.timer,
             );
             self.sweep_timers();
+        }
+    }
+
+    /// The client took its will back, or nobody is to have it.
+    pub(super) fn forget_will(&mut self, index: u32) {
+        if let Some(session) = self.sessions.at_mut(index)
+            && session.will.take().is_some()
+            && let Some(number) = session.number
+        {
+            self.keeping.facts.state(Fact::Will(number, None));
         }
     }
 
@@ -237,7 +258,9 @@ impl Shard {
         if let Some(mut session) = self.sessions.remove(index) {
             team.registry.release(&session.key, address);
             session.subscriptions = subscriptions;
+            let number = session.number;
             self.pass_on_all(session, now);
+            self.keeping.facts.extend(number.map(Fact::Ended));
         }
     }
 

@@ -42,6 +42,7 @@ pub(super) struct Terms {
     pub(super) retain: bool,
     pub(super) subscription_id: u32,
     pub(super) share: u32,
+    pub(super) copy: u32,
 }
 
 /// A packet identifier to encode before the true one is known.
@@ -55,6 +56,7 @@ impl Terms {
             retain: self.retain,
             subscription_id: self.subscription_id,
             share: self.share,
+            copy: self.copy,
         }
     }
 }
@@ -118,7 +120,9 @@ impl Form {
         self.of = Some(key);
     }
 
-    /// Adds the encoded message to an outbox, under the receiver's packet identifier.
+    /// Adds the encoded message to an outbox, under the receiver's packet identifier; `held` until
+    /// that commit is kept.
+    #[allow(clippy::too_many_arguments)] // the parts of a shard, borrowed one by one
     pub(super) fn push(
         &self,
         session: &Session,
@@ -127,18 +131,31 @@ impl Form {
         passing: &Passing<'_>,
         id: Option<PacketId>,
         dup: bool,
+        held: Option<u64>,
     ) {
-        let out = conn.outbox.buffer(pool);
-        let start = out.len();
-        out.extend_from_slice(&self.bytes);
-        if let (Some(at), Some(id)) = (self.id_at, id) {
-            out[start + at..start + at + 2].copy_from_slice(&id.get().to_be_bytes());
-        }
-        if dup {
-            out[start] |= 0x08;
-        }
-        if self.shares_payload {
-            conn.outbox.share(passing.kept().payload());
+        let head = |out: &mut Vec<u8>| {
+            let start = out.len();
+            out.extend_from_slice(&self.bytes);
+            if let (Some(at), Some(id)) = (self.id_at, id) {
+                out[start + at..start + at + 2].copy_from_slice(&id.get().to_be_bytes());
+            }
+            if dup {
+                out[start] |= 0x08;
+            }
+        };
+        match held {
+            Some(commit) => conn.outbox.hold(commit, |out| {
+                head(out);
+                if self.shares_payload {
+                    out.extend_from_slice(passing.view.payload);
+                }
+            }),
+            None => {
+                head(conn.outbox.buffer(pool));
+                if self.shares_payload {
+                    conn.outbox.share(passing.kept().payload());
+                }
+            }
         }
         if let Some(alias) = self.of.and_then(|key| key.alias)
             && !alias.is_known

@@ -14,7 +14,8 @@
 //! (those whom it concerns are judged anew), `observe` (a policy that is tried beside the one in
 //! force), `survey` (what stands here, for who asks from outside), `crossing` (what crosses a team's
 //! border by a rule), `credential` (what is wrong with a token or certificate), `depart` (the end of
-//! connections and sessions), `timers`; the tables, outboxes, aliases and counters that they work on.
+//! connections and sessions), `keep` (what must outlive a crash, and what waits for that) and
+//! `restore` (what did), `timers`; the tables, outboxes, aliases and counters that they work on.
 
 mod alias;
 mod ask;
@@ -33,6 +34,7 @@ mod effect;
 mod entitlement;
 mod event;
 mod form;
+mod keep;
 mod lanes;
 mod late;
 mod observe;
@@ -43,6 +45,7 @@ mod publish;
 mod recent;
 mod replay;
 mod report;
+mod restore;
 mod review;
 mod shard;
 mod share;
@@ -61,6 +64,7 @@ pub use counters::{Counters, Drop, ListenerBytes};
 pub use credential::{CertificateFault, TokenFault};
 pub use effect::{Breach, ConnId, Effect, Exchange, ExchangeState, Login, Verdict};
 pub use event::{DisconnectCause, Event, EventKind, Refusal, Way, Who};
+pub use keep::{Commit, Numbers};
 pub use observe::{Act, Observed};
 pub use outbox::Outbox;
 pub use review::{Change, ChangeKind, Judge, Review, Standing, TeamStanding};

@@ -16,6 +16,18 @@ pub struct Outbox {
     /// Shared payloads, each after the byte of `buffer` at which it belongs.
     shared: VecDeque<(usize, Bytes)>,
     shared_length: usize,
+    /// What waits for the journal.
+    held: Option<Box<Held>>,
+}
+
+/// Bytes that may leave only when the journal has kept what they promise.
+#[derive(Debug, Default)]
+struct Held {
+    /// Nothing at all leaves before this commit is kept; 0: it is.
+    opens: u64,
+    bytes: Vec<u8>,
+    /// How many of the bytes wait for which commit, in the order of both.
+    marks: VecDeque<(u64, usize)>,
 }
 
 /// Payloads from this length on are shared rather than copied: below it the copy is cheaper than
@@ -34,6 +46,79 @@ pub(super) struct BufferPool {
 impl Outbox {
     /// Bytes that wait.
     pub fn len(&self) -> usize {
+        let held = self.held.as_ref().map_or(0, |held| held.bytes.len());
+        self.encoded() + held
+    }
+
+    /// Whether some of them wait for the journal.
+    pub const fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Whether nothing leaves before this commit is kept anyway.
+    pub(super) fn is_closed_until(&self, commit: u64) -> bool {
+        self.held.as_ref().is_some_and(|held| held.opens >= commit)
+    }
+
+    /// Whether something waits that is not to be overtaken.
+    pub(super) fn has_held(&self) -> bool {
+        self.held
+            .as_ref()
+            .is_some_and(|held| !held.marks.is_empty())
+    }
+
+    /// Nothing leaves until the journal has kept this commit.
+    pub(super) fn close_until(&mut self, commit: u64) {
+        self.held.get_or_insert_default().opens = commit;
+    }
+
+    /// Adds what may leave when the journal has kept this commit, which is none before that of what
+    /// was added last.
+    pub(super) fn hold(&mut self, commit: u64, encode: impl FnOnce(&mut Vec<u8>)) {
+        let held = self.held.get_or_insert_default();
+        encode(&mut held.bytes);
+        match held.marks.back_mut() {
+            Some((last, end)) if *last == commit => *end = held.bytes.len(),
+            _ => held.marks.push_back((commit, held.bytes.len())),
+        }
+    }
+
+    /// The journal has kept everything up to this commit. Says whether something may leave now.
+    pub(super) fn release(&mut self, commit: u64, pool: &mut BufferPool) -> bool {
+        let Some(mut held) = self.held.take() else {
+            return false;
+        };
+        if held.opens <= commit {
+            held.opens = 0;
+        }
+        let mut length = 0;
+        while let Some((_, end)) = held.marks.pop_front_if(|mark| mark.0 <= commit) {
+            length = end;
+        }
+        if length > 0 {
+            self.buffer(pool).extend_from_slice(&held.bytes[..length]);
+            held.bytes.drain(..length);
+            for (_, end) in &mut held.marks {
+                *end -= length;
+            }
+        }
+        let is_open = held.opens == 0;
+        if !(is_open && held.marks.is_empty()) {
+            self.held = Some(held);
+        }
+        self.ready() > 0
+    }
+
+    /// Bytes that may leave now: those in [`pieces`](Self::pieces).
+    pub fn ready(&self) -> usize {
+        match &self.held {
+            Some(held) if held.opens > 0 => 0,
+            _ => self.encoded(),
+        }
+    }
+
+    /// Bytes that wait for no commit of their own.
+    fn encoded(&self) -> usize {
         self.buffer.len() - self.taken + self.shared_length
     }
 
@@ -42,8 +127,9 @@ impl Outbox {
         self.len() == 0
     }
 
-    /// What waits, in pieces, in order; none of them is empty.
+    /// What may leave, in pieces, in order; none of them is empty.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let is_open = self.held.as_ref().is_none_or(|held| held.opens == 0);
         let ends = self
             .shared
             .iter()
@@ -61,7 +147,7 @@ impl Outbox {
                 start = end;
                 [packed, payload]
             })
-            .filter(|piece| !piece.is_empty())
+            .filter(move |piece| is_open && !piece.is_empty())
     }
 
     /// `count` bytes have left; at most as many as wait.
@@ -105,7 +191,7 @@ impl Outbox {
 
     /// Gives the buffer back when nothing waits.
     pub(super) fn settle(&mut self, pool: &mut BufferPool) {
-        if self.is_empty() {
+        if self.encoded() == 0 {
             self.taken = 0;
             self.shared = VecDeque::new();
             let mut buffer = std::mem::take(&mut self.buffer);

@@ -7,8 +7,7 @@ use super::event::{EventKind, Who};
 use super::publish::{Passing, PublishError};
 use super::shard::{Shard, who};
 use crate::policy::{Action, Grant, Standing};
-use crate::session::Will;
-use crate::team::{MessageView, SessionAddress, Team};
+use crate::team::{MessageView, SessionAddress, Team, Will};
 use crate::time::Time;
 use crate::topic::TopicName;
 
@@ -130,7 +129,7 @@ impl Shard {
             publisher: parked.publisher,
             ..parked.will.message.view()
         };
-        let passing = Passing::new(view);
+        let passing = Passing::new(view, self.keeping.message());
         if let Err(refused) = self.pass_on_will(parked, &passing, now) {
             self.refuse_will(parked, refused, now);
         }
@@ -149,11 +148,14 @@ impl Shard {
         let team = team.ok_or(PublishError::OUTSIDE)?;
         self.may_ask(&parked.grant, view.response_topic)?;
         // Retained first, as in `accept`.
-        if view.retain {
-            self.retain(&team, passing, now)?;
-        }
+        let retained = match view.retain {
+            true => self.retain(&team, passing, now)?,
+            false => None,
+        };
         let (_, matched) = self.world.compartment(&team).matches(view.topic);
+        self.open_message(&matched, view, None);
         self.route(&team, &matched, passing, now);
+        self.close_message(passing, retained, None);
         self.note_will(parked, &team, now);
         let kind = EventKind::WillSent {
             topic: view.topic.into(),

@@ -7,8 +7,7 @@ use super::authenticate::Enhanced;
 use super::effect::{Exchange, ExchangeState};
 use crate::limits::Limits;
 use crate::policy::Grant;
-use crate::session::Will;
-use crate::team::{MessageView, SessionAddress};
+use crate::team::{MessageNumber, MessageView, SessionAddress, Will};
 use crate::time::{Span, Time};
 use crate::topic::TopicName;
 use crate::wire::encode::{ConnAck, PACKET_SIZE_MAX};
@@ -221,7 +220,7 @@ impl PendingWill {
     }
 
     /// With the mount before its topics, ready to be published.
-    pub(super) fn mounted(self, mount: &str) -> Will {
+    pub(super) fn mounted(self, mount: &str, number: MessageNumber) -> Will {
         let response = self.response_topic.map(|topic| format!("{mount}{topic}"));
         let view = MessageView {
             topic: &format!("{mount}{}", self.topic),
@@ -236,7 +235,7 @@ impl PendingWill {
             publisher: SessionAddress::NOBODY,
         };
         Will {
-            message: view.keep(),
+            message: Arc::new(view.keep(number)),
             expiry: self.expiry.map(|secs| Span::from_secs(u64::from(secs))),
             delay: Span::from_secs(u64::from(self.delay)),
         }

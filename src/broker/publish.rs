@@ -12,9 +12,10 @@ use super::event::EventKind;
 use super::recent::Routed;
 use super::shard::{Shard, who};
 use super::turn::steps_of;
+use crate::fact::Fact;
 use crate::policy::{Grant, Owner};
 use crate::session::Receipt;
-use crate::team::{Message, MessageView, Team};
+use crate::team::{Message, MessageNumber, MessageView, SessionNumber, Team};
 use crate::time::{Span, Time};
 use crate::topic::TopicName;
 use crate::wire::{Ack, PacketId, Publish, QoS, ReasonCode, Version, encode};
@@ -23,6 +24,7 @@ use crate::wire::{Ack, PacketId, Publish, QoS, ReasonCode, Version, encode};
 /// when the first who must keep it asks.
 pub(super) struct Passing<'a> {
     pub(super) view: MessageView<'a>,
+    number: MessageNumber,
     kept: OnceCell<Arc<Message>>,
 }
 
@@ -34,9 +36,10 @@ pub(super) struct PublishError {
 }
 
 impl<'a> Passing<'a> {
-    pub(super) const fn new(view: MessageView<'a>) -> Self {
+    pub(super) const fn new(view: MessageView<'a>, number: MessageNumber) -> Self {
         Self {
             view,
+            number,
             kept: OnceCell::new(),
         }
     }
@@ -45,12 +48,14 @@ impl<'a> Passing<'a> {
     pub(super) fn of(message: &'a Arc<Message>) -> Self {
         Self {
             view: message.view(),
+            number: message.number,
             kept: OnceCell::from(Arc::clone(message)),
         }
     }
 
     pub(super) fn kept(&self) -> &Arc<Message> {
-        self.kept.get_or_init(|| Arc::new(self.view.keep()))
+        self.kept
+            .get_or_init(|| Arc::new(self.view.keep(self.number)))
     }
 }
 
@@ -95,6 +100,12 @@ impl Shard {
             match session.incoming.judge(id, receive_maximum) {
                 Receipt::New => {}
                 Receipt::TooMany => return Err(ReasonCode::ReceiveMaximumExceeded),
+                Receipt::Again if session.number.is_some() => {
+                    self.promise(index, None, |out, version| {
+                        encode::pubrec(out, version, id, ReasonCode::Success);
+                    });
+                    return Ok(());
+                }
                 Receipt::Again => {
                     self.write(index, |out, version| {
                         encode::pubrec(out, version, id, ReasonCode::Success);
@@ -106,6 +117,7 @@ impl Shard {
         if named != Named::Refused && self.asks_first(index, session, topic, now) {
             return Ok(());
         }
+        let mark = self.keeping.facts.len();
         let accepted = match named {
             Named::Refused => Err(PublishError::TOPIC),
             _ => self.accept(index, session, topic, publish, now),
@@ -119,7 +131,7 @@ impl Shard {
             }
         };
         if let Some(id) = publish.packet_id {
-            self.acknowledge(index, session, publish.qos, id, answer);
+            self.acknowledge(index, session, publish.qos, id, answer, mark);
         }
         Ok(())
     }
@@ -133,12 +145,13 @@ impl Shard {
         qos: QoS,
         id: PacketId,
         answer: ReasonCode,
+        mark: usize,
     ) {
         let Some(conn) = self.conns.at(index) else {
             return;
         };
         if qos == QoS::AtLeastOnce {
-            return self.write(index, |out, version| {
+            return self.promise(index, Some(mark), |out, version| {
                 encode::puback(out, version, id, answer)
             });
         }
@@ -147,8 +160,12 @@ impl Shard {
             && let Some(session) = self.sessions.at_mut(session)
         {
             session.incoming.hold(id);
+            // That of a message that was routed stands with that message.
+            if let (Some(number), true) = (session.number, answer.is_error()) {
+                self.keeping.facts.state(Fact::Received(number, id));
+            }
         }
-        self.write(index, |out, version| {
+        self.promise(index, Some(mark), |out, version| {
             encode::pubrec(out, version, id, answer)
         });
     }
@@ -191,7 +208,11 @@ impl Shard {
             None => Time::NEVER,
         };
         let passed_on = properties.passed_on();
-        let passing = Passing::new(MessageView {
+        let receipt = match publish.qos {
+            QoS::ExactlyOnce => session.number.zip(publish.packet_id),
+            _ => None,
+        };
+        let view = MessageView {
             topic: &known.topic,
             passed_on: &passed_on,
             response_topic,
@@ -200,17 +221,23 @@ impl Shard {
             retain: publish.retain,
             expires,
             publisher: session.address,
-        });
+        };
+        if self.keeping.is_full() && self.would_be_kept(&known.matched, &view, receipt) {
+            return Err(PublishError::DISK_FULL);
+        }
+        let passing = Passing::new(view, self.keeping.message());
         self.note_published(session_index, &known.team, &known.topic, now);
         if !publish.retain {
-            return self.pass(&known, &passing, now);
+            return self.pass(&known, &passing, None, receipt, now);
         }
-        self.retain(&known.team, &passing, now)?;
+        let retained = self.retain(&known.team, &passing, now)?;
         // Only now may the matches be taken for whole: whoever subscribed on another shard in the
         // meantime either stands in the routes now or found the message retained.
         let (known, _) = self.know(index, session_index, written, now)?;
         // It is kept, whoever else has no room for it.
-        Ok(self.pass(&known, &passing, now).unwrap_or(true))
+        Ok(self
+            .pass(&known, &passing, retained, receipt, now)
+            .unwrap_or(true))
     }
 
     /// Gives a message to everyone who matches. A message that finds no room with anybody is not
@@ -219,12 +246,17 @@ impl Shard {
         &mut self,
         known: &Routed,
         passing: &Passing<'_>,
+        retained: Option<u64>,
+        receipt: Option<(SessionNumber, PacketId)>,
         now: Time,
     ) -> Result<bool, PublishError> {
         let steps = steps_of(passing.view.payload.len()) as usize;
         self.charge(known.matched.candidates().saturating_mul(steps));
         self.outcome = Outcome::default();
+        self.open_message(&known.matched, &passing.view, receipt);
         let matched = self.route(&known.team, &known.matched, passing, now);
+        let is_full = self.outcome.is_full() && retained.is_none();
+        self.close_message(passing, retained, receipt.filter(|_| !is_full));
         match self.outcome.is_full() {
             true => Err(PublishError::QUEUE_FULL),
             false => Ok(matched),
@@ -307,18 +339,20 @@ impl Shard {
         }
     }
 
-    /// Keeps or clears the topic's retained message.
+    /// Retains or clears the topic's retained message. Returns the version of what is retained, where
+    /// it is kept beyond a crash.
     pub(super) fn retain(
         &mut self,
         team: &Team,
         passing: &Passing<'_>,
         now: Time,
-    ) -> Result<(), PublishError> {
-        team.retain(passing.kept(), &self.world.limits, now)
-            .map_err(|_| {
-                self.counters.drop(Drop::RetainedFull);
-                PublishError::RETAINED_FULL
-            })
+    ) -> Result<Option<u64>, PublishError> {
+        let retained = team.retain(passing.kept(), &self.world.limits, now);
+        let version = retained.map_err(|_| {
+            self.counters.drop(Drop::RetainedFull);
+            PublishError::RETAINED_FULL
+        })?;
+        Ok(self.keeping.is_on().then_some(version))
     }
 
     pub(super) fn record_refused_publish(
@@ -354,7 +388,12 @@ impl Shard {
             true => ReasonCode::Success,
             false => ReasonCode::PacketIdentifierNotFound,
         };
-        self.write(index, |out, version| {
+        let mark = self.keeping.facts.len();
+        if let (Some(number), ReasonCode::Success) = (session.number, code) {
+            let freed = Fact::Freed(number, ack.packet_id);
+            self.keeping.facts.state(freed);
+        }
+        self.promise(index, Some(mark), |out, version| {
             encode::pubcomp(out, version, ack.packet_id, code)
         });
         Ok(())
@@ -385,6 +424,10 @@ impl PublishError {
     pub(super) const POLICY: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "policy",
+    };
+    const DISK_FULL: Self = Self {
+        code: ReasonCode::QuotaExceeded,
+        why: "the journal has no room",
     };
     const QUEUE_FULL: Self = Self {
         code: ReasonCode::QuotaExceeded,

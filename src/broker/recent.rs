@@ -166,6 +166,7 @@ mod tests {
     use crate::wire::QoS;
 
     const ROUTE: Route = Route {
+        number: None,
         session: SessionAddress::NOBODY,
         qos: QoS::AtMostOnce,
         no_local: false,

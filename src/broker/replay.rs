@@ -89,7 +89,10 @@ impl Shard {
                 continue;
             }
             self.form.forget();
-            self.deliver(route, &Passing::of(&message), now);
+            let passing = Passing::of(&message);
+            self.open_delivery();
+            self.deliver(route, &passing, None, now);
+            self.close_message(&passing, None, None);
         }
     }
 }
@@ -135,6 +138,7 @@ fn next(session: &mut Session, steps: &mut u32) -> Option<(Route, Arc<Team>, Arc
                 hides: subscription.hides,
                 subscription_id: subscription.id,
                 share: 0, // a shared subscription gets no retained messages
+                number: session.number,
             };
             Some((route, team, message))
         }

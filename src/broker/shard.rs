@@ -14,6 +14,7 @@ use super::deliver::Outcome;
 use super::effect::{ConnId, Effect};
 use super::event::{DisconnectCause, Event, EventKind, Refusal, Who};
 use super::form::Form;
+use super::keep::Keeping;
 use super::lanes::Lanes;
 use super::observe::Observation;
 use super::outbox::{BufferPool, Outbox};
@@ -73,6 +74,7 @@ pub struct Shard {
     pub(super) parking: Parking,
     pub(super) reported: Reported,
     pub(super) reviews: Reviews,
+    pub(super) keeping: Keeping,
     pub(super) counters: Counters,
     pub(super) crossings: Crossings,
     pub(super) observation: Observation,
@@ -112,6 +114,7 @@ impl Shard {
             parking: Parking::default(),
             reported: Reported::default(),
             reviews: Reviews::default(),
+            keeping: Keeping::default(),
             counters: Counters::default(),
             crossings: Crossings::default(),
             observation: Observation::default(),
@@ -479,6 +482,7 @@ impl Shard {
             || self.lanes.has_waiting()
             || !self.effects.is_empty()
             || !self.batches.is_empty()
+            || self.has_commit()
             || self.is_reviewing()
     }
 
@@ -499,7 +503,13 @@ impl Shard {
     }
 
     /// Puts a delivery into the batch for another shard.
-    pub(super) fn send_off(&mut self, team: &Arc<Team>, message: &Arc<Message>, route: Route) {
+    pub(super) fn send_off(
+        &mut self,
+        team: &Arc<Team>,
+        message: &Arc<Message>,
+        copy: u32,
+        route: Route,
+    ) {
         let to = route.session.shard;
         if to >= self.count {
             return;
@@ -509,13 +519,19 @@ impl Shard {
         if !self.fed.as_ref().is_some_and(|fed| Arc::ptr_eq(fed, team)) {
             self.fed = Some(Arc::clone(team));
         }
-        let mut latest = self.batches.iter_mut().rev().take(usize::from(self.count));
+        let batches = match self.keeping.is_careful {
+            true => &mut self.keeping.careful,
+            false => &mut self.batches,
+        };
+        let mut latest = batches.iter_mut().rev().take(usize::from(self.count));
         match latest.find(|(shard, _)| *shard == to) {
-            Some((_, batch)) if Arc::ptr_eq(batch.team(), team) => batch.push(message, route),
+            Some((_, batch)) if Arc::ptr_eq(batch.team(), team) => {
+                batch.push(message, copy, route);
+            }
             _ => {
                 let mut batch = Batch::new(Arc::clone(team));
-                batch.push(message, route);
-                self.batches.push((to, batch));
+                batch.push(message, copy, route);
+                batches.push((to, batch));
             }
         }
     }

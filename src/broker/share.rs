@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use super::counters::Drop;
 use super::publish::Passing;
 use super::shard::Shard;
+use crate::fact::Fact;
 use crate::session::{Queued, Session};
 use crate::team::{Group, Team, World};
 use crate::time::Time;
@@ -43,7 +44,15 @@ impl Shard {
             goes
         });
         session.publish_waiting();
+        let done: Vec<_> = orphans
+            .iter()
+            .filter_map(|orphan| session.outgoing.delivery(orphan))
+            .collect();
         self.adopt_orphans(&team, &orphans, &groups, now);
+        // Only now, so that there is no time at which nobody has them.
+        for delivery in done {
+            self.keeping.facts.state(Fact::Done(delivery));
+        }
     }
 
     /// A session has ended and left its groups. What it had not acknowledged goes to other members,
@@ -65,8 +74,11 @@ impl Shard {
             if message.expires <= now {
                 self.counters.drop(Drop::Expired);
             } else if let Some(member) = group.choose(message.topic()) {
+                let passing = Passing::of(message);
                 self.form.forget();
-                self.hand_over(team, member.route, &Passing::of(message), now);
+                self.open_delivery();
+                self.hand_over(team, member.route, &passing, now);
+                self.close_message(&passing, None, None);
             }
         }
     }

@@ -8,6 +8,7 @@ use super::entitlement::{Judged, judge, own};
 use super::event::EventKind;
 use super::review::Change;
 use super::shard::{Shard, who};
+use crate::fact::{self, Fact, Facts};
 use crate::limits::Limit;
 use crate::policy::{Action, Grant, Ruling};
 use crate::session::{Queued, Session, Subscription};
@@ -20,10 +21,10 @@ use crate::wire::{
 };
 
 /// A filter that is granted.
-struct Granted {
-    key: Arc<str>,
-    filter: Arc<str>,
-    subscription: Subscription,
+pub(super) struct Granted {
+    pub(super) key: Arc<str>,
+    pub(super) filter: Arc<str>,
+    pub(super) subscription: Subscription,
 }
 
 /// Why a filter is not granted.
@@ -51,6 +52,7 @@ impl Shard {
         if self.asks_about_filters(index, session, subscribe, now) {
             return Ok(());
         }
+        let mark = self.keeping.facts.len();
         let mut codes = Vec::with_capacity(subscribe.filters.len());
         let mut replayed = Vec::new();
         for asked in &subscribe.filters {
@@ -75,7 +77,7 @@ impl Shard {
         // Only now: what is retained from here on is routed to all of them.
         self.begin_replays(session, replayed);
         self.charge(subscribe.filters.len());
-        self.write(index, |out, version| {
+        self.promise(index, Some(mark), |out, version| {
             encode::suback(out, version, subscribe.packet_id, &codes);
         });
         self.pump(session, now);
@@ -180,20 +182,17 @@ impl Shard {
         })
     }
 
-    /// Puts a granted subscription in force, in place of the session's own of the same name. Returns
-    /// what the client is told, and whether it is to get the retained messages.
-    fn add_subscription(&mut self, index: u32, granted: Granted) -> (ReasonCode, bool) {
+    /// Adds a granted subscription, or replaces the session's own of the same name. Returns what the
+    /// client is told, and whether it is to get the retained messages.
+    fn add_subscription(&mut self, index: u32, mut granted: Granted) -> (ReasonCode, bool) {
         let Granted {
-            key,
-            filter,
-            mut subscription,
-        } = granted;
-        let world = Arc::clone(&self.world);
+            key, subscription, ..
+        } = &mut granted;
         let Some(session) = self.sessions.at_mut(index) else {
             return (ReasonCode::UnspecifiedError, false);
         };
         // A subscription that replaces another goes on under its number.
-        subscription.share = match session.subscriptions.get(&key) {
+        subscription.share = match session.subscriptions.get(&*key) {
             _ if subscription.group.is_none() => 0,
             Some(old) => old.share,
             None => {
@@ -201,35 +200,8 @@ impl Shard {
                 session.last_share
             }
         };
-        let options = subscription.options;
-        let route = Route {
-            session: session.address,
-            qos: options.qos,
-            no_local: options.no_local,
-            retain_as_published: options.retain_as_published,
-            checked: subscription.checked,
-            hides: subscription.hides,
-            subscription_id: subscription.id,
-            share: subscription.share,
-        };
-        let team = world.standing(&session.team, subscription.in_commons);
-        match &subscription.group {
-            Some(group) => {
-                let ask = subscription.checked || subscription.hides;
-                let member = Member {
-                    route,
-                    presence: Arc::clone(&session.presence),
-                    grant: ask.then(|| Arc::clone(&session.grant)),
-                };
-                team.join(&filter, group, member);
-            }
-            None => team.subscribe(&filter, route),
-        }
-        let shared = subscription.group.is_some();
-        let is_new = session
-            .subscriptions
-            .insert(Arc::clone(&key), subscription)
-            .is_none();
+        let (options, shared) = (subscription.options, subscription.group.is_some());
+        let is_new = self.put_in_force(index, granted);
         let wanted = match options.retain_handling {
             RetainHandling::Send => true,
             RetainHandling::SendIfNew => is_new,
@@ -244,6 +216,56 @@ impl Shard {
         (code, wanted && !shared)
     }
 
+    /// Puts a numbered subscription in force. Says whether there was none of its name.
+    pub(super) fn put_in_force(&mut self, index: u32, granted: Granted) -> bool {
+        let Granted {
+            key,
+            filter,
+            subscription,
+        } = granted;
+        let world = Arc::clone(&self.world);
+        let Some(session) = self.sessions.at_mut(index) else {
+            return false;
+        };
+        let options = subscription.options;
+        let route = Route {
+            session: session.address,
+            qos: options.qos,
+            no_local: options.no_local,
+            retain_as_published: options.retain_as_published,
+            checked: subscription.checked,
+            hides: subscription.hides,
+            subscription_id: subscription.id,
+            share: subscription.share,
+            number: session.number,
+        };
+        if let Some(number) = session.number {
+            let wanted = fact::Wanted {
+                options,
+                id: subscription.id,
+                share: subscription.share,
+            };
+            let key = Arc::clone(&key);
+            self.keeping
+                .facts
+                .state(Fact::Subscribed(number, key, wanted));
+        }
+        let team = world.standing(&session.team, subscription.in_commons);
+        match &subscription.group {
+            Some(group) => {
+                let ask = subscription.checked || subscription.hides;
+                let member = Member {
+                    route,
+                    presence: Arc::clone(&session.presence),
+                    grant: ask.then(|| Arc::clone(&session.grant)),
+                };
+                team.join(&filter, group, member);
+            }
+            None => team.subscribe(&filter, route),
+        }
+        session.subscriptions.insert(key, subscription).is_none()
+    }
+
     /// UNSUBSCRIBE.
     pub(super) fn unsubscribe(
         &mut self,
@@ -252,12 +274,13 @@ impl Shard {
         unsubscribe: &Unsubscribe<'_>,
         now: Time,
     ) -> Result<(), ReasonCode> {
+        let mark = self.keeping.facts.len();
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
         for written in &unsubscribe.filters {
             codes.push(self.remove_written(session, written, now));
         }
         self.charge(unsubscribe.filters.len());
-        self.write(index, |out, version| {
+        self.promise(index, Some(mark), |out, version| {
             encode::unsuback(out, version, unsubscribe.packet_id, &codes);
         });
         Ok(())
@@ -304,12 +327,16 @@ impl Shard {
             return false;
         };
         session.replays.remove(key);
-        let Some(subscription) = session.subscriptions.remove(key) else {
+        let Some((key, subscription)) = session.subscriptions.remove_entry(key) else {
             return false;
         };
+        if let Some(number) = session.number {
+            let ended = Fact::Unsubscribed(number, Arc::clone(&key));
+            self.keeping.facts.state(ended);
+        }
         let team = world.standing(&session.team, subscription.in_commons);
         team.unsubscribe(
-            subscription.filter(key),
+            subscription.filter(&key),
             subscription.group.as_deref(),
             session.address,
         );
@@ -338,7 +365,7 @@ impl Shard {
         if let Some(session) = self.sessions.at_mut(index)
             && session.outgoing.waiting() > 0
         {
-            let gone = let_go_of_unwanted(session, ended);
+            let gone = let_go_of_unwanted(session, ended, &mut self.keeping.facts);
             session.publish_waiting();
             self.counters.dropped[Drop::Denied as usize] += gone;
         }
@@ -497,7 +524,7 @@ impl SubscribeError {
 /// Lets go of what none of a session's subscriptions lets through any more, where it came by one of
 /// those that were `ended` or the grant keeps it from the session. Returns how many messages that
 /// were.
-fn let_go_of_unwanted(session: &mut Session, ended: &[Arc<str>]) -> u64 {
+fn let_go_of_unwanted(session: &mut Session, ended: &[Arc<str>], facts: &mut Facts) -> u64 {
     let Session {
         subscriptions,
         outgoing,
@@ -518,5 +545,5 @@ fn let_go_of_unwanted(session: &mut Session, ended: &[Arc<str>]) -> u64 {
         // The client itself may have ended the one by which it came: what is on its way stays.
         let_through || !ended.iter().any(|filter| matches(filter)) && grant.could_receive(name)
     };
-    outgoing.let_go_of(|item| !wanted(item))
+    outgoing.let_go_of(|item| !wanted(item), facts)
 }

@@ -19,8 +19,9 @@ use super::event::{DisconnectCause, EventKind};
 use super::recent::Recent;
 use super::review::{Change, Key, Outcome, Review};
 use super::shard::{Shard, who};
+use crate::fact::Fact;
 use crate::policy::{Grant, TeamId};
-use crate::team::{SessionKey, Team};
+use crate::team::{Retained, SessionKey, Team};
 use crate::time::{Span, Time};
 use crate::wire::ReasonCode;
 
@@ -237,8 +238,15 @@ impl Shard {
                 false
             }
             Place::Remains(team) => {
-                let cleared = team.clear_retained(*steps);
+                let (cleared, version) = team.clear_retained(*steps);
+                if self.keeping.is_on() {
+                    for message in cleared {
+                        let topic = Arc::from(message.topic());
+                        self.keeping.facts.state(Fact::Cleared(topic, version));
+                    }
+                }
                 *steps = 0;
+                let cleared = team.with_retained(Retained::is_empty);
                 if cleared {
                     self.world.forget(team, walk.number);
                 }
@@ -377,10 +385,10 @@ impl Shard {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
+        let who = who(session);
         let Some(will) = mem::take(&mut session.will) else {
             return;
         };
-        let who = who(session);
         let kind = EventKind::PublishRefused {
             topic: will.message.topic().into(),
             reason: ReasonCode::AdministrativeAction,

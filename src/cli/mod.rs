@@ -17,6 +17,7 @@ mod control;
 mod data_dir;
 mod descriptors;
 mod hook;
+mod keep;
 mod output;
 mod panics;
 mod policy;

@@ -206,6 +206,10 @@ pub struct Journal {
 /// What an acknowledgement is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
+    /// What was acknowledged is on disk: it outlives the machine's crash.
+    Disk,
+    /// What was acknowledged is the system's to write: it outlives the broker's crash.
+    Os,
     /// State lives as long as the process.
     Memory,
 }
@@ -315,6 +319,8 @@ impl Durability {
     /// As in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Disk => "disk",
+            Self::Os => "os",
             Self::Memory => "memory",
         }
     }

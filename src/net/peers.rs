@@ -9,6 +9,7 @@ use super::recheck::Recheck;
 use super::visit::Visit;
 use crate::audit::Spooled;
 use crate::broker::{Answer, Batch, ConnId, Review, Verdict};
+use crate::journal::Told;
 
 /// What reaches a shard from outside its own thread.
 pub(super) enum Inbound {
@@ -26,6 +27,8 @@ pub(super) enum Inbound {
     Review(Arc<Review>),
     /// A shard that was behind has caught up.
     Resume,
+    /// The journal has kept something, or cannot.
+    Told(Told),
     /// Events of this shard are on record, or cannot be put there now.
     Spooled(Spooled),
     /// Somebody asks from outside.

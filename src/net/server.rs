@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use super::addresses::Addresses;
 use super::clock::Clock;
 use super::held::Held;
+use super::kept::Share;
 use super::listener::{self, accept};
 use super::peers::{Inbound, Peers};
 use super::reactor::{Outcome, Reactor, SharedReactor};
@@ -27,9 +28,11 @@ use super::services::Services;
 use super::tls::ClientVerifier;
 use crate::audit::Spooled;
 use crate::broker::{Answer, ConnId, Review, Shard, Verdict};
+use crate::journal::{Journal, Unfinished};
 use crate::team::World;
 use crate::telemetry::Reporter;
 
+pub use super::kept::Kept;
 pub use super::listener::{ListenerSpec, TlsInForce};
 pub use super::services::{Asked, Desk, Record, Request};
 pub use super::visit::Shards;
@@ -39,6 +42,9 @@ const ENDING: Duration = Duration::from_secs(2);
 
 /// How long a stopping shard waits for its connections.
 const STOPPING: Duration = Duration::from_millis(500);
+
+/// How long a stopping broker waits for its journal.
+const KEEPING: Duration = Duration::from_secs(10);
 
 /// How often a shard leaves its counts for the metrics page.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -64,6 +70,8 @@ pub struct Parts {
     pub desk: Option<Desk>,
     /// Where events go.
     pub record: Record,
+    /// What was kept, and the journal; `None`: nothing is kept beyond a restart.
+    pub kept: Option<Kept>,
     /// Nobody is admitted whose connect is not on record.
     pub strict: bool,
 }
@@ -76,6 +84,7 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
     peers: Peers,
     addresses: Vec<(Arc<str>, SocketAddr)>,
+    journal: Option<Journal>,
 }
 
 /// Why a server did not start.
@@ -123,6 +132,7 @@ struct ShardParts {
     peers: Peers,
     inbox: UnboundedReceiver<Inbound>,
     sockets: Vec<(ListenerSpec, TcpListener)>,
+    share: Option<Share>,
     strict: bool,
 }
 
@@ -171,6 +181,17 @@ impl Server {
             (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let peers = Peers::new(senders);
         let own = peers[0].clone();
+        let (journal, shares) = match parts.kept {
+            Some(kept) => {
+                let told = own.clone();
+                let tell = Box::new(move |shard, what| told.send(shard, Inbound::Told(what)));
+                let started = kept.start(count as u16, tell);
+                let (journal, shares) = started.map_err(ServerError::Shard)?;
+                (Some(journal), shares.into_iter().map(Some).collect())
+            }
+            None => (None, Vec::new()),
+        };
+        let mut shares = shares.into_iter();
         let mut threads = Vec::with_capacity(count);
         let shards = peers
             .into_iter()
@@ -197,6 +218,7 @@ impl Server {
                 peers,
                 inbox,
                 sockets,
+                share: shares.next().flatten(),
                 strict: parts.strict,
             };
             let name = format!("{SHARD_THREAD}{id}");
@@ -209,6 +231,7 @@ impl Server {
             threads,
             peers: own,
             addresses,
+            journal,
         })
     }
 
@@ -237,14 +260,20 @@ impl Server {
         Reviews(Arc::new(Mutex::new(self.peers.clone())))
     }
 
-    /// Tells every client to go and waits for the shards to end. Blocks, for less than a second.
-    pub fn stop(self) {
+    /// Tells every client to go, waits for the shards to end, and then for the journal. Blocks, for
+    /// less than a second where the journal's disk takes what it is given.
+    ///
+    /// # Errors
+    /// [`Unfinished`]: the journal is not whole.
+    pub fn stop(self) -> Result<(), Unfinished> {
         self.peers.send_to_all(|| Inbound::Stop);
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a shard had panicked");
             }
         }
+        self.journal
+            .map_or(Ok(()), |journal| journal.finish(KEEPING))
     }
 }
 
@@ -305,15 +334,24 @@ fn run(parts: ShardParts) {
         peers,
         inbox,
         sockets,
+        share,
         strict,
     } = parts;
     let core = Shard::new(id, count, world, core_seed);
+    let (core, ledger) = match share {
+        Some(share) => {
+            let (core, ledger) = share.restore(core, id, count, clock.now());
+            (core, Some(ledger))
+        }
+        None => (core, None),
+    };
     let reactor = Rc::new(RefCell::new(Reactor::new(
         core,
         addresses,
         clock,
         services,
         peers,
+        ledger,
         Held::new(strict),
     )));
     let local = LocalSet::new();
@@ -331,6 +369,7 @@ fn run(parts: ShardParts) {
         }
         reactor.borrow_mut().stop();
         let _ = timeout(STOPPING, poll_fn(|cx| reactor.borrow_mut().poll_empty(cx))).await;
+        reactor.borrow_mut().keep();
     });
 }
 
@@ -355,6 +394,7 @@ async fn serve_inbox(mut inbox: UnboundedReceiver<Inbound>, reactor: &SharedReac
                 spawn_local(recheck_all(Rc::clone(reactor), recheck));
             }
             Inbound::Review(review) => reactor_now.review(review),
+            Inbound::Told(told) => reactor_now.told(told),
             Inbound::Resume => reactor_now.resume(),
             Inbound::Spooled(spooled) => reactor_now.spooled(spooled),
             Inbound::Visit(visit) => reactor_now.visit(visit),

@@ -49,6 +49,11 @@ impl Incoming {
         }
     }
 
+    /// The identifiers held.
+    pub fn ids(&self) -> impl Iterator<Item = PacketId> {
+        self.held.iter().copied()
+    }
+
     /// Number of identifiers held.
     pub fn len(&self) -> usize {
         self.held.len()

@@ -15,12 +15,12 @@ use std::sync::atomic::Ordering;
 
 pub use incoming::{Incoming, Receipt};
 pub use meter::{Meter, Over};
-pub use outgoing::{Outgoing, PubRecOutcome, QueueFull, Queued, Resend};
+pub use outgoing::{Flight, Outgoing, PubRecOutcome, QueueFull, Queued, Resend};
 pub use subscriptions::{Subscription, Subscriptions};
 
 use crate::limits::Limits;
 use crate::policy::Grant;
-use crate::team::{Message, Presence, SessionAddress, SessionKey, Team};
+use crate::team::{Presence, SessionAddress, SessionKey, SessionNumber, Team, Will};
 use crate::time::{Span, Time};
 
 /// The far end of a connection.
@@ -95,17 +95,8 @@ pub struct Session {
     pub replays: BTreeMap<Arc<str>, Replay>,
     /// What share groups know of it.
     pub presence: Arc<Presence>,
-}
-
-/// A will `[MQTT-3.1.2.5]`, kept from CONNECT.
-#[derive(Debug)]
-pub struct Will {
-    /// The message. Its `expires` is set when it is published.
-    pub message: Message,
-    /// Its expiry from then on.
-    pub expiry: Option<Span>,
-    /// Between the end of the connection and the will.
-    pub delay: Span,
+    /// What it is called where it is kept beyond a crash; `None`: it is not.
+    pub number: Option<SessionNumber>,
 }
 
 /// Retained messages on their way to a new subscription: a place in a walk over one team's after
@@ -155,7 +146,14 @@ impl Session {
             incoming: Incoming::default(),
             replays: BTreeMap::new(),
             presence: Arc::default(),
+            number: None,
         }
+    }
+
+    /// From now on it is kept under this number, or not at all.
+    pub const fn keep_as(&mut self, number: Option<SessionNumber>) {
+        self.number = number;
+        self.outgoing.keep_as(number);
     }
 
     /// A connection came or went.

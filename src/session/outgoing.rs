@@ -1,11 +1,13 @@
 //! QoS 1 and 2 towards the client: the inflight window and the queue behind it `[MQTT-4.3]`,
 //! `[MQTT-4.4]`, `[MQTT-4.9]`.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::fact::{Delivery, Fact, Facts};
 use crate::limits::Limits;
-use crate::team::{Message, QueuedBytes};
+use crate::team::{Message, QueuedBytes, SessionNumber};
 use crate::time::{Span, Time};
 use crate::wire::{PacketId, QoS};
 
@@ -22,11 +24,17 @@ pub struct Queued {
     pub subscription_id: u32,
     /// The number of the shared subscription that it came by; 0: it came by none.
     pub share: u32,
+    /// Which of this message's copies, where the session is kept.
+    pub copy: u32,
 }
 
 /// Both halves: what is in flight, and what waits.
+///
+/// That something is *for* the session is stated by who routes it; what becomes of it, here.
 #[derive(Debug)]
 pub struct Outgoing {
+    /// Of the session, where it is kept beyond a crash.
+    number: Option<SessionNumber>,
     /// In the order sent, which is the order of resending. Entries that are done stay until they
     /// reach the front, so that an identifier is found by its distance from the front.
     inflight: VecDeque<Inflight>,
@@ -67,6 +75,15 @@ enum State {
     Done,
 }
 
+/// What is in flight under one identifier.
+#[derive(Debug)]
+pub enum Flight {
+    /// PUBLISH was sent.
+    Published(Queued),
+    /// PUBREL was sent, or was to be.
+    Released,
+}
+
 /// The queue holds as much as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueFull {
@@ -99,6 +116,7 @@ pub enum Resend {
 impl Default for Outgoing {
     fn default() -> Self {
         Self {
+            number: None,
             inflight: VecDeque::new(),
             live: 0,
             unsent: 0,
@@ -125,6 +143,77 @@ impl Outgoing {
         let mut empty = Self::default();
         empty.shared = shared;
         empty
+    }
+
+    /// From now on it is stated what becomes of messages, or not.
+    pub const fn keep_as(&mut self, number: Option<SessionNumber>) {
+        self.number = number;
+    }
+
+    /// The name of one of its messages in facts, where it is kept.
+    pub fn delivery(&self, item: &Queued) -> Option<Delivery> {
+        Some(Delivery {
+            session: self.number?,
+            message: item.message.number,
+            copy: item.copy,
+        })
+    }
+
+    fn state_done(&self, item: &Queued, facts: &mut Facts) {
+        if let Some(delivery) = self.delivery(item) {
+            facts.state(Fact::Done(delivery));
+        }
+    }
+
+    /// Puts a message back at the end of the queue that was in it before a crash, whatever the limits
+    /// are now.
+    pub fn restore_queued(&mut self, item: Queued) {
+        let size = item.message.size() as u64;
+        self.shared.restore(size);
+        self.queued_bytes += size;
+        self.earliest_expiry = self.earliest_expiry.min(item.message.expires);
+        self.queue.push_back(item);
+    }
+
+    /// Puts back what was in flight before a crash. `last_id` is the identifier given out last.
+    pub fn restore_flights(&mut self, flights: Vec<(PacketId, Flight)>, last_id: u16) {
+        let mut flights = flights;
+        // Identifiers are given out in turn: who is farther from the last was sent earlier.
+        flights.sort_unstable_by_key(|(id, _)| Reverse(last_id.wrapping_sub(id.get())));
+        for (id, flight) in flights {
+            if self.inflight.is_empty() {
+                self.last_id = id.get().wrapping_sub(1);
+            }
+            self.pass_over_until(id.get());
+            self.last_id = id.get();
+            let state = match flight {
+                Flight::Published(item) => State::Published(item),
+                Flight::Released => State::Released,
+            };
+            self.inflight.push_back(Inflight { id, state });
+            self.live += 1;
+        }
+        if self.inflight.is_empty() {
+            self.last_id = last_id;
+        } else if let Some(next) = PacketId::new(last_id.checked_add(1).unwrap_or(1)) {
+            self.pass_over_until(next.get());
+        }
+        self.unsent = self.inflight.len();
+    }
+
+    /// Fills the identifiers between the last and `next`, which are done.
+    fn pass_over_until(&mut self, next: u16) {
+        while self.inflight.len() < usize::from(u16::MAX) {
+            let id = self.last_id.checked_add(1).unwrap_or(1);
+            if id == next {
+                return;
+            }
+            self.last_id = id;
+            if let Some(id) = PacketId::new(id) {
+                let state = State::Done;
+                self.inflight.push_back(Inflight { id, state });
+            }
+        }
     }
 
     /// Messages in flight and in the queue.
@@ -179,8 +268,11 @@ impl Outgoing {
     }
 
     /// Puts a message in flight and gives it an identifier.
-    pub fn start(&mut self, item: Queued) -> PacketId {
+    pub fn start(&mut self, item: Queued, facts: &mut Facts) -> PacketId {
         let id = self.next_id();
+        if let Some(delivery) = self.delivery(&item) {
+            facts.state(Fact::Sent(delivery, id));
+        }
         self.inflight.push_back(Inflight {
             id,
             state: State::Published(item),
@@ -201,11 +293,12 @@ impl Outgoing {
         limits: &Limits,
         now: Time,
         expired: &mut u64,
+        facts: &mut Facts,
     ) -> Result<(), QueueFull> {
         let size = item.message.size() as u64;
         let mut room = self.take_room(size, limits);
         if room.is_err() {
-            *expired += self.forget_expired(now);
+            *expired += self.forget_expired(now, facts);
             room = self.take_room(size, limits);
         }
         room?;
@@ -231,11 +324,16 @@ impl Outgoing {
     }
 
     /// Takes out what has expired, as far as it is time to search again. Says how many.
-    fn forget_expired(&mut self, now: Time) -> u64 {
+    fn forget_expired(&mut self, now: Time, facts: &mut Facts) -> u64 {
         if now < self.earliest_expiry.max(self.next_search) {
             return 0;
         }
         let before = self.queue.len();
+        if self.number.is_some() {
+            for item in self.queue.iter().filter(|it| it.message.expires <= now) {
+                self.state_done(item, facts);
+            }
+        }
         self.queue.retain(|item| item.message.expires > now);
         let left = self.queue.iter().map(|item| &item.message);
         let bytes = left.clone().map(|message| message.size() as u64).sum();
@@ -256,6 +354,7 @@ impl Outgoing {
         window: u16,
         now: Time,
         expired: &mut u64,
+        facts: &mut Facts,
     ) -> Option<(PacketId, &Queued)> {
         while self.has_room(window) {
             let item = self.queue.pop_front()?;
@@ -263,9 +362,10 @@ impl Outgoing {
             self.shared.remove(item.message.size() as u64);
             if item.message.expires <= now {
                 *expired += 1;
+                self.state_done(&item, facts);
                 continue;
             }
-            let id = self.start(item);
+            let id = self.start(item, facts);
             return match self.inflight.back() {
                 Some(Inflight {
                     state: State::Published(item),
@@ -278,15 +378,16 @@ impl Outgoing {
     }
 
     /// PUBACK came. Says whether it was awaited.
-    pub fn puback(&mut self, id: PacketId) -> bool {
+    pub fn puback(&mut self, id: PacketId, facts: &mut Facts) -> bool {
         self.finish(
             id,
             |state| matches!(state, State::Published(item) if item.qos == QoS::AtLeastOnce),
+            facts,
         )
     }
 
     /// PUBREC came; `accepted` is false for a reason code of 0x80 and above.
-    pub fn pubrec(&mut self, id: PacketId, accepted: bool) -> PubRecOutcome {
+    pub fn pubrec(&mut self, id: PacketId, accepted: bool, facts: &mut Facts) -> PubRecOutcome {
         let Some(place) = self.find(id) else {
             return PubRecOutcome::Unknown;
         };
@@ -296,20 +397,25 @@ impl Outgoing {
             State::Released if accepted => return PubRecOutcome::Release,
             _ => return PubRecOutcome::Unknown,
         }
-        if accepted {
-            *state = State::Released;
-            return PubRecOutcome::Release;
+        if !accepted {
+            self.finish(id, |_| true, facts);
+            return PubRecOutcome::Over;
         }
-        self.finish(id, |_| true);
-        PubRecOutcome::Over
+        if let State::Published(item) = std::mem::replace(state, State::Released)
+            && let Some(delivery) = self.delivery(&item)
+        {
+            facts.state(Fact::Released(delivery, id));
+        }
+        PubRecOutcome::Release
     }
 
     /// PUBCOMP came. Says whether it was awaited.
-    pub fn pubcomp(&mut self, id: PacketId) -> bool {
-        self.finish(id, |state| matches!(state, State::Released))
+    pub fn pubcomp(&mut self, id: PacketId, facts: &mut Facts) -> bool {
+        self.finish(id, |state| matches!(state, State::Released), facts)
     }
 
-    /// Takes out of the queue what `taken` says `true` to.
+    /// Takes out of the queue what `taken` says `true` to. That it is done with that is left to state,
+    /// for somebody else may have it first.
     pub fn take_queued(&mut self, mut taken: impl FnMut(&Queued) -> bool) {
         let (bytes, shared) = (&mut self.queued_bytes, &self.shared);
         self.queue.retain(|item| {
@@ -324,11 +430,18 @@ impl Outgoing {
 
     /// Lets go of everything that `unwanted` says `true` to, sent or not, and says how many those
     /// were. QoS 2 messages that the client has received are completed all the same.
-    pub fn let_go_of(&mut self, unwanted: impl Fn(&Queued) -> bool) -> u64 {
-        let mut gone = 0;
+    pub fn let_go_of(&mut self, unwanted: impl Fn(&Queued) -> bool, facts: &mut Facts) -> u64 {
+        let (mut gone, number) = (0, self.number);
         self.take_queued(|item| {
             let goes = unwanted(item);
             gone += u64::from(goes);
+            if let (true, Some(session)) = (goes, number) {
+                facts.state(Fact::Done(Delivery {
+                    session,
+                    message: item.message.number,
+                    copy: item.copy,
+                }));
+            }
             goes
         });
         let sent = self.inflight.iter().filter_map(|entry| match &entry.state {
@@ -337,7 +450,7 @@ impl Outgoing {
         });
         for id in sent.collect::<Vec<_>>() {
             gone += 1;
-            self.let_go(id);
+            self.let_go(id, facts);
         }
         gone
     }
@@ -355,8 +468,8 @@ impl Outgoing {
     }
 
     /// Lets a message go as if the client had acknowledged it.
-    pub fn let_go(&mut self, id: PacketId) {
-        self.finish(id, |_| true);
+    pub fn let_go(&mut self, id: PacketId, facts: &mut Facts) {
+        self.finish(id, |_| true, facts);
     }
 
     /// A new connection: all that is in flight is to be sent again on it.
@@ -393,7 +506,12 @@ impl Outgoing {
         }
     }
 
-    fn finish(&mut self, id: PacketId, awaited: impl Fn(&State) -> bool) -> bool {
+    fn finish(
+        &mut self,
+        id: PacketId,
+        awaited: impl Fn(&State) -> bool,
+        facts: &mut Facts,
+    ) -> bool {
         let Some(place) = self.find(id) else {
             return false;
         };
@@ -401,7 +519,12 @@ impl Outgoing {
         if !awaited(&entry.state) {
             return false;
         }
-        entry.state = State::Done;
+        let was = std::mem::replace(&mut entry.state, State::Done);
+        match (was, self.number) {
+            (State::Published(item), _) => self.state_done(&item, facts),
+            (State::Released, Some(session)) => facts.state(Fact::Completed(session, id)),
+            (State::Released | State::Done, _) => {}
+        }
         self.live -= 1;
         // An answer from before the connection was lost can come for what was not yet sent again.
         if place < self.inflight.len() - self.unsent {
@@ -437,7 +560,7 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::team::{MessageView, SessionAddress};
+    use crate::team::{MessageNumber, MessageView, SessionAddress};
     use std::collections::HashSet;
 
     fn item(qos: QoS) -> Queued {
@@ -452,16 +575,23 @@ mod tests {
             publisher: SessionAddress::NOBODY,
         };
         Queued {
-            message: Arc::new(view.keep()),
+            message: Arc::new(view.keep(MessageNumber(0))),
             qos,
             retain: false,
             subscription_id: 0,
             share: 0,
+            copy: 0,
         }
     }
 
     fn enqueue(outgoing: &mut Outgoing, limits: &Limits) -> Result<(), QueueFull> {
-        outgoing.enqueue(item(QoS::AtLeastOnce), limits, Time::EPOCH, &mut 0)
+        outgoing.enqueue(
+            item(QoS::AtLeastOnce),
+            limits,
+            Time::EPOCH,
+            &mut 0,
+            &mut Facts::default(),
+        )
     }
 
     fn id(id: u16) -> PacketId {
@@ -473,22 +603,22 @@ mod tests {
     #[test]
     fn identifiers_are_never_zero_and_never_in_use_twice() {
         let mut outgoing = Outgoing::default();
-        let stuck = outgoing.start(item(QoS::AtLeastOnce));
+        let stuck = outgoing.start(item(QoS::AtLeastOnce), &mut Facts::default());
         let mut in_use = HashSet::from([stuck]);
         for _ in 0..200_000 {
-            let fresh = outgoing.start(item(QoS::AtLeastOnce));
+            let fresh = outgoing.start(item(QoS::AtLeastOnce), &mut Facts::default());
             assert!(in_use.insert(fresh), "{fresh:?} is in use");
             if outgoing.in_flight() > 10 {
                 let done = *in_use
                     .iter()
                     .find(|id| **id != stuck)
                     .expect("more than one");
-                assert!(outgoing.puback(done));
+                assert!(outgoing.puback(done, &mut Facts::default()));
                 in_use.remove(&done);
             }
             if !outgoing.has_room(u16::MAX) {
                 // Done entries behind the stuck one fill the table; its acknowledgement frees all.
-                assert!(outgoing.puback(stuck));
+                assert!(outgoing.puback(stuck, &mut Facts::default()));
                 return;
             }
         }
@@ -498,21 +628,33 @@ mod tests {
     #[test]
     fn a_qos_2_message_is_released_and_completed_once() {
         let mut outgoing = Outgoing::default();
-        let a = outgoing.start(item(QoS::ExactlyOnce));
-        assert!(!outgoing.puback(a), "PUBACK is not QoS 2's answer");
-        assert!(!outgoing.pubcomp(a), "PUBCOMP before PUBREC");
-        assert_eq!(outgoing.pubrec(a, true), PubRecOutcome::Release);
+        let a = outgoing.start(item(QoS::ExactlyOnce), &mut Facts::default());
+        assert!(
+            !outgoing.puback(a, &mut Facts::default()),
+            "PUBACK is not QoS 2's answer"
+        );
+        assert!(
+            !outgoing.pubcomp(a, &mut Facts::default()),
+            "PUBCOMP before PUBREC"
+        );
         assert_eq!(
-            outgoing.pubrec(a, true),
+            outgoing.pubrec(a, true, &mut Facts::default()),
+            PubRecOutcome::Release
+        );
+        assert_eq!(
+            outgoing.pubrec(a, true, &mut Facts::default()),
             PubRecOutcome::Release,
             "PUBREC sent again"
         );
         outgoing.resume();
         assert!(matches!(outgoing.resend(1), Some(Resend::Release(again)) if again == a));
         assert!(outgoing.resend(1).is_none());
-        assert!(outgoing.pubcomp(a));
-        assert!(!outgoing.pubcomp(a));
-        assert_eq!(outgoing.pubrec(a, true), PubRecOutcome::Unknown);
+        assert!(outgoing.pubcomp(a, &mut Facts::default()));
+        assert!(!outgoing.pubcomp(a, &mut Facts::default()));
+        assert_eq!(
+            outgoing.pubrec(a, true, &mut Facts::default()),
+            PubRecOutcome::Unknown
+        );
         assert_eq!(outgoing.waiting(), 0);
     }
 
@@ -520,7 +662,7 @@ mod tests {
     fn what_is_sent_again_stays_within_the_window_and_nothing_new_overtakes_it() {
         let mut outgoing = Outgoing::default();
         for _ in 0..4 {
-            outgoing.start(item(QoS::AtLeastOnce));
+            outgoing.start(item(QoS::AtLeastOnce), &mut Facts::default());
         }
         outgoing.resume();
         assert!(
@@ -534,13 +676,13 @@ mod tests {
         };
         assert_eq!(sent(&mut outgoing), Some(1));
         assert!(
-            outgoing.puback(id(3)),
+            outgoing.puback(id(3), &mut Facts::default()),
             "an answer from before the connection was lost"
         );
         assert_eq!(sent(&mut outgoing), Some(2));
         assert_eq!(sent(&mut outgoing), None);
-        assert!(outgoing.puback(id(1)));
-        assert!(outgoing.puback(id(2)));
+        assert!(outgoing.puback(id(1), &mut Facts::default()));
+        assert!(outgoing.puback(id(2), &mut Facts::default()));
         assert_eq!(sent(&mut outgoing), Some(4), "3 is done");
         assert_eq!(sent(&mut outgoing), None);
         assert!(outgoing.is_open(2) && !outgoing.is_open(1));
@@ -550,8 +692,11 @@ mod tests {
     #[test]
     fn a_refused_qos_2_message_is_over() {
         let mut outgoing = Outgoing::default();
-        let a = outgoing.start(item(QoS::ExactlyOnce));
-        assert_eq!(outgoing.pubrec(a, false), PubRecOutcome::Over);
+        let a = outgoing.start(item(QoS::ExactlyOnce), &mut Facts::default());
+        assert_eq!(
+            outgoing.pubrec(a, false, &mut Facts::default()),
+            PubRecOutcome::Over
+        );
         assert_eq!(outgoing.waiting(), 0);
         outgoing.resume();
         assert!(outgoing.resend(1).is_none());
@@ -584,12 +729,17 @@ mod tests {
         }
         let mut expired = 0;
         let next = |outgoing: &mut Outgoing, expired: &mut u64| {
-            outgoing.next(2, Time::EPOCH, expired).map(|(id, _)| id)
+            outgoing
+                .next(2, Time::EPOCH, expired, &mut Facts::default())
+                .map(|(id, _)| id)
         };
         assert_eq!(next(&mut outgoing, &mut expired), Some(id(1)));
         assert_eq!(next(&mut outgoing, &mut expired), Some(id(2)));
         assert_eq!(next(&mut outgoing, &mut expired), None);
-        assert!(outgoing.puback(id(2)), "acknowledged out of order");
+        assert!(
+            outgoing.puback(id(2), &mut Facts::default()),
+            "acknowledged out of order"
+        );
         assert_eq!(next(&mut outgoing, &mut expired), Some(id(3)));
         assert_eq!((expired, outgoing.queued_bytes()), (0, 0));
     }

@@ -77,6 +77,11 @@ impl QueuedBytes {
         added.is_ok()
     }
 
+    /// Adds so many that were there before a crash, whatever the limit is now.
+    pub fn restore(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Takes off so many that were added.
     pub fn remove(&self, bytes: u64) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);

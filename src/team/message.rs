@@ -1,15 +1,21 @@
 //! A message as it passes through and as it is kept.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use bytes::Bytes;
 
 use super::registry::SessionAddress;
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::wire::QoS;
 
 /// A message that is kept: in a queue, in flight, retained, or on its way to another shard. One
 /// allocation holds its texts; all who keep it share it.
 #[derive(Debug)]
 pub struct Message {
+    /// What it is called where it is kept beyond a crash.
+    pub number: MessageNumber,
+    copies: AtomicU32,
     /// Topic, passed-on properties, response topic, payload, in this order.
     data: Bytes,
     topic_length: u16,
@@ -24,6 +30,21 @@ pub struct Message {
     pub expires: Time,
     /// For no-local.
     pub publisher: SessionAddress,
+}
+
+/// The number of a message. Numbers are not used again, in later runs neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageNumber(pub u64);
+
+/// A will `[MQTT-3.1.2.5]`, kept from CONNECT.
+#[derive(Clone, Debug)]
+pub struct Will {
+    /// The message. Its `expires` is set when it is published.
+    pub message: Arc<Message>,
+    /// Its expiry from then on.
+    pub expiry: Option<Span>,
+    /// Between the end of the connection and the will.
+    pub delay: Span,
 }
 
 /// A message, borrowed: from the publisher's bytes or from a [`Message`].
@@ -59,7 +80,7 @@ impl MessageView<'_> {
 
     /// Makes it a message that can be kept. Topics fit 65,535 bytes: they came in a packet, and
     /// the full name was checked against `max_topic_length`.
-    pub fn keep(&self) -> Message {
+    pub fn keep(&self, number: MessageNumber) -> Message {
         let response = self.response_topic.unwrap_or_default();
         let mut data = Vec::with_capacity(self.size());
         data.extend_from_slice(self.topic.as_bytes());
@@ -67,6 +88,8 @@ impl MessageView<'_> {
         data.extend_from_slice(response.as_bytes());
         data.extend_from_slice(self.payload);
         Message {
+            number,
+            copies: AtomicU32::new(0),
             data: Bytes::from(data),
             topic_length: self.topic.len() as u16,
             response_length: response.len() as u16,
@@ -81,6 +104,18 @@ impl MessageView<'_> {
 }
 
 impl Message {
+    /// A number that no other copy of it has: one session can have several, by several
+    /// subscriptions.
+    pub fn next_copy(&self) -> u32 {
+        self.copies.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// This number was given out before.
+    pub fn reserve_copy(&self, copy: u32) {
+        self.copies
+            .fetch_max(copy.wrapping_add(1), Ordering::Relaxed);
+    }
+
     /// Bytes that it costs, as limits count them.
     pub fn size(&self) -> usize {
         self.data.len()

@@ -36,8 +36,8 @@ mod world;
 
 pub use bounds::{Bounds, QueuedBytes};
 pub use commons::{Compartment, Generation};
-pub use message::{Message, MessageView};
-pub use registry::{Claim, SessionAddress, SessionKey};
+pub use message::{Message, MessageNumber, MessageView, Will};
+pub use registry::{Claim, SessionAddress, SessionKey, SessionNumber};
 pub use retained::{Retained, RetainedFull, Walk};
 pub use routes::{Group, Matched, Member, Presence, Route, Routes};
 pub use transit::Transit;

@@ -1,6 +1,7 @@
 //! Which shard holds which session of one team.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -26,6 +27,11 @@ pub struct SessionAddress {
     /// Which occupant of that place; generations are not used again.
     pub generation: u32,
 }
+
+/// The number of a session that is kept beyond a crash. Numbers are not used again, in later runs
+/// neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionNumber(pub NonZeroU64);
 
 /// What came of claiming a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

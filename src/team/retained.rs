@@ -95,6 +95,11 @@ impl Retained {
         self.by_topic.is_empty()
     }
 
+    /// The messages, in the order of their topics.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Message>> {
+        self.by_topic.iter().map(|kept| &kept.0)
+    }
+
     /// Bytes of topics, properties and payloads.
     pub const fn bytes(&self) -> u64 {
         self.bytes
@@ -174,13 +179,23 @@ impl Retained {
         }
     }
 
-    /// Forgets the first `count` messages.
-    pub fn clear_some(&mut self, count: usize) {
-        for _ in 0..count {
-            match self.by_topic.pop_first() {
-                Some(old) => self.bytes -= old.0.size() as u64,
-                None => return,
-            }
+    /// Forgets the first `count` messages, and returns them.
+    pub fn clear_some(&mut self, count: usize) -> Vec<Arc<Message>> {
+        let gone = std::iter::from_fn(|| self.by_topic.pop_first()).take(count);
+        let gone: Vec<_> = gone.map(|kept| kept.0).collect();
+        self.bytes -= gone
+            .iter()
+            .map(|message| message.size() as u64)
+            .sum::<u64>();
+        gone
+    }
+
+    /// Keeps a message that was kept before, whatever the limits are now.
+    pub fn restore(&mut self, message: Arc<Message>) {
+        self.bytes += message.size() as u64;
+        self.earliest_expiry = self.earliest_expiry.min(message.expires);
+        if let Some(old) = self.by_topic.replace(ByTopic(message)) {
+            self.bytes -= old.0.size() as u64;
         }
     }
 
@@ -269,7 +284,7 @@ fn past_all_below(parent: &str) -> Option<Bound<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::team::message::MessageView;
+    use crate::team::message::{MessageNumber, MessageView};
     use crate::team::registry::SessionAddress;
     use crate::wire::QoS;
     use proptest::prelude::*;
@@ -285,7 +300,7 @@ mod tests {
             expires: Time::NEVER,
             publisher: SessionAddress::NOBODY,
         };
-        Arc::new(view.keep())
+        Arc::new(view.keep(MessageNumber(0)))
     }
 
     /// The topics that a walk finds which stops after so many steps and goes on.

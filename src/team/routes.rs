@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::registry::SessionAddress;
+use super::registry::{SessionAddress, SessionNumber};
 use crate::policy::Grant;
 use crate::topic::{TopicName, Trie};
 use crate::wire::QoS;
@@ -28,6 +28,8 @@ pub struct Route {
     pub subscription_id: u32,
     /// The number of a shared subscription among its session's; 0: not shared.
     pub share: u32,
+    /// Of a session that is kept beyond a crash.
+    pub number: Option<SessionNumber>,
 }
 
 /// What the members of a share group need to know of each other's sessions, wherever they live.
@@ -67,6 +69,17 @@ pub struct Matched {
     pub groups: Vec<Arc<Group>>,
     /// Places of the tries that were visited to find them.
     pub visited: usize,
+}
+
+impl Matched {
+    /// Whether a session is among them that is kept beyond a crash.
+    pub fn is_kept(&self) -> bool {
+        let of_groups = self.groups.iter().flat_map(|group| group.members());
+        let routes = self.routes.iter().chain(of_groups.map(|it| &it.route));
+        routes
+            .into_iter()
+            .any(|route| route.number.is_some() && route.qos > QoS::AtMostOnce)
+    }
 }
 
 /// What stands under one filter.

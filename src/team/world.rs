@@ -18,6 +18,7 @@ use super::transit::Transit;
 use crate::limits::{Limit, Limits, TeamLimits};
 use crate::policy::{Namespace, Policy, TeamId};
 use crate::time::{Span, Time};
+use crate::topic::TopicName;
 
 /// One compartment: a team, or the commons.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Team {
     /// Counts changes of `routes`; what was matched under an older count is matched anew.
     generation: AtomicU64,
     retained: RwLock<Retained>,
+    /// Counts what is said of retained messages, of all teams.
+    versions: Arc<AtomicU64>,
     /// Who holds which session.
     pub registry: Registry,
     /// Connections that are logged in.
@@ -59,6 +62,8 @@ pub struct World {
     last_number: AtomicU32,
     /// Teams with deliveries between shards.
     in_transit: Arc<AtomicUsize>,
+    /// Counts what is said of retained messages.
+    versions: Arc<AtomicU64>,
     entitlements: ArcSwap<Entitlements>,
     /// The limits in force, where the listener has none of its own.
     pub limits: Arc<Limits>,
@@ -88,7 +93,13 @@ impl Entitlements {
 const COMMONS: u32 = 1;
 
 impl Team {
-    fn new(id: Option<TeamId>, number: u32, root: Arc<str>, crowd: &Arc<AtomicUsize>) -> Self {
+    fn new(
+        id: Option<TeamId>,
+        number: u32,
+        root: Arc<str>,
+        crowd: &Arc<AtomicUsize>,
+        versions: &Arc<AtomicU64>,
+    ) -> Self {
         Self {
             id,
             number,
@@ -96,6 +107,7 @@ impl Team {
             root,
             generation: AtomicU64::new(0),
             retained: RwLock::default(),
+            versions: Arc::clone(versions),
             registry: Registry::default(),
             connections: AtomicI64::new(0),
             transit: Transit::among(crowd),
@@ -202,11 +214,21 @@ impl Team {
         read(&self.retained.read())
     }
 
-    /// Clears up to `count` retained messages, whichever. Says whether none is left.
-    pub fn clear_retained(&self, count: usize) -> bool {
-        let mut retained = self.retained.write();
-        retained.clear_some(count);
-        retained.is_empty()
+    /// Clears up to `count` retained messages, whichever. Returns them, and the version in which
+    /// they are gone.
+    pub fn clear_retained(&self, count: usize) -> (Vec<Arc<Message>>, u64) {
+        let cleared = self.retained.write().clear_some(count);
+        (cleared, self.next_version())
+    }
+
+    fn next_version(&self) -> u64 {
+        self.versions.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Puts back a retained message that was kept beyond a crash.
+    pub fn restore_retained(&self, message: Arc<Message>, version: u64) {
+        self.versions.fetch_max(version, Ordering::AcqRel);
+        self.retained.write().restore(message);
     }
 
     /// Clears a retained message that has expired, unless another has taken its place.
@@ -223,11 +245,11 @@ impl Team {
         message: &Arc<Message>,
         limits: &Limits,
         now: Time,
-    ) -> Result<(), RetainedFull> {
+    ) -> Result<u64, RetainedFull> {
         let mut retained = self.retained.write();
         if message.view().payload.is_empty() {
             retained.clear(message.topic());
-            return Ok(());
+            return Ok(self.next_version());
         }
         let own = self.bounds.limits();
         let max = limits.max_retained_messages.min(own.max_retained_messages);
@@ -236,7 +258,8 @@ impl Team {
         if kept.is_err() {
             self.bounds.hit(Limit::Retained);
         }
-        kept
+        kept?;
+        Ok(self.next_version())
     }
 }
 
@@ -244,12 +267,20 @@ impl World {
     /// No teams yet.
     pub fn new(limits: Limits, policy: &Policy) -> Self {
         let in_transit = Arc::default();
-        let commons = Arc::new(Team::new(None, COMMONS, Arc::from(""), &in_transit));
+        let versions = Arc::default();
+        let commons = Arc::new(Team::new(
+            None,
+            COMMONS,
+            Arc::from(""),
+            &in_transit,
+            &versions,
+        ));
         Self {
             teams: DashMap::default(),
             commons,
             last_number: AtomicU32::new(COMMONS),
             in_transit,
+            versions,
             entitlements: ArcSwap::default(),
             limits: Arc::new(limits),
             listeners: HashMap::new(),
@@ -287,7 +318,13 @@ impl World {
         }
         let new = || {
             let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
-            let team = Team::new(Some(id.clone()), number, Arc::from(root), &self.in_transit);
+            let team = Team::new(
+                Some(id.clone()),
+                number,
+                Arc::from(root),
+                &self.in_transit,
+                &self.versions,
+            );
             // Whoever replaces them from now on finds the team.
             team.set_limits(self.entitlements.load().of(id));
             Arc::new(team)
@@ -330,6 +367,20 @@ impl World {
     /// counts what there is. Whoever routes asks what `commons.rs` has for it.
     pub const fn commons(&self) -> &Arc<Team> {
         &self.commons
+    }
+
+    /// What is said of retained messages from now on counts from here.
+    pub fn restore_versions(&self, last: u64) {
+        self.versions.fetch_max(last, Ordering::AcqRel);
+    }
+
+    /// Puts back a retained message that was kept beyond a crash, where its topic is somebody's.
+    pub fn restore_retained(&self, message: Arc<Message>, version: u64) {
+        let name = TopicName::parse(message.topic(), u16::MAX, u16::MAX);
+        let owner = name.ok().and_then(|name| self.owner(&self.commons, name));
+        if let Some(owner) = owner {
+            owner.restore_retained(message, version);
+        }
     }
 
     /// All teams there are now, the commons not among them.

@@ -169,6 +169,24 @@ metrics! {
         "Logins that the platform's store gave another mount than the policy gives their username."
     HOOK_REPORTS Counter "cofferdam_hook_reports_total" ["result"]
         "New topics that the platform was to hear of: ok; failed; dropped, too many waited."
+    JOURNAL_COMMIT_DURATION Histogram "cofferdam_journal_commit_duration_seconds" []
+        "Time from taking up what waited to be kept until it was on disk, per batch."
+    JOURNAL_WAITING Gauge "cofferdam_journal_waiting_bytes" []
+        "Bytes that shards have handed to the journal and that it has not taken up."
+    JOURNAL_SIZE Gauge "cofferdam_journal_size_bytes" []
+        "Bytes of the journal's files, without what is preallocated."
+    JOURNAL_LIVE Gauge "cofferdam_journal_live_bytes" []
+        "Of the journal's bytes, those that say what there is now; the rest is given back in time."
+    JOURNAL_WRITTEN Counter "cofferdam_journal_written_bytes_total" []
+        "Bytes that the journal has written."
+    JOURNAL_CARRIED Counter "cofferdam_journal_carried_bytes_total" []
+        "Of the bytes written, those that were carried forward so that an old file could go."
+    JOURNAL_FULL Gauge "cofferdam_journal_full" []
+        "1 while messages that would have to be kept are refused for lack of room on disk, else 0."
+    JOURNAL_FAILURES Counter "cofferdam_journal_failures_total" []
+        "Writes and syncs of the journal that the system refused and that were tried again."
+    JOURNAL_LOST Counter "cofferdam_journal_lost_messages_total" []
+        "Messages in the journal that could not be read any more when their file was to go."
     TLS_HANDSHAKES Counter "cofferdam_tls_handshakes_total" ["listener", "result"]
         "TLS handshakes: ok; timeout, not done when the login's time was over; failed, also of a record \
          later on."

@@ -25,6 +25,7 @@ mod hello;
 mod net;
 mod oracle;
 mod random;
+mod store;
 
 use std::cell::{Ref, RefCell, RefMut};
 use std::rc::Rc;
@@ -83,8 +84,9 @@ impl Cluster {
     /// The default limits, but for what comes by the listener `name`.
     pub fn with_listener(count: u16, name: &str, limits: Limits) -> Self {
         let policy = Policy::flowfuse().unwrap_or_else(|error| panic!("{error}"));
-        let net = Net::new(count, Limits::default(), Arc::new(policy), |world| {
-            world.with_listener(&Arc::from(name), limits)
+        let name: Arc<str> = Arc::from(name);
+        let net = Net::new(count, Limits::default(), Arc::new(policy), move |world| {
+            world.with_listener(&name, limits.clone())
         });
         let net = Rc::new(RefCell::new(net));
         Self { net }
@@ -93,8 +95,8 @@ impl Cluster {
     /// The default limits, and topics that are reported.
     pub fn reporting(count: u16, reports: Reports) -> Self {
         let policy = Policy::flowfuse().unwrap_or_else(|error| panic!("{error}"));
-        let net = Net::new(count, Limits::default(), Arc::new(policy), |world| {
-            world.with_reports(reports)
+        let net = Net::new(count, Limits::default(), Arc::new(policy), move |world| {
+            world.with_reports(reports.clone())
         });
         let net = Rc::new(RefCell::new(net));
         Self { net }
@@ -348,6 +350,48 @@ impl Cluster {
         for shard in &mut self.net.borrow_mut().shards {
             shard.observe(policy.clone());
         }
+    }
+
+    /// From now on what is stated waits to be kept for [`keep_one`](Self::keep_one) or
+    /// [`release_journal`](Self::release_journal).
+    pub fn hold_journal(&self) {
+        self.net.borrow_mut().store.hold = true;
+    }
+
+    /// Commits that wait, and of which shards.
+    pub fn waiting_commits(&self) -> Vec<u16> {
+        let net = self.net.borrow();
+        net.store.waiting.iter().map(|(shard, _)| *shard).collect()
+    }
+
+    /// Keeps the commit that has waited longest.
+    pub fn keep_one(&self) {
+        let mut net = self.net.borrow_mut();
+        net.keep_one();
+        net.run();
+    }
+
+    /// Holds back no longer what is stated, and keeps what waited.
+    pub fn release_journal(&self) {
+        let mut net = self.net.borrow_mut();
+        net.store.hold = false;
+        while !net.store.waiting.is_empty() {
+            net.keep_one();
+        }
+        net.run();
+    }
+
+    /// The journal takes no more, or does again.
+    pub fn set_full(&self, is_full: bool) {
+        for shard in &mut self.net.borrow_mut().shards {
+            shard.set_full(is_full);
+        }
+    }
+
+    /// The broker crashes and starts again, with as many shards, from what was kept. Every line is
+    /// cut; what was not kept, or was between shards, is lost.
+    pub fn crash(&self, count: u16) {
+        self.net.borrow_mut().crash(count);
     }
 
     /// The broker stops.

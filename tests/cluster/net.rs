@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::directory::Directory;
 use super::hello::Hello;
 use super::oracle::{HeldQuestion, Oracle};
+use super::store::Store;
 use cofferdam::broker::{
-    Answer, Batch, ConnId, Effect, Event, Login, Migrant, Peer, Shard, Verdict,
+    Answer, Batch, ConnId, Effect, Event, Login, Migrant, Numbers, Peer, Shard, Verdict,
 };
 use cofferdam::limits::Limits;
 use cofferdam::policy::Policy;
@@ -65,6 +66,9 @@ pub(super) struct Net {
     pub(super) oracle: Oracle,
     /// Turns in which something moved.
     pub(super) turns: u64,
+    pub(super) store: Store,
+    limits: Limits,
+    make_world: Box<dyn Fn(World) -> World>,
 }
 
 impl Net {
@@ -72,10 +76,10 @@ impl Net {
         count: u16,
         limits: Limits,
         policy: Arc<Policy>,
-        world: impl FnOnce(World) -> World,
+        make_world: impl Fn(World) -> World + 'static,
     ) -> Self {
-        let world = Arc::new(world(World::new(limits, &policy)));
-        let shards = (0..count).map(|id| Shard::new(id, count, Arc::clone(&world), [id as u8; 32]));
+        let world = Arc::new(make_world(World::new(limits.clone(), &policy)));
+        let shards = (0..count).map(|id| shard(id, count, &world, 0, 0));
         Self {
             // Some time that is not the epoch, and not on a whole second.
             now: Time::from_micros(1_700_000_000_123_456),
@@ -92,7 +96,71 @@ impl Net {
             events: Vec::new(),
             oracle: Oracle::default(),
             turns: 0,
+            store: Store::default(),
+            limits,
+            make_world: Box::new(make_world),
         }
+    }
+
+    pub(super) fn crash(&mut self, count: u16) {
+        for wire in &mut self.wires {
+            wire.open = false;
+            wire.at = None;
+        }
+        self.by_conn.clear();
+        self.between.clear();
+        self.logins.clear();
+        let mut store = std::mem::take(&mut self.store);
+        store.waiting.clear();
+        store.state.settle(&mut Vec::new());
+        let world = (self.make_world)(World::new(self.limits.clone(), &self.policy));
+        self.world = Arc::new(world);
+        let sessions = store.state.sessions.keys().map(|number| number.0.get());
+        let messages = store.state.messages.keys().map(|number| number.0);
+        let (sessions, messages) = (sessions.max().unwrap_or(0), messages.max().unwrap_or(0));
+        let shards = (0..count).map(|id| shard(id, count, &self.world, sessions, messages));
+        self.shards = shards.collect();
+        for (topic, kept) in &store.state.retained {
+            if let Some(message) = kept.message.and_then(|it| store.state.messages.get(&it)) {
+                let message = Arc::clone(&message.message);
+                assert_eq!(message.topic(), &**topic);
+                self.world.restore_retained(message, kept.version);
+            }
+        }
+        for (place, (number, kept)) in store.state.sessions.iter().enumerate() {
+            let terms = kept.terms.as_ref().expect("settled");
+            let grant = self
+                .directory
+                .grant(&self.policy, &terms.principal.username);
+            let find = |number| {
+                let found = store.state.messages.get(&number);
+                found.map(|kept| Arc::clone(&kept.message))
+            };
+            let shard = &mut self.shards[place % usize::from(count)];
+            assert!(shard.restore(*number, kept.clone(), find, &Arc::new(grant), self.now));
+        }
+        self.store = store;
+        self.run();
+    }
+
+    pub(super) fn keep_one(&mut self) {
+        if let Some((shard, commit)) = self.store.waiting.pop_front() {
+            let number = commit.number;
+            self.store.keep(commit);
+            self.shards[usize::from(shard)].committed(number);
+        }
+    }
+
+    /// Hands what a shard has stated to the journal.
+    fn commit(&mut self, shard: u16) -> bool {
+        let Some(commit) = self.shards[usize::from(shard)].take_commit() else {
+            return false;
+        };
+        self.store.waiting.push_back((shard, commit));
+        if !self.store.hold {
+            self.keep_one();
+        }
+        true
     }
 
     pub(super) fn open(&mut self, shard: u16, hello: &Hello) -> Option<usize> {
@@ -194,6 +262,13 @@ impl Net {
             self.turns += 1;
             assert!(turns < 1_000_000, "the cluster never comes to rest");
         }
+        // Looking at everything is dear where there is much.
+        let many = self.store.state.sessions.len() + self.store.state.messages.len();
+        let is_due = self.turns.is_multiple_of(1 + many as u64 / 4);
+        let is_quiet = self.between.values().all(VecDeque::is_empty);
+        if is_due && is_quiet && self.store.waiting.is_empty() {
+            self.store.check(&self.shards, &self.world, self.now);
+        }
     }
 
     /// Says whether anything moved.
@@ -203,6 +278,7 @@ impl Net {
             moved |= self.read(wire);
         }
         for shard in 0..self.shards.len() as u16 {
+            moved |= self.commit(shard);
             for effect in self.shards[usize::from(shard)].take_effects() {
                 moved = true;
                 self.carry_out(shard, effect);
@@ -320,4 +396,12 @@ impl Net {
             moved = true;
         }
     }
+}
+
+fn shard(id: u16, count: u16, world: &Arc<World>, last_session: u64, last_message: u64) -> Shard {
+    let (sessions, messages) = (
+        Numbers::after(last_session, id, count),
+        Numbers::after(last_message, id, count),
+    );
+    Shard::new(id, count, Arc::clone(world), [id as u8; 32]).with_journal(sessions, messages)
 }

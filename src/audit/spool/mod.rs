@@ -114,7 +114,16 @@ impl Spool {
             let Some(segment) = self.segment_at(&mut place) else {
                 break;
             };
-            let bytes = read_part(&self.path(segment.ordinal), place.offset, segment.length)?;
+            let path = self.path(segment.ordinal);
+            let bytes = match read_part(&path, place.offset, segment.length) {
+                // Somebody has been at the folder: what is gone must not hold up all that comes after.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    tracing::error!(segment = %path.display(), "a segment of the audit spool is gone");
+                    place.offset = segment.length;
+                    continue;
+                }
+                read => read?,
+            };
             let mut at = 0;
             let damaged = loop {
                 match frame::next(&bytes[at..]) {

@@ -219,3 +219,15 @@ fn damage_while_it_runs_costs_its_segment_only() {
     assert_eq!(read, payloads(20..22));
     assert!(path.with_extension("damaged").exists());
 }
+
+#[test]
+fn a_segment_that_somebody_removed_costs_what_was_in_it_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, mut appender, _) = open(folder.path(), SMALL).unwrap();
+    appender.append(&payloads(0..20)).unwrap();
+    appender.append(&payloads(20..22)).unwrap();
+    fs::remove_file(&segments(folder.path())[0]).unwrap();
+    let (read, end) = read_all(&spool, Place::default());
+    assert_eq!(read, payloads(20..22));
+    spool.taken(spool.cursor(), end);
+}
