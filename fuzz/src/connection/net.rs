@@ -17,6 +17,7 @@ use cofferdam::wire::{QoS, ReasonCode, Version};
 
 use super::client::Client;
 use super::directory::Directory;
+use super::mark::Mark;
 
 const SHARDS: usize = 2;
 const CLIENTS: usize = 4;
@@ -119,6 +120,19 @@ impl Net {
         self.clients[who] = conn.map(|conn| Client::new(self.opened, (shard as u16, conn)));
     }
 
+    /// A new connection of somebody who cannot turn out to be somebody else.
+    pub fn open_as(&mut self, who: usize, username: &str) {
+        self.open(who);
+        if let Some(client) = &mut self.clients[who] {
+            client.says_who(username);
+        }
+    }
+
+    /// What the client puts into all that it publishes.
+    pub fn mark(&self, who: usize) -> Option<Mark> {
+        self.clients[who].as_ref().and_then(Client::mark)
+    }
+
     /// The client sends a packet.
     pub fn say(&mut self, who: usize, packet: impl FnOnce(Version) -> Vec<u8>) {
         if let Some(client) = &mut self.clients[who] {
@@ -128,13 +142,14 @@ impl Net {
         }
     }
 
-    /// The client sends whatever.
+    /// The client sends whatever, but no marks.
     pub fn say_anything(&mut self, who: usize, bytes: &[u8]) {
         if self.clients[who].is_none() {
             self.open(who);
         }
         if let Some(client) = &mut self.clients[who] {
-            client.sends(bytes);
+            let bytes = Mark::without(bytes);
+            client.sends(&bytes);
             client.goes_wild();
             client.unread.extend(bytes);
         }
@@ -213,8 +228,17 @@ impl Net {
                 },
                 _ => self.directory.judge(&self.policy, &login),
             };
-            self.shards[usize::from(shard)].judged(login.conn, verdict, self.now);
+            self.judged(usize::from(shard), login.conn, verdict);
         }
+    }
+
+    fn judged(&mut self, shard: usize, conn: ConnId, verdict: Verdict) {
+        if let Verdict::Admit(grant) | Verdict::AdmitWith { grant, .. } = &verdict
+            && let Some(client) = self.client_at(shard, conn)
+        {
+            client.is_admitted(grant);
+        }
+        self.shards[shard].judged(conn, verdict, self.now);
     }
 
     pub fn hold_between(&mut self, hold: bool) {
@@ -297,7 +321,7 @@ impl Net {
                     self.logins.push_back((shard as u16, login));
                 } else {
                     let verdict = self.directory.judge(&self.policy, &login);
-                    self.shards[shard].judged(login.conn, verdict, self.now);
+                    self.judged(shard, login.conn, verdict);
                 }
             }
             Effect::Record(event) => match event.kind {
