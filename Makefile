@@ -47,6 +47,10 @@ test-clients: ## Run the tests with real clients and components against a debug 
 needs: ## Install what the tests of real components need (Debian packages when root)
 	scripts/install-test-needs.sh
 
+.PHONY: bench-fairness
+bench-fairness: ## Measure what a noisy neighbour does to another team
+	cargo bench --locked --bench fairness
+
 SECONDS ?= 60
 .PHONY: fuzz
 fuzz: ## Fuzz: each target for SECONDS (60)

@@ -1,9 +1,17 @@
 //! The numbers that bound everything the core holds. Nothing in the core grows without one.
 //!
-//! `config` fills them from `[limits]`; the tests and the simulation set them directly.
+//! [`Limits`] are the broker's or a listener's, [`TeamLimits`] a team's and its clients'; of two of a
+//! kind the stricter holds. `config` fills them from `[limits]` and `[plan.<name>]`; the tests and the
+//! simulation set them directly.
+
+mod plan;
+mod rate;
 
 use crate::time::Span;
 use crate::wire::QoS;
+
+pub use plan::{ClientLimits, Limit, OverRate, TeamLimits};
+pub use rate::{Bucket, LOOK_AGAIN, Rate, SharedBucket};
 
 /// Limits of one broker, or of what comes by one listener. Sizes are bytes unless the name says
 /// otherwise. Those of a team and the number of connections are the broker's alone.
@@ -31,8 +39,9 @@ pub struct Limits {
     pub max_queued_messages: u32,
     /// Bytes (topic, properties and payload) that wait in one session's queue.
     pub max_queued_bytes: u64,
-    /// Bytes encoded for one connection that its socket has not taken yet. QoS 0 messages beyond
-    /// it are dropped and counted; QoS 1 and 2 messages wait in the session's queue.
+    /// Bytes that wait for one connection's socket. Half of it is for what is encoded; beyond that
+    /// QoS 0 messages wait in the other half, and the oldest of them are dropped and counted. QoS 1
+    /// and 2 messages are encoded up to the whole of it and then wait in the session's queue.
     pub max_outbox_bytes: u32,
     /// Subscriptions of one session.
     pub max_subscriptions: u32,

@@ -10,12 +10,12 @@
 //! beyond [`CONNECTS`] a second. What does not fit the table is counted by team and event alone.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::budget::Budget;
 use super::record::MAX_TEXT_BYTES;
-use crate::broker::{Event, EventKind};
+use crate::broker::{Event, EventKind, network};
 use crate::policy::TeamId;
 use crate::time::Time;
 
@@ -248,6 +248,7 @@ impl Key {
             | EventKind::SubscribeRefused { why, .. }
             | EventKind::UnsubscribeRefused { why, .. } => why,
             EventKind::ReauthenticationRefused { reason, .. } => reason.as_str(),
+            EventKind::LimitHit { limit, .. } => limit.as_str(),
             EventKind::ConnectRefused { reason, .. } => {
                 return Some(Self::Address {
                     team: event.who.team.clone(),
@@ -293,17 +294,6 @@ impl Key {
 fn names(event: &Event) -> usize {
     let names = [&event.who.username, &event.who.client_id];
     names.into_iter().flatten().map(|name| name.len()).sum()
-}
-
-/// Who has one address of IPv6 has the other 2^64 of its network.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 => v4,
-    }
 }
 
 /// Keeps no more of a text than a row does, and a byte to show that there was more.

@@ -192,6 +192,7 @@ pub(super) fn is_refusal(kind: &EventKind) -> bool {
         EventKind::ConnectRefused { .. }
         | EventKind::PublishRefused { .. }
         | EventKind::SubscribeRefused { .. }
+        | EventKind::LimitHit { .. }
         | EventKind::UnsubscribeRefused { .. }
         | EventKind::Observed { .. }
         | EventKind::AdminRefused { .. }

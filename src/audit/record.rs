@@ -238,6 +238,10 @@ fn detail(kind: &EventKind) -> Map<String, Value> {
         }
         EventKind::AdminRefused { why } => put("reason", (*why).into()),
         EventKind::TakenOver { by } => put("by", by.to_string().into()),
+        EventKind::LimitHit { limit, count } => {
+            put("limit", limit.as_str().into());
+            put("hits", (*count).into());
+        }
         EventKind::PublishRefused {
             topic,
             reason,

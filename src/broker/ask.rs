@@ -199,23 +199,19 @@ impl Told {
 }
 
 impl Shard {
-    /// A question was answered. Without effect where whoever asked has gone. Returns whom the shell
-    /// may read again.
-    pub fn answered(&mut self, ticket: u64, answer: Answer, now: Time) -> Option<ConnId> {
+    /// A question was answered. Without effect where whoever asked has gone.
+    pub fn answered(&mut self, ticket: u64, answer: Answer, now: Time) {
         let heard = answer.heard(now);
-        match self.questions.remove(&ticket)? {
-            Purpose::Packet {
+        match self.questions.remove(&ticket) {
+            None => {}
+            Some(Purpose::Packet {
                 conn,
                 action,
                 about,
-            } => self.packet_answered(conn, action, about, heard, now),
-            Purpose::Will(parked) => {
-                self.will_answered(*parked, heard, now);
-                None
-            }
-            Purpose::Subscription { session, key } => {
+            }) => self.packet_answered(conn, action, about, heard, now),
+            Some(Purpose::Will(parked)) => self.will_answered(*parked, heard, now),
+            Some(Purpose::Subscription { session, key }) => {
                 self.subscription_answered(session, &key, heard, now);
-                None
             }
         }
     }
@@ -227,9 +223,13 @@ impl Shard {
         about: Box<str>,
         heard: Heard,
         now: Time,
-    ) -> Option<ConnId> {
-        let conn = self.conns.get_mut(id.index, id.generation)?;
-        let asking = conn.asking.as_mut()?;
+    ) {
+        let Some(conn) = self.conns.get_mut(id.index, id.generation) else {
+            return;
+        };
+        let Some(asking) = conn.asking.as_mut() else {
+            return;
+        };
         let heard = match action {
             Action::Publish => conn.told.get_or_insert_default().learn(&about, heard),
             Action::Subscribe => heard,
@@ -237,14 +237,9 @@ impl Shard {
         asking.heard.insert(about, heard);
         asking.open = asking.open.saturating_sub(1);
         if asking.is_open() {
-            return None;
+            return;
         }
-        conn.heard = now;
-        let held = std::mem::take(&mut conn.held);
-        self.consume_held(id, held, now);
-        let mut hungry = Vec::new();
-        self.settle_reading(id, now, &mut hungry);
-        hungry.pop()
+        self.go_on_after_answers(id, now);
     }
 
     /// Has a connection wait until it is known what its packet wants to know. The caller returns,

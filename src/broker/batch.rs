@@ -2,48 +2,50 @@
 
 use std::sync::Arc;
 
-use crate::team::{Message, Route};
+use crate::team::{Message, Route, Team};
 
-/// Messages for sessions of one other shard. The shell hands it over with one wake, and the other
-/// shard takes it with `Shard::deliver_batch`.
-#[derive(Debug, Default)]
+/// Messages of one team's topics for sessions of one other shard. The shell hands it over, and the
+/// other shard takes it with `Shard::deliver_batch`.
+#[derive(Debug)]
 pub struct Batch {
+    team: Arc<Team>,
     messages: Vec<Arc<Message>>,
     /// Each with the index of its message; in the order of the messages.
     routes: Vec<(u32, Route)>,
-}
-
-/// Some of the shards, as the publishers of one connection reach them. Shards beyond the 64th share
-/// a place with others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fed(u64);
-
-impl Fed {
-    /// Adds a shard.
-    pub(super) const fn add(&mut self, shard: u16) {
-        self.0 |= 1 << (shard % 64);
-    }
-
-    /// Adds what another has.
-    pub const fn join(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    /// Whether it may hold this shard.
-    pub const fn has(self, shard: u16) -> bool {
-        self.0 & 1 << (shard % 64) != 0
-    }
+    /// Of the routes, those that were delivered.
+    done: usize,
 }
 
 impl Batch {
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.routes.is_empty()
+    pub(super) const fn new(team: Arc<Team>) -> Self {
+        Self {
+            team,
+            messages: Vec::new(),
+            routes: Vec::new(),
+            done: 0,
+        }
     }
 
-    /// Deliveries in it.
+    /// Whose topics' messages they are.
+    pub const fn team(&self) -> &Arc<Team> {
+        &self.team
+    }
+
+    /// Whether there is nothing left in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Deliveries left in it.
     pub fn len(&self) -> usize {
-        self.routes.len()
+        self.routes.len() - self.done
+    }
+
+    /// Message and route of each delivery left in it, in order.
+    pub fn deliveries(&self) -> impl Iterator<Item = (&Arc<Message>, Route)> {
+        self.routes[self.done..]
+            .iter()
+            .map(|(message, route)| (&self.messages[*message as usize], *route))
     }
 
     /// Adds a delivery.
@@ -58,10 +60,10 @@ impl Batch {
         self.routes.push((self.messages.len() as u32 - 1, route));
     }
 
-    /// Message and route of each delivery, in order.
-    pub fn deliveries(&self) -> impl Iterator<Item = (&Arc<Message>, Route)> {
-        self.routes
-            .iter()
-            .map(|(message, route)| (&self.messages[*message as usize], *route))
+    /// The next delivery, which counts as made.
+    pub(super) fn take(&mut self) -> Option<(Arc<Message>, Route)> {
+        let (message, route) = *self.routes.get(self.done)?;
+        self.done += 1;
+        Some((Arc::clone(&self.messages[message as usize]), route))
     }
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::alias::SentAliases;
+use super::bound::kept_out;
 use super::connection::{Conn, Phase, Traffic};
 use super::effect::{ConnId, Effect, Login, Verdict};
 use super::event::{DisconnectCause, EventKind, Refusal, Who};
 use super::pending::{Pending, max_packet};
 use super::review::{Change, ChangeKind};
 use super::shard::{Shard, who};
+use crate::limits::Limit;
 use crate::policy::Grant;
 use crate::session::{Peer, Session};
 use crate::team::{Claim, SessionAddress, SessionKey, Team};
@@ -81,10 +83,10 @@ impl Shard {
             return self.refuse(index, Some(&pending), refusal, Some(code), now);
         }
         match verdict {
-            Verdict::Admit(grant) => self.admit(index, pending, grant, now),
+            Verdict::Admit(grant) => self.let_in(index, pending, grant, now),
             Verdict::AdmitWith { grant, data } => {
                 pending.last_word = Some(data);
-                self.admit(index, pending, grant, now);
+                self.let_in(index, pending, grant, now);
             }
             Verdict::Challenge {
                 data,
@@ -98,6 +100,16 @@ impl Shard {
                 self.refuse(index, Some(&pending), reason, Some(reason.told()), now);
             }
             Verdict::Undecided(reason) => self.refuse(index, Some(&pending), reason, None, now),
+        }
+    }
+
+    fn let_in(&mut self, index: u32, mut pending: Box<Pending>, grant: Arc<Grant>, now: Time) {
+        let Some(grant) = self.catch_up(index, &mut pending, grant, now) else {
+            return;
+        };
+        match self.logs_in(&grant, now) {
+            Ok(()) => self.admit(index, pending, grant, now),
+            Err((reason, told)) => self.refuse(index, Some(&pending), reason, Some(told), now),
         }
     }
 
@@ -169,6 +181,25 @@ impl Shard {
         self.record(now, who, EventKind::ConnectRefused { reason, told });
     }
 
+    /// A verdict is as old as its question, and this one may have been on its way for long: the grant
+    /// in the light of what has changed since, or a refusal.
+    fn catch_up(
+        &mut self,
+        index: u32,
+        pending: &mut Pending,
+        grant: Arc<Grant>,
+        now: Time,
+    ) -> Option<Arc<Grant>> {
+        let caught_up = self
+            .reviews
+            .catch_up(grant, &pending.client_id, pending.asked_under);
+        pending.asked_under = self.reviews.number;
+        if caught_up.is_err() {
+            self.refuse(index, Some(pending), Refusal::Changed, None, now);
+        }
+        caught_up.ok()
+    }
+
     /// Takes in a connection from another shard: its session lives here.
     pub fn adopt(&mut self, migrant: Migrant, now: Time) -> ConnId {
         let limits = Arc::clone(self.world.limits_of(&migrant.peer.listener));
@@ -179,23 +210,28 @@ impl Shard {
         conn.held = migrant.held;
         conn.traffic = migrant.traffic;
         let (index, generation) = self.conns.insert(conn);
-        self.admit(index, migrant.pending, migrant.grant, now);
+        let mut pending = migrant.pending;
+        if let Some(grant) = self.catch_up(index, &mut pending, migrant.grant, now) {
+            self.admit(index, pending, grant, now);
+        }
         ConnId { index, generation }
     }
 
     /// The login is good: finds or makes the session and answers.
     fn admit(&mut self, index: u32, mut pending: Box<Pending>, grant: Arc<Grant>, now: Time) {
-        let Some(limits) = self.conns.at(index).map(|conn| Arc::clone(&conn.limits)) else {
+        let team = self.world.home(&grant);
+        if team.is_closed() {
+            return self.refuse(index, Some(&pending), Refusal::Changed, None, now);
+        }
+        let Some(conn) = self.conns.at_mut(index) else {
             return;
         };
-        // A verdict is as old as the question; this one may have been on its way for long.
-        let caught_up = self
-            .reviews
-            .catch_up(grant, &pending.client_id, pending.asked_under);
-        let Ok(grant) = caught_up else {
-            return self.refuse(index, Some(&pending), Refusal::Changed, None, now);
-        };
-        pending.asked_under = self.reviews.number;
+        let limits = team
+            .bounds
+            .narrow(self.world.limits_of(&conn.peer.listener));
+        conn.limits = Arc::clone(&limits);
+        conn.expires = grant.expires();
+        let peer = conn.peer.clone();
         let assigned = pending.client_id.is_empty();
         if assigned {
             pending.client_id = self.new_client_id();
@@ -218,27 +254,18 @@ impl Shard {
             let refusal = Refusal::Malformed(code);
             return self.refuse(index, Some(&pending), refusal, Some(code), now);
         }
-        let team = self.world.home(&grant);
-        if team.is_closed() {
-            return self.refuse(index, Some(&pending), Refusal::Changed, None, now);
-        }
         let key = SessionKey {
             username: Arc::clone(&grant.principal().username),
             client_id: Arc::clone(&pending.client_id),
         };
-        let Some(conn) = self.conns.at_mut(index) else {
-            return;
-        };
-        conn.expires = grant.expires();
-        let peer = conn.peer.clone();
         let (session, present) = match self.claim(&peer, &key, &team, &grant, &pending, now) {
             Claimed::Session { index, present } => (index, present),
             Claimed::Elsewhere(shard) => {
                 return self.send_away(index, shard, pending, grant);
             }
-            Claimed::Full => {
-                let told = Some(ReasonCode::QuotaExceeded);
-                return self.refuse(index, Some(&pending), Refusal::Quota, told, now);
+            Claimed::KeptOut(limit) => {
+                let (reason, told) = kept_out(limit);
+                return self.refuse(index, Some(&pending), reason, Some(told), now);
             }
         };
         self.begin(index, session, present, assigned, *pending, now);
@@ -261,34 +288,30 @@ impl Shard {
                 index,
                 generation,
             };
-            let held =
-                match team
-                    .registry
-                    .claim(key, address, self.world.limits.max_sessions_per_team)
-                {
-                    Claim::Full => return Claimed::Full,
-                    Claim::New => {
-                        let (team, grant) = (Arc::clone(team), Arc::clone(grant));
-                        let mut session = Session::new(
-                            key.clone(),
-                            address,
-                            team,
-                            grant,
-                            peer.clone(),
-                            Arc::clone(self.world.limits_of(&peer.listener)),
-                        );
-                        session.reviewed = self.reviews.number;
-                        self.sessions.insert(session);
-                        return Claimed::Session {
-                            index,
-                            present: false,
-                        };
+            let limits = team.bounds.narrow(self.world.limits_of(&peer.listener));
+            let most = limits.max_sessions_per_team;
+            let held = match team.registry.claim(key, address, most) {
+                Claim::Full => return Claimed::KeptOut(team.bounds.hit(Limit::Sessions)),
+                Claim::New => {
+                    if let Err(limit) = team.bounds.enter(&key.username, now) {
+                        team.registry.release(key, address);
+                        return Claimed::KeptOut(limit);
                     }
-                    Claim::Held(held) if held.shard != self.id => {
-                        return Claimed::Elsewhere(held.shard);
-                    }
-                    Claim::Held(held) => held,
-                };
+                    let (team, grant) = (Arc::clone(team), Arc::clone(grant));
+                    let key = key.clone();
+                    let mut session = Session::new(key, address, team, grant, peer.clone(), limits);
+                    session.reviewed = self.reviews.number;
+                    self.sessions.insert(session);
+                    return Claimed::Session {
+                        index,
+                        present: false,
+                    };
+                }
+                Claim::Held(held) if held.shard != self.id => {
+                    return Claimed::Elsewhere(held.shard);
+                }
+                Claim::Held(held) => held,
+            };
             let Some(session) = self.sessions.get(held.index, held.generation) else {
                 // A registry entry without its session would lock the client out for ever.
                 debug_assert!(false, "a session left its place in the registry");
@@ -307,9 +330,12 @@ impl Shard {
                 continue; // it may have ended
             }
             if !pending.clean_start {
+                if let Err(limit) = team.bounds.enter(&key.username, now) {
+                    return Claimed::KeptOut(limit);
+                }
                 if let Some(session) = self.sessions.at_mut(held.index) {
                     session.peer = peer.clone();
-                    session.limits = Arc::clone(self.world.limits_of(&peer.listener));
+                    session.limits = limits;
                 }
                 let change = Change::of(ChangeKind::Login);
                 self.rejudge(held.index, grant, change, now);
@@ -385,11 +411,14 @@ impl Shard {
         // 5.0 lets it ask for each subscription.
         session.bridge = pending.bridge && pending.version != Version::V5;
         session.team.connections.fetch_add(1, Ordering::Relaxed);
+        let lane = session.team.number();
 
         let Some(conn) = self.conns.at_mut(index) else {
             return;
         };
         conn.phase = Phase::Active(session_index);
+        conn.lane = lane;
+        conn.max_received = limits.max_packet_size;
         // The client counts from CONNACK, however long the login was judged.
         conn.heard = now;
         conn.max_packet = pending.max_packet;
@@ -438,5 +467,5 @@ impl Shard {
 enum Claimed {
     Session { index: u32, present: bool },
     Elsewhere(u16),
-    Full,
+    KeptOut(Limit),
 }

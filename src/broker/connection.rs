@@ -6,12 +6,15 @@ use super::alias::{ReceivedAliases, SentAliases};
 use super::ask::{Asking, Told};
 use super::authenticate::Enhanced;
 use super::event::DisconnectCause;
+use super::lanes::NOBODY;
+use super::late::Late;
 use super::outbox::Outbox;
 use super::pending::Pending;
 use super::recent::Recent;
 use super::turn::Spent;
 use crate::limits::Limits;
 use crate::session::Peer;
+use crate::team::Team;
 use crate::time::{Span, Time};
 use crate::wire::Version;
 
@@ -19,21 +22,33 @@ use crate::wire::Version;
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) peer: Peer,
-    /// Of its listener.
+    /// Of its listener, and of its team where that is stricter.
     pub(super) limits: Arc<Limits>,
     pub(super) phase: Phase,
     /// Settled by CONNECT.
     pub(super) version: Version,
     pub(super) outbox: Outbox,
+    /// QoS 0 messages that wait until the outbox has room.
+    pub(super) late: Option<Box<Late>>,
     /// It stands in the shard's list of outboxes to flush.
     pub(super) touched: bool,
     /// The front of a packet whose rest has not come, or what came while the login is judged, or
     /// what is left for the next turn.
     pub(super) held: Vec<u8>,
     pub(super) spent: Spent,
-    /// What is held waits for the next turn.
+    /// What is held waits for a later turn.
     pub(super) paused: bool,
-    /// Its session is to be looked after in the next turn.
+    /// It is served or read when it is called: it stands in its lane, or is slowed.
+    pub(super) awaits_turn: bool,
+    /// It is over a rate, and slowed until then; the epoch: it is not.
+    pub(super) slowed_until: Time,
+    /// It is its turn to be read.
+    pub(super) called: bool,
+    /// The number of its team; of nobody until it is logged in.
+    pub(super) lane: u32,
+    /// A team that its messages went to on other shards, since it last waited for them.
+    pub(super) fed: Option<Arc<Team>>,
+    /// Its session is to be looked after in a later turn.
     pub(super) waiting: bool,
     /// What its first packet waits for, or was answered. Apart from `paused`: each has its own end.
     pub(super) asking: Option<Box<Asking>>,
@@ -54,6 +69,8 @@ pub(super) struct Conn {
     pub(super) timer: Time,
     /// Largest packet that the client takes.
     pub(super) max_packet: u32,
+    /// Largest packet that it may send, as it was told.
+    pub(super) max_received: u32,
     /// Topics that the client has given an alias.
     pub(super) received_aliases: ReceivedAliases,
     /// Topics that we have given an alias towards the client.
@@ -96,10 +113,16 @@ impl Conn {
             phase: Phase::Opening,
             version: Version::V311,
             outbox: Outbox::default(),
+            late: None,
             touched: false,
             held: Vec::new(),
             spent: Spent::default(),
             paused: false,
+            awaits_turn: false,
+            slowed_until: Time::EPOCH,
+            called: false,
+            lane: NOBODY,
+            fed: None,
             waiting: false,
             asking: None,
             told: None,
@@ -111,6 +134,7 @@ impl Conn {
             expires: Time::NEVER,
             timer: Time::NEVER,
             max_packet: crate::wire::encode::PACKET_SIZE_MAX as u32,
+            max_received: u32::MAX,
             received_aliases: ReceivedAliases::default(),
             sent_aliases: SentAliases::default(),
             recent: Recent::default(),
@@ -124,7 +148,8 @@ impl Conn {
         self.asking.as_ref().is_some_and(|asking| asking.is_open())
     }
 
-    /// Whether what it has sent is still to be handled, for whatever reason.
+    /// Whether what it has sent is still to be handled, for whatever reason: its share of the turn
+    /// or its rate is spent, or an answer must come first.
     pub(super) fn is_paused(&self) -> bool {
         self.paused || self.is_asking()
     }
@@ -141,6 +166,22 @@ impl Conn {
     pub(super) fn renewal_ends(&self) -> Time {
         let enhanced = self.enhanced.as_ref();
         enhanced.map_or(Time::NEVER, |enhanced| enhanced.ends)
+    }
+
+    /// More waits for it than it takes.
+    pub(super) fn is_full(&self) -> bool {
+        self.outbox.len() > self.limits.max_outbox_bytes as usize
+    }
+
+    /// Bytes in the outbox beyond which QoS 0 messages wait outside.
+    pub(super) fn soft_limit(&self) -> usize {
+        self.limits.max_outbox_bytes as usize / 2
+    }
+
+    /// Other shards have too much waiting of a team that it sent to.
+    pub(super) fn is_stalled(&self) -> bool {
+        let fed = self.fed.as_ref();
+        fed.is_some_and(|team| team.transit.is_behind())
     }
 
     /// The session's index, while logged in.

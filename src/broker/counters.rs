@@ -52,6 +52,9 @@ pub struct Counters {
     pub crossings: [u64; 2],
     /// Sessions that ended because their time was over.
     pub sessions_expired: u64,
+    /// Times that a connection, or what came from another shard, waited because its team had had
+    /// its share.
+    pub waited: u64,
     /// Sessions that were judged anew because something was changed.
     pub sessions_reviewed: u64,
 }

@@ -147,6 +147,7 @@ impl Shard {
             return;
         };
         session.team.connections.fetch_sub(1, Ordering::Relaxed);
+        session.team.bounds.leave(&session.key.username, now);
         session.attach(None);
         session.expires = match session.expiry {
             Span::ZERO => now,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::credential::{CertificateFault, TokenFault};
 use super::observe::Act;
+use crate::limits::Limit;
 use crate::policy::TeamId;
 use crate::session::Peer;
 use crate::time::{Span, Time};
@@ -88,6 +89,13 @@ pub enum EventKind {
     TakenOver {
         /// The address of the connection that took it.
         by: SocketAddr,
+    },
+    /// A client was over a rate: it was slowed, or cut.
+    LimitHit {
+        /// Of the client, or of its team.
+        limit: Limit,
+        /// How often since the last such event of this session.
+        count: u64,
     },
     /// A publish (or, with `will`, a will) was not accepted.
     PublishRefused {
@@ -215,10 +223,19 @@ pub enum Refusal {
     UnlistedProxy,
     /// A listed proxy did not begin with a PROXY header; closed unheard.
     ProxyHeader,
-    /// A limit on a team's connections or sessions.
+    /// The limit on a team's sessions.
     Quota,
+    /// Another limit of the team or client.
+    Limit(Limit),
     /// The broker has as many connections as it may; closed unheard.
     TooManyConnections,
+    /// The address has as many connections as it may; closed unheard.
+    AddressConnections,
+    /// The address connects too often; closed unheard.
+    AddressConnectRate,
+    /// Too many logins from this address or under this username failed: the password was not looked
+    /// at.
+    TooManyFailures,
     /// What it was judged by changed meanwhile; the client is to try again.
     Changed,
     /// The client went away first.
@@ -266,6 +283,7 @@ impl EventKind {
             Self::Reauthenticated => "reauthenticate",
             Self::ReauthenticationRefused { .. } => "reauthenticate_refused",
             Self::TakenOver { .. } => "takeover",
+            Self::LimitHit { .. } => "limit_hit",
             Self::PublishRefused { .. } => "publish_refused",
             Self::SubscribeRefused { .. } => "subscribe_refused",
             Self::UnsubscribeRefused { .. } => "unsubscribe_refused",
@@ -323,7 +341,11 @@ impl Refusal {
             Self::UnlistedProxy => "unlisted_proxy",
             Self::ProxyHeader => "proxy_header",
             Self::Quota => "quota",
+            Self::Limit(limit) => limit.as_str(),
             Self::TooManyConnections => "too_many_connections",
+            Self::AddressConnections => "address_connections",
+            Self::AddressConnectRate => "address_connect_rate",
+            Self::TooManyFailures => "too_many_failures",
             Self::Changed => "changed",
             Self::Gone => "gone",
             Self::Stopping => "stopping",

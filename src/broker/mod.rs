@@ -6,8 +6,9 @@
 //!
 //! One file a concern: `connect` (from CONNECT to CONNACK, takeover) and `pending` (what waits in
 //! between), `authenticate` (challenges, re-authentication), `publish` (a message in), `deliver` (a
-//! message out) and `form` (its bytes), `subscribe`, `replay` (retained messages), `turn` (how much
-//! of it one connection gets done at a time), `ask` (what somebody else decides), `clearance` and
+//! message out), `form` (its bytes) and `late` (what a slow reader is to have), `subscribe`, `replay`
+//! (retained messages), `turn` and `lanes` (how much of it one connection and one team get done at a
+//! time), `bound` (limits of teams and clients), `ask` (what somebody else decides), `clearance` and
 //! `entitlement` (whether a publish, a subscription may be), `park` (wills that wait for that),
 //! `report` (topics that the platform is to hear of), `review` (what has changed outside) and `walk`
 //! (those whom it concerns are judged anew), `observe` (a policy that is tried beside the one in
@@ -19,6 +20,7 @@ mod alias;
 mod ask;
 mod authenticate;
 mod batch;
+mod bound;
 mod clearance;
 mod connect;
 mod connection;
@@ -31,6 +33,8 @@ mod effect;
 mod entitlement;
 mod event;
 mod form;
+mod lanes;
+mod late;
 mod observe;
 mod outbox;
 mod park;
@@ -49,9 +53,9 @@ mod timers;
 mod turn;
 mod walk;
 
-pub use crate::session::Peer;
+pub use crate::session::{Peer, network};
 pub use ask::{Answer, Question};
-pub use batch::{Batch, Fed};
+pub use batch::Batch;
 pub use connect::Migrant;
 pub use counters::{Counters, Drop, ListenerBytes};
 pub use credential::{CertificateFault, TokenFault};
@@ -62,4 +66,4 @@ pub use outbox::Outbox;
 pub use review::{Change, ChangeKind, Judge, Review, Standing, TeamStanding};
 pub use shard::Shard;
 pub use survey::{Found, Page, Wanted};
-pub use turn::Allowance;
+pub use turn::{Allowance, Awaited};

@@ -153,7 +153,7 @@ impl Shard {
             self.retain(&team, passing, now)?;
         }
         let (_, matched) = self.world.compartment(&team).matches(view.topic);
-        self.route(&matched, passing, now);
+        self.route(&team, &matched, passing, now);
         self.note_will(parked, &team, now);
         Ok(())
     }

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use super::alias::Named;
 use super::counters::Drop;
+use super::deliver::Outcome;
 use super::event::EventKind;
 use super::recent::Routed;
 use super::shard::{Shard, who};
+use super::turn::steps_of;
 use crate::policy::{Grant, Owner};
 use crate::session::Receipt;
 use crate::team::{Message, MessageView, Team};
@@ -201,15 +203,32 @@ impl Shard {
         });
         self.note_published(session_index, &known.team, &known.topic, now);
         if !publish.retain {
-            self.charge(index, known.matched.candidates());
-            return Ok(self.route(&known.matched, &passing, now));
+            return self.pass(&known, &passing, now);
         }
         self.retain(&known.team, &passing, now)?;
         // Only now may the matches be taken for whole: whoever subscribed on another shard in the
         // meantime either stands in the routes now or found the message retained.
         let (known, _) = self.know(index, session_index, written, now)?;
-        self.charge(index, known.matched.candidates());
-        Ok(self.route(&known.matched, &passing, now))
+        // It is kept, whoever else has no room for it.
+        Ok(self.pass(&known, &passing, now).unwrap_or(true))
+    }
+
+    /// Gives a message to everyone who matches. A message that finds no room with anybody is not
+    /// accepted: an acknowledgement would say that it is kept.
+    fn pass(
+        &mut self,
+        known: &Routed,
+        passing: &Passing<'_>,
+        now: Time,
+    ) -> Result<bool, PublishError> {
+        let steps = steps_of(passing.view.payload.len()) as usize;
+        self.charge(known.matched.candidates().saturating_mul(steps));
+        self.outcome = Outcome::default();
+        let matched = self.route(&known.team, &known.matched, passing, now);
+        match self.outcome.is_full() {
+            true => Err(PublishError::QUEUE_FULL),
+            false => Ok(matched),
+        }
     }
 
     /// Who gets a topic's messages, where this session may publish to it: from memory where that
@@ -247,7 +266,7 @@ impl Shard {
             Some(routed) => routed,
             None => {
                 let (generation, matched) = self.world.compartment(&team).matches(&topic);
-                self.charge(index, matched.visited);
+                self.charge(matched.visited);
                 let topic = Arc::from(topic);
                 let routed = Rc::new(Routed {
                     topic,
@@ -366,6 +385,10 @@ impl PublishError {
     pub(super) const POLICY: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "policy",
+    };
+    const QUEUE_FULL: Self = Self {
+        code: ReasonCode::QuotaExceeded,
+        why: "the queues of all who would get it are full",
     };
     /// Whoever was asked said no.
     pub(super) const HOOK: Self = Self {

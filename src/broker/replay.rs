@@ -60,20 +60,24 @@ impl Shard {
             let Some(conn) = self.conns.at_mut(conn_index) else {
                 return;
             };
-            // Beyond the outbox's own limit a message would be dropped as for a slow reader.
-            let ahead = REPLAY_AHEAD.min(conn.limits.max_outbox_bytes as usize);
-            if conn.outbox.len() > ahead || !session.outgoing.is_open(session.window) {
+            // Beyond that a message would wait, and perhaps be dropped, as for a slow reader.
+            let ahead = REPLAY_AHEAD.min(conn.soft_limit());
+            if conn.late.is_some()
+                || conn.outbox.len() > ahead
+                || !session.outgoing.is_open(session.window)
+            {
                 return;
             }
-            let Some(left) = conn.spent.retained_left(self.turn, self.allowance) else {
+            let Some(allowed) = conn.spent.retained_left(self.turn, self.allowance) else {
                 return match session.replays.is_empty() {
                     true => {}
                     false => self.pump_later(conn_index),
                 };
             };
-            let mut steps = left;
-            let found = next(session, &mut steps);
-            conn.spent.charge_retained(self.turn, left - steps);
+            let mut left = allowed;
+            let found = next(session, &mut left);
+            conn.spent.charge_retained(self.turn, allowed - left);
+            self.visit.steps += allowed - left;
             let Some((route, team, message)) = found else {
                 if session.replays.is_empty() {
                     return;

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::ask::Purpose;
-use super::batch::{Batch, Fed};
+use super::batch::Batch;
 use super::connection::{Conn, Phase};
 use super::counters::Counters;
 use super::crossing::Crossings;
+use super::deliver::Outcome;
 use super::effect::{ConnId, Effect};
 use super::event::{DisconnectCause, Event, EventKind, Refusal, Who};
 use super::form::Form;
+use super::lanes::Lanes;
 use super::observe::Observation;
 use super::outbox::{BufferPool, Outbox};
 use super::park::Parking;
@@ -20,10 +22,10 @@ use super::recent::RouteMemory;
 use super::report::Reported;
 use super::table::Table;
 use super::timers::{Timer, Timers};
-use super::turn::Allowance;
+use super::turn::{Allowance, Visit, Waiting};
 use super::walk::Reviews;
 use crate::session::{Peer, Session};
-use crate::team::World;
+use crate::team::{Message, Route, Team, World};
 use crate::time::Time;
 use crate::wire::decode::{self, Framing};
 use crate::wire::{Packet, ReasonCode, Version, encode};
@@ -41,14 +43,26 @@ pub struct Shard {
     pub(super) touched: Vec<ConnId>,
     /// Counts turns.
     pub(super) turn: u64,
-    /// What a connection may spend in one of them.
+    /// What a connection may spend in one visit.
     pub(super) allowance: Allowance,
-    /// Connections whose session is looked after in the next turn.
-    pub(super) waiting: Vec<ConnId>,
-    /// Connections with bytes for the next turn.
-    pub(super) unread: Vec<ConnId>,
-    pub(super) batches: Vec<Batch>,
-    pub(super) fed: Fed,
+    /// What waits for a turn, by team.
+    pub(super) lanes: Lanes<Waiting>,
+    /// What is being done for one connection.
+    pub(super) visit: Visit,
+    /// What became of the message that is being routed.
+    pub(super) outcome: Outcome,
+    /// Connections that the shell may read again.
+    pub(super) hungry: Vec<ConnId>,
+    /// Connections that are not read until another shard has caught up.
+    pub(super) stalled: Vec<ConnId>,
+    /// Others that wait for this shard to catch up may go on.
+    pub(super) caught_up: bool,
+    /// For other shards, in the order of their making.
+    pub(super) batches: Vec<(u16, Batch)>,
+    /// The team whose message was last put there, and whether in this visit.
+    pub(super) fed: Option<Arc<Team>>,
+    pub(super) fed_now: bool,
+    pub(super) count: u16,
     pub(super) pool: BufferPool,
     pub(super) form: Form,
     pub(super) routes: RouteMemory,
@@ -80,10 +94,16 @@ impl Shard {
             touched: Vec::new(),
             turn: 0,
             allowance: Allowance::default(),
-            waiting: Vec::new(),
-            unread: Vec::new(),
-            batches: (0..count).map(|_| Batch::default()).collect(),
-            fed: Fed::default(),
+            lanes: Lanes::default(),
+            visit: Visit::default(),
+            outcome: Outcome::default(),
+            hungry: Vec::new(),
+            stalled: Vec::new(),
+            caught_up: false,
+            batches: Vec::new(),
+            fed: None,
+            fed_now: false,
+            count,
             pool: BufferPool::default(),
             form: Form::default(),
             routes: RouteMemory::default(),
@@ -104,7 +124,6 @@ impl Shard {
     /// close it.
     pub fn open(&mut self, peer: Peer, now: Time) -> Option<ConnId> {
         if self.conns.len() >= self.world.limits.max_connections as usize {
-            self.counters.turned_away += 1;
             self.turn_away(peer, Refusal::TooManyConnections, now);
             return None;
         }
@@ -117,6 +136,7 @@ impl Shard {
 
     /// A connection was closed before it was [`open`](Self::open), for this reason.
     pub fn turn_away(&mut self, peer: Peer, reason: Refusal, now: Time) {
+        self.counters.turned_away += 1;
         let who = Who {
             team: None,
             username: None,
@@ -133,6 +153,15 @@ impl Shard {
         }
     }
 
+    /// A connection that has said nothing of MQTT yet is closed for this reason.
+    pub fn shut_out(&mut self, id: ConnId, reason: Refusal, now: Time) {
+        let conn = self.conns.get(id.index, id.generation);
+        if conn.is_some_and(|conn| matches!(conn.phase, Phase::Opening)) {
+            self.counters.turned_away += 1;
+            self.refuse(id.index, None, reason, None, now);
+        }
+    }
+
     /// How many bytes the shell may read and hand over now; 0: stop reading. Bounds what a client
     /// can make the broker hold before it is logged in, and stops a client that does not take its
     /// answers from asking for more.
@@ -140,6 +169,25 @@ impl Shard {
         let Some(conn) = self.conns.get(id.index, id.generation) else {
             return 0;
         };
+        match self.has_turn(conn) {
+            true => Self::wants(conn),
+            false => 0,
+        }
+    }
+
+    /// How much to read from a connection at a time, whatever its appetite: less while teams share
+    /// the shard.
+    pub fn read_size(&self) -> usize {
+        self.lanes.pace().read
+    }
+
+    /// Whether a connection may be read though others wait.
+    pub(super) fn has_turn(&self, conn: &Conn) -> bool {
+        conn.called || !conn.awaits_turn && self.lanes.is_open(conn.lane) && !conn.is_stalled()
+    }
+
+    /// How many bytes a connection may be read if it is its turn.
+    pub(super) fn wants(conn: &Conn) -> usize {
         let limits = &conn.limits;
         match conn.phase {
             Phase::Opening => {
@@ -150,7 +198,7 @@ impl Shard {
                     .saturating_sub(conn.held.len() + pending.size)
             }
             Phase::Active(_) if conn.is_paused() => 0,
-            Phase::Active(_) if conn.outbox.len() > limits.max_outbox_bytes as usize => 0,
+            Phase::Active(_) if conn.is_full() => 0,
             Phase::Active(_) => usize::MAX,
             Phase::Closing => 0,
         }
@@ -162,6 +210,8 @@ impl Shard {
             return;
         };
         conn.heard = now;
+        conn.called = false;
+        self.lanes.charge(conn.lane, 1 + (bytes.len() >> 10) as u32);
         conn.traffic.bytes_in += bytes.len() as u64;
         self.counters.bytes_of(&conn.peer.listener).received += bytes.len() as u64;
         if conn.is_paused() {
@@ -205,12 +255,19 @@ impl Shard {
         }
     }
 
-    /// Handles the whole packets at the front of `bytes`, as many as one turn has room for. Returns
+    /// Handles the whole packets at the front of `bytes`, as many as one visit has room for. Returns
     /// how many bytes they took, and the length of the packet that comes next where that is known.
     fn consume(&mut self, id: ConnId, bytes: &[u8], now: Time) -> (usize, usize) {
+        let outer = self.begin_visit(id);
+        let result = self.consume_within(id, bytes, now);
+        self.end_visit(id, outer);
+        result
+    }
+
+    fn consume_within(&mut self, id: ConnId, bytes: &[u8], now: Time) -> (usize, usize) {
         let mut used = 0;
         while used < bytes.len() {
-            if self.pauses(id) {
+            if self.visit.is_over() && self.pauses(id) {
                 return (used, 0);
             }
             let Some(conn) = self.conns.get(id.index, id.generation) else {
@@ -220,13 +277,13 @@ impl Shard {
                 return (used, 0);
             }
             let begin = used;
+            let early = (conn.limits.max_unauthenticated_bytes).min(conn.limits.max_packet_size);
             let (max, version) = match conn.phase {
-                Phase::Opening => (conn.limits.max_unauthenticated_bytes, None),
-                Phase::Challenged(_) => (conn.limits.max_unauthenticated_bytes, Some(conn.version)),
-                Phase::Active(_) => (u32::MAX, Some(conn.version)),
+                Phase::Opening => (early, None),
+                Phase::Challenged(_) => (early, Some(conn.version)),
+                Phase::Active(_) => (conn.max_received, Some(conn.version)),
                 Phase::Judging(_) | Phase::Closing => return (used, 0),
             };
-            let max = max.min(conn.limits.max_packet_size);
             // What has no place between CONNECT and CONNACK is not waited for [MQTT-3.1.2-30].
             if matches!(conn.phase, Phase::Challenged(_)) && !matches!(bytes[used] >> 4, 14 | 15) {
                 self.fail(id.index, ReasonCode::ProtocolError, version, now);
@@ -269,9 +326,15 @@ impl Shard {
         let Some(session) = self.conns.at(index).and_then(Conn::session) else {
             return self.handle_login(index, packet, now);
         };
-        self.charge(index, 1);
+        self.charge(1);
         match packet {
-            Packet::Publish(publish) => self.publish(index, session, &publish, now),
+            Packet::Publish(publish) => {
+                // One that had to wait for an answer was counted when it came.
+                if !self.has_answers(index) {
+                    self.meter(index, session, &publish, now)?;
+                }
+                self.publish(index, session, &publish, now)
+            }
             Packet::PubAck(ack) => self.puback(session, ack, now),
             Packet::PubRec(ack) => self.pubrec(index, session, ack, now),
             Packet::PubRel(ack) => self.pubrel(index, session, ack),
@@ -391,8 +454,12 @@ impl Shard {
             conn.held = Vec::new();
             conn.paused = false;
             conn.asking = None;
+            let gone = conn.gone;
             self.effects
                 .push(Effect::Close(ConnId { index, generation }));
+            if gone {
+                self.conns.remove(index); // the shell has said so, and will not again
+            }
         }
     }
 
@@ -409,10 +476,10 @@ impl Shard {
     /// Whether there is something for the shell to do.
     pub fn has_output(&self) -> bool {
         !self.touched.is_empty()
-            || !self.waiting.is_empty()
+            || self.lanes.has_waiting()
             || !self.effects.is_empty()
+            || !self.batches.is_empty()
             || self.is_reviewing()
-            || self.batches.iter().any(|batch| !batch.is_empty())
     }
 
     /// What is to be done since the last call.
@@ -420,17 +487,37 @@ impl Shard {
         std::mem::take(&mut self.effects)
     }
 
-    /// The shards that something was put into a batch for since the last call.
-    pub fn take_fed(&mut self) -> Fed {
-        std::mem::take(&mut self.fed)
+    /// What is for other shards since the last call: to be handed over in this order.
+    pub fn take_batches(&mut self) -> impl Iterator<Item = (u16, Batch)> + '_ {
+        self.batches.drain(..)
     }
 
-    /// What is for other shards since the last call, by shard.
-    pub fn take_batches(&mut self) -> impl Iterator<Item = (u16, Batch)> + '_ {
-        let batches = self.batches.iter_mut().enumerate();
-        batches
-            .filter(|(_, batch)| !batch.is_empty())
-            .map(|(shard, batch)| (shard as u16, std::mem::take(batch)))
+    /// Whether the other shards are to be told that they may [`resume`](Self::resume), since the last
+    /// call.
+    pub fn take_caught_up(&mut self) -> bool {
+        std::mem::take(&mut self.caught_up)
+    }
+
+    /// Puts a delivery into the batch for another shard.
+    pub(super) fn send_off(&mut self, team: &Arc<Team>, message: &Arc<Message>, route: Route) {
+        let to = route.session.shard;
+        if to >= self.count {
+            return;
+        }
+        team.transit.left(1);
+        self.fed_now = true;
+        if !self.fed.as_ref().is_some_and(|fed| Arc::ptr_eq(fed, team)) {
+            self.fed = Some(Arc::clone(team));
+        }
+        let mut latest = self.batches.iter_mut().rev().take(usize::from(self.count));
+        match latest.find(|(shard, _)| *shard == to) {
+            Some((_, batch)) if Arc::ptr_eq(batch.team(), team) => batch.push(message, route),
+            _ => {
+                let mut batch = Batch::new(Arc::clone(team));
+                batch.push(message, route);
+                self.batches.push((to, batch));
+            }
+        }
     }
 
     /// A connection's outbox, to write from.
@@ -450,8 +537,9 @@ impl Shard {
         self.counters.bytes_of(&conn.peer.listener).sent += count as u64;
         conn.outbox.advance(count);
         conn.outbox.settle(&mut self.pool);
+        let is_behind = conn.late.is_some();
         if let Some(session) = conn.session().and_then(|session| self.sessions.at(session))
-            && (session.outgoing.is_waiting() || !session.replays.is_empty())
+            && (is_behind || session.outgoing.is_waiting() || !session.replays.is_empty())
         {
             self.pump_later(id.index);
         }
@@ -462,6 +550,7 @@ impl Shard {
         Counters {
             sessions: self.sessions.len() as u64,
             connections: self.conns.len() as u64,
+            waited: self.lanes.waited(),
             ..self.counters.clone()
         }
     }
@@ -515,11 +604,15 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(index, generation) else {
             return;
         };
-        if conn.is_paused() {
+        if conn.is_paused() || conn.awaits_turn {
             conn.heard = now; // what it sent is still being read
         }
-        let limits = &conn.limits;
         conn.timer = Time::NEVER;
+        let slowed = self.look_at_slowed(index, now);
+        let Some(conn) = self.conns.get_mut(index, generation) else {
+            return;
+        };
+        let limits = &conn.limits;
         let due = match &conn.phase {
             Phase::Opening => conn.opened + limits.connect_timeout,
             Phase::Judging(pending) | Phase::Challenged(pending) => {
@@ -528,7 +621,8 @@ impl Shard {
             Phase::Active(_) => conn
                 .silence_ends()
                 .min(conn.renewal_ends())
-                .min(conn.expires),
+                .min(conn.expires)
+                .min(slowed),
             Phase::Closing => return,
         };
         if due == Time::NEVER {

@@ -8,7 +8,7 @@ use super::counters::Drop;
 use super::publish::Passing;
 use super::shard::Shard;
 use crate::session::{Queued, Session};
-use crate::team::{Group, World};
+use crate::team::{Group, Team, World};
 use crate::time::Time;
 use crate::topic::{TopicFilter, TopicName};
 
@@ -29,6 +29,7 @@ impl Shard {
         if groups.is_empty() {
             return;
         }
+        let team = Arc::clone(&session.team);
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
@@ -42,7 +43,7 @@ impl Shard {
             goes
         });
         session.publish_waiting();
-        self.adopt_orphans(&orphans, &groups, now);
+        self.adopt_orphans(&team, &orphans, &groups, now);
     }
 
     /// A session has ended and left its groups. What it had not acknowledged goes to other members,
@@ -51,11 +52,11 @@ impl Shard {
         let groups = groups(&session, &self.world);
         if !groups.is_empty() {
             let orphans = session.outgoing.take_unacknowledged();
-            self.adopt_orphans(&orphans, &groups, now);
+            self.adopt_orphans(&session.team, &orphans, &groups, now);
         }
     }
 
-    fn adopt_orphans(&mut self, orphans: &[Queued], groups: &Groups, now: Time) {
+    fn adopt_orphans(&mut self, team: &Arc<Team>, orphans: &[Queued], groups: &Groups, now: Time) {
         for orphan in orphans {
             let message = &orphan.message;
             let Some(group) = group_of(groups, orphan) else {
@@ -65,7 +66,7 @@ impl Shard {
                 self.counters.drop(Drop::Expired);
             } else if let Some(member) = group.choose(message.topic()) {
                 self.form.forget();
-                self.hand_over(member.route, &Passing::of(message), now);
+                self.hand_over(team, member.route, &Passing::of(message), now);
             }
         }
     }

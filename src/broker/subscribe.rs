@@ -8,6 +8,7 @@ use super::entitlement::{Judged, judge, own};
 use super::event::EventKind;
 use super::review::Change;
 use super::shard::{Shard, who};
+use crate::limits::Limit;
 use crate::policy::{Action, Grant, Ruling};
 use crate::session::{Queued, Session, Subscription};
 use crate::team::{Member, Route, World};
@@ -40,6 +41,13 @@ impl Shard {
         subscribe: &Subscribe<'_>,
         now: Time,
     ) -> Result<(), ReasonCode> {
+        let is_old = self
+            .sessions
+            .at(session)
+            .is_some_and(|it| it.meter.seen != it.team.bounds.generation());
+        if is_old {
+            self.renew_limits(index, session);
+        }
         if self.asks_about_filters(index, session, subscribe, now) {
             return Ok(());
         }
@@ -66,7 +74,7 @@ impl Shard {
         }
         // Only now: what is retained from here on is routed to all of them.
         self.begin_replays(session, replayed);
-        self.charge(index, subscribe.filters.len());
+        self.charge(subscribe.filters.len());
         self.write(index, |out, version| {
             encode::suback(out, version, subscribe.packet_id, &codes);
         });
@@ -136,7 +144,15 @@ impl Shard {
         if !session.subscriptions.contains_key(&key)
             && session.subscriptions.len() >= limits.max_subscriptions as usize
         {
+            session.team.bounds.hit(Limit::ClientSubscriptions);
             return Err(SubscribeError::QUOTA);
+        }
+        if !session.subscriptions.contains_key(&key)
+            && session.team.subscriptions()
+                >= session.team.bounds.limits().max_subscriptions as usize
+        {
+            session.team.bounds.hit(Limit::Subscriptions);
+            return Err(SubscribeError::TEAM_QUOTA);
         }
         let filter = match full.group {
             Some(_) => Arc::from(full.filter.as_str()),
@@ -240,7 +256,7 @@ impl Shard {
         for written in &unsubscribe.filters {
             codes.push(self.remove_written(session, written, now));
         }
-        self.charge(index, unsubscribe.filters.len());
+        self.charge(unsubscribe.filters.len());
         self.write(index, |out, version| {
             encode::unsuback(out, version, unsubscribe.packet_id, &codes);
         });
@@ -453,6 +469,10 @@ impl SubscribeError {
     pub(super) const POLICY: Self = Self {
         code: ReasonCode::NotAuthorized,
         why: "policy",
+    };
+    const TEAM_QUOTA: Self = Self {
+        code: ReasonCode::QuotaExceeded,
+        why: "the team's subscriptions are at their limit",
     };
     /// Whoever was asked said no.
     pub(super) const HOOK: Self = Self {

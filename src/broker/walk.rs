@@ -229,7 +229,8 @@ impl Shard {
                 if !self.walk_registry(&team, None, after, review, number, steps, now) {
                     return false;
                 }
-                if !walk.review.removes(id) || !walk.review.is_through(id, self.batches.len()) {
+                if !walk.review.removes(id) || !walk.review.is_through(id, usize::from(self.count))
+                {
                     return true;
                 }
                 walk.place = Place::Remains(team);

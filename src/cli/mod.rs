@@ -119,6 +119,22 @@ pub enum TeamCommand {
         /// For people [default: the id].
         #[arg(long)]
         name: Option<String>,
+        /// A plan of the configuration [default: the plan `default`].
+        #[arg(long)]
+        plan: Option<String>,
+    },
+    /// Give a team another plan, and say what differs from it; what is left out is as in the plan.
+    #[command(
+        after_help = "Example:\n  cofferdam team plan acme small --set max_connections=50 --set client.message_rate=10"
+    )]
+    Plan {
+        /// Which team.
+        id: String,
+        /// A plan of the configuration [default: the plan `default`].
+        plan: Option<String>,
+        /// A key of a plan and its value, as in the configuration. May be repeated.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
     },
     /// List all teams.
     #[command(after_help = "Example:\n  cofferdam team list --json")]

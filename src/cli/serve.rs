@@ -26,7 +26,8 @@ use crate::admin::{self, Pages, Readiness, Slot};
 use crate::audit::{self, AuditWriter, Finished};
 use crate::config::{Config, Listener};
 use crate::database::{Database, Place};
-use crate::identity::{self, Authenticator, Follower, HandOver, Secrets, TokenKey};
+use crate::identity::{self, Authenticator, Follower, HandOver, Secrets, TeamPlans, TokenKey};
+use crate::net::addresses::Addresses;
 use crate::net::clock::Clock;
 use crate::net::server::{Bound, ListenerSpec, Parts, Record, Request, Server, Verdicts};
 use crate::net::tls::{self, Development, Made};
@@ -43,6 +44,9 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 
 /// How long a stop waits for the audit to be written.
 const LAST_WORDS: Duration = Duration::from_millis(800);
+
+/// How often to look whether teams have other plans.
+const PLANS_POLL: Duration = Duration::from_millis(500);
 
 /// Threads for all that is not the data path: logins, database, HTTP.
 const SERVICE_THREADS: usize = 2;
@@ -122,7 +126,10 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         Arc::clone(&policy),
         Arc::clone(&secrets),
         anonymous_teams(config),
-        identity::Settings::default(),
+        identity::Settings {
+            logins: config.logins.clone(),
+            ..identity::Settings::default()
+        },
     )
     .map_err(failed)?;
     let hook = hook::open(config)?;
@@ -156,12 +163,17 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let world = Arc::new(listener_limits.fold(world, |world, listener| {
         world.with_listener(&listener.name, listener.limits.clone())
     }));
+    let plans = TeamPlans::new(config.plans.clone(), Arc::clone(&world));
+    let applied = plans.apply(&database).await.map_err(failed)?;
+    let of_plans = database.clone();
+    tokio::spawn(async move { plans.follow(&of_plans, applied, PLANS_POLL).await });
     let counted = Arc::clone(&world);
     board.source(move |snapshot| count_teams(&counted, snapshot));
     let server = Server::start(Parts {
         world,
         reporters: (0..config.shards.get()).map(|_| board.reporter()).collect(),
         listeners,
+        addresses: Addresses::new(config.addresses.clone()),
         clock,
         judge: requests,
         desk: hook.as_ref().map(hook::Opened::desk),
@@ -255,6 +267,10 @@ fn count_teams(world: &World, snapshot: &mut Snapshot) {
         snapshot.add(&m::SESSIONS, &[id, "stored"], stored);
         snapshot.add(&m::SUBSCRIPTIONS, &[id], team.subscriptions() as u64);
         snapshot.add(&m::RETAINED_MESSAGES, &[id], retained);
+        snapshot.add(&m::QUEUED_BYTES, &[id], team.bounds.queued.bytes());
+        for (limit, count) in team.bounds.hits() {
+            snapshot.add(&m::LIMIT_HITS, &[id, limit.as_str()], count);
+        }
     }
 }
 

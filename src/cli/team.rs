@@ -1,4 +1,4 @@
-//! `team`: make, list, suspend, resume and remove teams.
+//! `team`: make, list, suspend, resume and remove teams, and give them plans.
 
 use std::process::ExitCode;
 
@@ -20,7 +20,14 @@ pub(crate) async fn carry_out(
 ) -> Result<(), Failure> {
     let change = match command {
         TeamCommand::List => return list(provisioner, answer).await,
-        TeamCommand::Add { id, name } => Some(provisioner.team_add(id, name.as_deref()).await?),
+        TeamCommand::Add { id, name, plan } => {
+            let (name, plan) = (name.as_deref(), plan.as_deref());
+            Some(provisioner.team_add(id, name, plan).await?)
+        }
+        TeamCommand::Plan { id, plan, set } => {
+            let changes = set.join("\n");
+            provisioner.team_plan(id, plan.as_deref(), &changes).await?
+        }
         TeamCommand::Suspend { id } => provisioner.team_suspend(id, true).await?,
         TeamCommand::Resume { id } => provisioner.team_suspend(id, false).await?,
         TeamCommand::Remove { id } => Some(provisioner.team_remove(id).await?),
@@ -44,6 +51,7 @@ async fn list(provisioner: &Provisioner<'_>, answer: &mut Answer<'_>) -> Result<
             vec![
                 team.id.clone(),
                 cell(Some(&team.name)),
+                cell(team.plan.as_deref()),
                 if team.suspended {
                     "suspended"
                 } else {
@@ -60,6 +68,7 @@ async fn list(provisioner: &Provisioner<'_>, answer: &mut Answer<'_>) -> Result<
     let head = [
         "TEAM",
         "NAME",
+        "PLAN",
         "STATE",
         "INSTANCES",
         "DEVICES",

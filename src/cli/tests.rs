@@ -21,7 +21,7 @@ fn all() -> Vec<(String, clap::Command)> {
 #[test]
 fn the_subcommands_are_those_that_are_fixed() {
     let names: Vec<String> = all().into_iter().map(|(name, _)| name).collect();
-    let wanted = "serve, apply, team, team add, team list, team suspend, team resume, team remove, \
+    let wanted = "serve, apply, team, team add, team plan, team list, team suspend, team resume, team remove, \
                   client, client add, client list, client rotate, client revoke, policy, \
                   policy explain, policy test, policy diff, policy show, policy reload, policy observe, \
                   audit, audit list, config, config check";

@@ -13,9 +13,11 @@
 
 mod check;
 mod followed;
+mod guard;
 mod hook;
 mod identity;
 mod limits;
+mod plan;
 mod problem;
 mod proxies;
 mod quantity;
@@ -36,8 +38,11 @@ use crate::limits::Limits;
 use crate::policy::TeamId;
 
 pub use followed::{FollowError, Followed};
+pub use guard::{AddressLimits, LoginLimits};
 pub use hook::{Hook, Style};
 pub use identity::{Identity, Jwt, Mapping};
+pub use plan::Plans;
+pub(crate) use plan::{changes as plan_changes, parse_changes as parse_plan_changes};
 pub use problem::{ConfigErrors, Problem};
 pub use proxies::Proxies;
 pub use template::{ExpandError, Template};
@@ -74,6 +79,12 @@ pub struct Config {
     pub journal: Journal,
     /// The numbers that bound everything.
     pub limits: Limits,
+    /// What teams may have and do.
+    pub plans: Plans,
+    /// What one source address may do.
+    pub addresses: AddressLimits,
+    /// What becomes of failed logins.
+    pub logins: LoginLimits,
     /// Roles and rules.
     pub policy: Policy,
     /// Who else vouches for clients.

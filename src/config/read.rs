@@ -10,7 +10,8 @@ use super::section::Section;
 use super::tree::Table;
 use super::{
     Admin, CertificateFiles, ClientCertificates, Config, Database, DatabaseUrl, Durability,
-    Journal, Listener, Log, Policy, Proxies, Transport, WebSocket, check, identity, limits,
+    Journal, Listener, Log, Policy, Proxies, Transport, WebSocket, check, guard, identity, limits,
+    plan,
 };
 use crate::limits::Limits;
 use crate::policy::TeamId;
@@ -28,7 +29,11 @@ pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
         .path("data_dir")
         .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     let shards = top.integer("shards", &(1..=MAX_SHARDS));
-    let limits = limits(top.section("limits"), &Limits::default(), limits::read);
+    let mut section = top.section("limits");
+    let addresses = guard::addresses(section.section("address"));
+    let logins = guard::logins(section.section("login"));
+    let limits = limits(section, &Limits::default(), limits::read);
+    let plans = plan::read_all(&mut top);
     let admin = admin(top.section("admin"));
     let listeners = listeners(&mut top, &limits, &admin);
     let config = Config {
@@ -41,6 +46,9 @@ pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
         database: database(top.section("database"), &data_dir),
         journal: journal(top.section("journal")),
         limits,
+        plans,
+        addresses,
+        logins,
         policy: policy(top.section("policy")),
         identity: identity::read(top.section("identity")),
         log: log(top.section("log")),

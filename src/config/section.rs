@@ -56,6 +56,45 @@ impl<'r> Section<'r> {
         }
     }
 
+    /// The tables under `[key.<name>]`, by name.
+    pub(crate) fn named(&mut self, key: &'static str) -> Vec<(String, Section<'r>)> {
+        let within = self.section(key);
+        let mut named = Vec::new();
+        for (name, node) in within.table {
+            let path = format!("{}{name}.", within.path);
+            match node.value {
+                Value::Table(table) => named.push((
+                    name,
+                    Section {
+                        path,
+                        table,
+                        origin: node.origin,
+                        asked: Vec::new(),
+                        report: self.report,
+                    },
+                )),
+                _ => self.report.add(
+                    &node.origin,
+                    path.trim_end_matches('.'),
+                    expected("a section", &node),
+                ),
+            }
+        }
+        named
+    }
+
+    /// The keys that are there, those of sections within behind theirs and a dot.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let mut keys = Vec::new();
+        for (key, node) in &self.table {
+            match &node.value {
+                Value::Table(table) => keys.extend(table.keys().map(|k| format!("{key}.{k}"))),
+                _ => keys.push(key.clone()),
+            }
+        }
+        keys
+    }
+
     /// The tables under `[[key]]`, each called by its `name` or `id` in problems.
     pub(crate) fn sections(&mut self, key: &'static str) -> Vec<Section<'r>> {
         let Some(node) = self.take(key) else {

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::guard;
 use super::limits::{Slot, rows};
 use super::quantity::{format_size, format_span};
 use super::{Config, Listener, identity};
@@ -17,8 +18,12 @@ pub(super) fn json(config: &Config) -> Value {
         "database": { "url": config.database.url.to_string() },
         "journal": { "durability": config.journal.durability.as_str() },
         "limits": limits(&config.limits),
+        "plan": config.plans.show(),
         "log": { "filter": config.log.filter },
     });
+    for (key, section) in guard::show(&config.addresses, &config.logins) {
+        value["limits"][key] = section;
+    }
     if let Some(file) = &config.admin.token_file {
         value["admin"]["token_file"] = json!(file);
     }
@@ -76,11 +81,33 @@ pub(super) fn toml(config: &Config) -> String {
             }
         }
     }
+    for (name, plan) in value["plan"].as_object().into_iter().flatten() {
+        out.push_str(&format!("\n[plan.{name}]\n"));
+        let entries = plan.as_object().into_iter().flatten();
+        let (sections, keys): (Vec<_>, Vec<_>) = entries.partition(|(_, value)| value.is_object());
+        for (key, value) in keys {
+            line(&mut out, key, value);
+        }
+        for (section, entries) in sections {
+            out.push_str(&format!("[plan.{name}.{section}]\n"));
+            for (key, value) in entries.as_object().into_iter().flatten() {
+                line(&mut out, key, value);
+            }
+        }
+    }
     for section in SECTIONS {
         if let Some(entries) = value[section].as_object() {
             out.push_str(&format!("\n[{section}]\n"));
-            for (key, value) in entries {
+            let (within, keys): (Vec<_>, Vec<_>) =
+                entries.iter().partition(|(_, value)| value.is_object());
+            for (key, value) in keys {
                 line(&mut out, key, value);
+            }
+            for (name, entries) in within {
+                out.push_str(&format!("[{section}.{name}]\n"));
+                for (key, value) in entries.as_object().into_iter().flatten() {
+                    line(&mut out, key, value);
+                }
             }
         }
     }

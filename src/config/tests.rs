@@ -48,7 +48,9 @@ fn the_embedded_default_is_what_the_readme_promises() {
 fn the_embedded_default_shows_the_values_that_are_in_force_without_it() {
     let shown = parse(EMBEDDED, &[]).expect("sound").to_json();
     let bare = parse(LISTENER, &[]).expect("sound").to_json();
-    for section in ["data_dir", "admin", "database", "journal", "limits", "log"] {
+    for section in [
+        "data_dir", "admin", "database", "journal", "limits", "plan", "log",
+    ] {
         assert_eq!(shown[section], bare[section], "{section}");
     }
 }

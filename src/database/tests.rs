@@ -27,7 +27,8 @@ each_database! {
             .fetch_one(database.pool())
             .await
             .unwrap();
-        assert_eq!(migrations, MIGRATIONS.iter().count() as i64);
+        let known = i64::try_from(MIGRATIONS.iter().count()).unwrap();
+        assert_eq!(migrations, known);
         let teams: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM team")
             .fetch_one(database.pool())
             .await

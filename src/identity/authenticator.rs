@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::account::{self, Account, OnRecord};
 use super::anonymous::{ANONYMOUS, is_suspended};
 use super::certificate::Certificates;
+use super::guard::{Caller, Guard};
 use super::http::Hook;
 use super::memo::Memo;
 use super::secret::{Scheme, SecretError, Secrets};
@@ -19,6 +20,7 @@ use super::token::{Tokens, is_token};
 use super::waiting_room::WaitingRoom;
 use super::world::{AtLogin, Members};
 use crate::broker::{ExchangeState, Login, Refusal, Verdict};
+use crate::config::LoginLimits;
 use crate::database::{Database, DatabaseError};
 use crate::policy::{Grant, Policy, Principal, TeamId, TeamMembers};
 use crate::telemetry::metric as m;
@@ -41,6 +43,8 @@ pub struct Settings {
     /// A refusal leaves at a multiple of this after the login came in, so that small differences
     /// in the work done do not show.
     pub refusal_step: Duration,
+    /// What becomes of failed logins.
+    pub logins: LoginLimits,
 }
 
 impl Default for Settings {
@@ -54,6 +58,7 @@ impl Default for Settings {
             hashing_waiting_max: 256,
             memo_capacity: 65_536,
             refusal_step: Duration::from_millis(250),
+            logins: LoginLimits::default(),
         }
     }
 }
@@ -72,6 +77,7 @@ pub(super) struct Inner {
     anonymous: HashMap<Arc<str>, TeamId>,
     settings: Settings,
     memo: Memo,
+    guard: Guard,
     hashing: WaitingRoom,
     judging: AtomicUsize,
     /// One for each connection that logins may use at once. Waiting for one's turn counts against
@@ -163,6 +169,7 @@ impl Authenticator {
         Ok(Self {
             inner: Arc::new(Inner {
                 memo: Memo::new(memo_key, settings.memo_capacity),
+                guard: Guard::new(settings.logins.clone()),
                 hashing: WaitingRoom::new(settings.hashing_at_once, settings.hashing_waiting_max),
                 judging: AtomicUsize::new(0),
                 turns: Semaphore::new(database.max_connections().saturating_sub(1).max(1)),
@@ -212,13 +219,22 @@ impl Authenticator {
             refusal_step,
             ..
         } = self.inner.settings;
-        let judged = tokio::time::timeout(deadline, self.inner.decide(&mut login, now)).await;
+        let guard = &self.inner.guard;
+        let caller = guard.caller(login.peer.address.ip(), login.username.as_deref());
+        let judged =
+            tokio::time::timeout(deadline, self.inner.decide(&mut login, caller, now)).await;
         drop(login);
         m::LOGIN_DURATION.observe(begun.elapsed());
         match judged {
-            Ok(Ok(judged)) => judged.into(),
+            Ok(Ok(judged)) => {
+                if matches!(judged, Judged::In { .. }) {
+                    guard.let_in(caller);
+                }
+                judged.into()
+            }
             Ok(Err(Declined::Refused(refusal))) => {
-                let departure = departure(begun.elapsed(), refusal_step, deadline);
+                let delay = guard.refused(caller, refusal, now);
+                let departure = departure(begun.elapsed().max(delay), refusal_step, deadline);
                 tokio::time::sleep_until(begun + departure).await;
                 Verdict::Refuse(refusal)
             }
@@ -240,7 +256,12 @@ impl Authenticator {
 }
 
 impl Inner {
-    async fn decide(&self, login: &mut Login, now: Time) -> Result<Judged, Declined> {
+    async fn decide(
+        &self,
+        login: &mut Login,
+        caller: Caller,
+        now: Time,
+    ) -> Result<Judged, Declined> {
         let before = self.judging.fetch_add(1, Ordering::Relaxed);
         let _judging = Judging(&self.judging);
         if before >= self.settings.judging_max {
@@ -276,7 +297,9 @@ impl Inner {
             (username, password) => {
                 let username = username.as_deref().unwrap_or_default();
                 let password = password.as_deref().unwrap_or_default();
-                self.with_password(login, username, password).await?
+                let may_hash = self.guard.may_hash(caller, now);
+                self.with_password(login, username, password, may_hash)
+                    .await?
             }
         };
         self.fits(&grant, login)?;
@@ -294,11 +317,13 @@ impl Inner {
         }
     }
 
+    /// Where the password may not be hashed, only what costs next to nothing to check can be good.
     async fn with_password(
         &self,
         login: &Login,
         username: &str,
         password: &[u8],
+        may_hash: bool,
     ) -> Result<Grant, Declined> {
         let (account, revision) = self.find(username).await?;
         if account.is_none()
@@ -309,7 +334,8 @@ impl Inner {
         let stored = account.as_ref().and_then(|it| it.secret.as_deref());
         // Whoever is going to be refused whatever the password gets no short cut: it would show.
         let welcome = account.as_ref().is_some_and(|it| !it.suspended);
-        let matches = self.check(username, password, stored, welcome).await?;
+        let checked = self.check(username, password, stored, welcome, may_hash);
+        let matches = checked.await?;
         let refused = |refusal| Err(Declined::Refused(refusal));
         match account {
             None => refused(Refusal::UnknownUser),
@@ -342,6 +368,7 @@ impl Inner {
         password: &[u8],
         stored: Option<&str>,
         welcome: bool,
+        may_hash: bool,
     ) -> Result<bool, Declined> {
         if Scheme::of(password) == Scheme::Token {
             return Ok(self.secrets.check(password, stored));
@@ -351,6 +378,9 @@ impl Inner {
             && self.memo.knows(username, password, stored)
         {
             return Ok(true);
+        }
+        if !may_hash {
+            return Err(Declined::Refused(Refusal::TooManyFailures));
         }
         let Ok(seat) = self.hashing.enter().await else {
             return Err(Declined::Undecided(Refusal::Busy));

@@ -8,8 +8,9 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use super::addresses::Seat;
 use super::layers::{Layers, drain_tls, write_through};
-use crate::broker::{ConnId, Fed, Outbox};
+use crate::broker::{ConnId, Outbox};
 
 /// A connection's socket.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) struct Link {
     pub(super) layers: Layers,
     /// The listener's name.
     pub(super) listener: Arc<str>,
+    /// Its place among the connections of its address; a listed proxy has none.
+    pub(super) seat: Option<Seat>,
     /// The task that waits for the socket.
     pub(super) waker: Waker,
     pub(super) state: State,
@@ -28,10 +31,6 @@ pub(super) struct Link {
     pub(super) ending: bool,
     /// Not read because the core wanted no more; read again when it has been written to.
     pub(super) sated: bool,
-    /// The shards that its messages went to since it was last stalled.
-    pub(super) feeds: Fed,
-    /// Not read until another shard has caught up.
-    pub(super) stalled: bool,
 }
 
 /// How far a link has come.
@@ -76,19 +75,24 @@ impl Write for Sink<'_> {
 }
 
 impl Link {
-    pub(super) fn new(conn: ConnId, tcp: TcpStream, layers: Layers, listener: Arc<str>) -> Self {
+    pub(super) fn new(
+        conn: ConnId,
+        tcp: TcpStream,
+        layers: Layers,
+        listener: Arc<str>,
+        seat: Option<Seat>,
+    ) -> Self {
         Self {
             conn,
             tcp,
             layers,
             listener,
+            seat,
             waker: Waker::noop().clone(),
             state: State::Open,
             blocked: false,
             ending: false,
             sated: false,
-            feeds: Fed::default(),
-            stalled: false,
         }
     }
 

@@ -124,6 +124,9 @@ pub(super) async fn accept(spec: ListenerSpec, socket: TcpListener, reactor: Sha
             }
             Some(_) => turn_away(&spec, address, Refusal::UnlistedProxy, &reactor),
         }
+        if reactor.borrow().accepts_later() {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -153,9 +156,11 @@ fn serve(spec: &ListenerSpec, tcp: TcpStream, address: SocketAddr, reactor: &Sha
     let Ok(layers) = layers(spec, address) else {
         return;
     };
+    // A proxy stands for many: whom it speaks for is counted when it has said so.
+    let is_proxy = spec.proxies.contains(address.ip());
     let accepted = reactor
         .borrow_mut()
-        .accept(tcp, peer(spec, address), layers);
+        .accept(tcp, peer(spec, address), is_proxy, layers);
     if let Some(conn) = accepted {
         tokio::task::spawn_local(drive(Rc::clone(reactor), conn));
     }

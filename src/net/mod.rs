@@ -12,8 +12,10 @@
 //! | [`proxy`] | whose address it is that a proxy connects from |
 //! | `visit` | what a shard is asked from outside its thread |
 //! | [`tls`], [`websocket`] | both without I/O of their own |
+//! | [`addresses`] | how many connections each source address has |
 //! | [`clock`] | where the core's time comes from |
 
+pub mod addresses;
 pub mod clock;
 mod layers;
 mod link;

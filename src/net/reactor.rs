@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use tokio::net::TcpStream;
 
+use super::addresses::{Addresses, Seat};
 use super::clock::Clock;
 use super::layers::{Ending, Heard, Layers};
 use super::link::{Link, State};
@@ -22,7 +23,7 @@ use super::recheck::Recheck;
 use super::services::Services;
 use super::visit::Visit;
 use crate::broker::{
-    Answer, Batch, ConnId, Effect, Fed, Migrant, Peer, Refusal, Review, Shard, Verdict,
+    Answer, Batch, ConnId, Effect, Migrant, Peer, Refusal, Review, Shard, Verdict,
 };
 use crate::time::Time;
 
@@ -39,12 +40,11 @@ pub(super) struct Reactor {
     pub(super) links: Vec<Option<Box<Link>>>,
     raw: Vec<u8>,
     plain: Vec<u8>,
+    addresses: Addresses,
     pub(super) clock: Clock,
     services: Services,
     peers: Peers,
     touched: Vec<ConnId>,
-    /// Links that wait for another shard to catch up.
-    stalled: Vec<ConnId>,
     flusher: Waker,
     flush_due: bool,
     /// When the first bytes since the last flush were read.
@@ -76,21 +76,28 @@ pub(super) struct Arrival {
     pub(super) tcp: std::net::TcpStream,
     pub(super) layers: Layers,
     pub(super) listener: Arc<str>,
+    pub(super) seat: Option<Seat>,
     pub(super) migrant: Box<Migrant>,
 }
 
 impl Reactor {
-    pub(super) fn new(core: Shard, clock: Clock, services: Services, peers: Peers) -> Self {
+    pub(super) fn new(
+        core: Shard,
+        addresses: Addresses,
+        clock: Clock,
+        services: Services,
+        peers: Peers,
+    ) -> Self {
         Self {
             core,
             links: Vec::new(),
             raw: vec![0; SCRATCH],
             plain: vec![0; SCRATCH],
+            addresses,
             clock,
             services,
             peers,
             touched: Vec::new(),
-            stalled: Vec::new(),
             flusher: Waker::noop().clone(),
             flush_due: false,
             turn_began: None,
@@ -105,16 +112,33 @@ impl Reactor {
     }
 
     /// A socket was accepted. `None`: there are too many, or the broker is stopping.
-    pub(super) fn accept(&mut self, tcp: TcpStream, peer: Peer, layers: Layers) -> Option<ConnId> {
+    /// The address of a listed proxy is nobody's: it has no seat.
+    pub(super) fn accept(
+        &mut self,
+        tcp: TcpStream,
+        peer: Peer,
+        is_proxy: bool,
+        layers: Layers,
+    ) -> Option<ConnId> {
         if self.stopping {
             return None;
         }
-        let listener = Arc::clone(&peer.listener);
-        let Some(conn) = self.core.open(peer, self.clock.now()) else {
+        let (listener, now) = (Arc::clone(&peer.listener), self.clock.now());
+        let seat = match is_proxy {
+            true => None,
+            false => match self.addresses.admit(peer.address.ip(), now) {
+                Ok(seat) => Some(seat),
+                Err(refusal) => {
+                    self.turn_away(peer, refusal);
+                    return None;
+                }
+            },
+        };
+        let Some(conn) = self.core.open(peer, now) else {
             self.end_turn(); // there is something for the record
             return None;
         };
-        self.put(Link::new(conn, tcp, layers, listener));
+        self.put(Link::new(conn, tcp, layers, listener, seat));
         self.end_turn();
         Some(conn)
     }
@@ -130,7 +154,13 @@ impl Reactor {
         let tcp = TcpStream::from_std(arrival.tcp)?;
         let conn = self.core.adopt(*arrival.migrant, self.clock.now());
         // The core may have sent it on already; then its effect finds the link and takes it along.
-        self.put(Link::new(conn, tcp, arrival.layers, arrival.listener));
+        let Arrival {
+            layers,
+            listener,
+            seat,
+            ..
+        } = arrival;
+        self.put(Link::new(conn, tcp, layers, listener, seat));
         self.new_links.push(conn);
         self.recheck_one(conn);
         self.end_turn();
@@ -151,20 +181,8 @@ impl Reactor {
     /// What a client waits to know is known.
     pub(super) fn answered(&mut self, ticket: u64, answer: Answer) {
         self.turn_began.get_or_insert_with(Instant::now);
-        self.answer(ticket, answer);
+        self.core.answered(ticket, answer, self.clock.now());
         self.end_turn();
-    }
-
-    fn answer(&mut self, ticket: u64, answer: Answer) {
-        self.core.take_fed(); // what others' turns fed is theirs
-        let hungry = self.core.answered(ticket, answer, self.clock.now());
-        let fed = self.core.take_fed();
-        if let Some(conn) = hungry {
-            if let Some(link) = self.link(conn) {
-                link.feeds.join(fed);
-            }
-            self.wake(conn);
-        }
     }
 
     /// Those whom a change concerns are judged anew, in this turn and the next ones.
@@ -173,7 +191,8 @@ impl Reactor {
         self.end_turn();
     }
 
-    pub(super) fn deliver(&mut self, batch: &Batch) {
+    /// Another shard's turn had this for sessions here.
+    pub(super) fn deliver(&mut self, batch: Batch) {
         self.turn_began.get_or_insert_with(Instant::now);
         self.core.deliver_batch(batch, self.clock.now());
         self.end_turn();
@@ -187,13 +206,7 @@ impl Reactor {
 
     /// Another shard has caught up: its publishers are read again.
     pub(super) fn resume(&mut self) {
-        for conn in std::mem::take(&mut self.stalled) {
-            if let Some(link) = self.link(conn) {
-                link.stalled = false;
-                link.feeds = Fed::default();
-            }
-            self.wake(conn);
-        }
+        self.core.resume();
         self.end_turn();
     }
 
@@ -242,13 +255,13 @@ impl Reactor {
                 }
                 State::Lingering { .. } => SCRATCH,
                 State::Finishing => 0,
-                State::Open => self.appetite(conn),
+                State::Open => {
+                    let most = self.core.read_size().min(SCRATCH);
+                    self.core.appetite(conn).min(most)
+                }
             };
             if appetite == 0 {
-                if let Some(link) = self.link(conn) {
-                    link.sated = true;
-                }
-                return Poll::Pending;
+                return self.leave_unread(conn);
             }
             let Some(link) = self.link(conn) else {
                 return Poll::Ready(Outcome::Gone);
@@ -263,25 +276,21 @@ impl Reactor {
         }
     }
 
-    /// Bytes that may be read from a link now.
-    fn appetite(&mut self, conn: ConnId) -> usize {
-        let appetite = self.core.appetite(conn).min(SCRATCH);
-        let feeds = self.link(conn).map(|link| link.feeds).unwrap_or_default();
-        if appetite == 0 || !self.peers.are_behind(feeds) {
-            return appetite;
-        }
+    /// A link is not read now: until it is its turn, where that is why, or it has been written to.
+    fn leave_unread(&mut self, conn: ConnId) -> Poll<Outcome> {
         if let Some(link) = self.link(conn)
-            && !link.stalled
+            && link.state == State::Open
         {
-            link.stalled = true;
-            self.stalled.push(conn);
+            link.sated = true;
+            self.core.await_turn(conn);
+            self.end_turn();
         }
-        // Asked again, for the others may have caught up before the note was made.
-        if self.peers.are_behind(feeds) {
-            0
-        } else {
-            appetite
-        }
+        Poll::Pending
+    }
+
+    /// Whether those who come should wait to be accepted until the others have had their turn.
+    pub(super) fn accepts_later(&self) -> bool {
+        self.core.accepts_later()
     }
 
     /// Reads once. `true`: the buffer was filled, and there may be more.
@@ -316,17 +325,23 @@ impl Reactor {
         }
         self.turn_began.get_or_insert_with(Instant::now);
         let shook = link.layers.is_shaking_hands();
-        let core = &mut self.core;
-        core.take_fed(); // what others' turns fed is theirs
-        let ended = link
-            .layers
-            .ingest(&mut raw[..length], &mut self.plain, |heard| match heard {
-                Heard::From(client) => core.seen_from(conn, client),
-                Heard::Mqtt(mqtt) => core.received(conn, mqtt, now),
-            });
-        link.feeds.join(self.core.take_fed());
-        if shook && !link.layers.is_shaking_hands() {
-            self.services.count_handshake(&link.listener, "ok");
+        let (core, addresses) = (&mut self.core, &self.addresses);
+        let Link { layers, seat, .. } = &mut **link;
+        let ended = layers.ingest(&mut raw[..length], &mut self.plain, |heard| match heard {
+            Heard::From(client) => {
+                core.seen_from(conn, client);
+                match addresses.admit(client.ip(), now) {
+                    Ok(of_client) => *seat = Some(of_client),
+                    Err(refusal) => core.shut_out(conn, refusal, now),
+                }
+            }
+            Heard::Mqtt(mqtt) => core.received(conn, mqtt, now),
+        });
+        if shook {
+            core.shook_hands(conn);
+            if !link.layers.is_shaking_hands() {
+                self.services.count_handshake(&link.listener, "ok");
+            }
         }
         match ended {
             Ok(()) => {}
@@ -370,13 +385,17 @@ impl Reactor {
                     Effect::Ask(question) => {
                         let ticket = question.ticket;
                         if let Err(answer) = self.services.ask(question) {
-                            self.answer(ticket, answer);
+                            self.core.answered(ticket, answer, self.clock.now());
                         }
                     }
                     Effect::Report(question) => self.services.report_topic(question),
                     Effect::Move { conn, to, migrant } => self.move_link(conn, to, migrant),
                 }
             }
+        }
+        if self.core.take_caught_up() {
+            self.peers.resume_all();
+            self.core.resume();
         }
         if !self.flush_due && self.needs_flush() {
             self.flush_due = true;
@@ -390,13 +409,7 @@ impl Reactor {
 
     /// Whether there is something for the flusher to do.
     fn needs_flush(&self) -> bool {
-        self.core.has_output() || !self.touched.is_empty() || self.reads_on()
-    }
-
-    /// Whether connections are to go on with what they have sent. While another shard is behind they
-    /// wait as all publishers do, and `resume` says when it has caught up.
-    fn reads_on(&self) -> bool {
-        self.core.has_unread() && !self.peers.any_is_behind()
+        self.core.has_output() || !self.touched.is_empty() || self.core.has_unread()
     }
 
     /// The flusher's turn: every outbox that was touched is written once, and then what waited for a
@@ -425,12 +438,12 @@ impl Reactor {
                 .routed(began.elapsed(), messages - self.delivered);
             self.delivered = messages;
         }
-        self.core.go_on(now);
-        if self.reads_on() {
+        if self.core.has_unread() {
             self.turn_began.get_or_insert_with(Instant::now);
-            for conn in self.core.read_on(now) {
-                self.wake(conn);
-            }
+        }
+        self.core.go_on(now);
+        for conn in self.core.read_on(now) {
+            self.wake(conn);
         }
         self.end_turn();
         self.flush_due = self.needs_flush();
@@ -531,6 +544,7 @@ impl Reactor {
             layers,
             waker,
             listener,
+            seat,
             ..
         } = *link;
         if let Ok(tcp) = tcp.into_std() {
@@ -540,6 +554,7 @@ impl Reactor {
                     tcp,
                     layers,
                     listener,
+                    seat,
                     migrant,
                 },
             );

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::addresses::Addresses;
 use super::clock::Clock;
 use super::listener::{self, accept};
 use super::peers::{Inbound, Peers};
@@ -51,6 +52,8 @@ pub struct Parts {
     pub reporters: Vec<Reporter>,
     /// Where clients connect; as many sockets each as there are reporters.
     pub listeners: Bound,
+    /// Who connects from where.
+    pub addresses: Addresses,
     /// Where the time comes from.
     pub clock: Clock,
     /// Where logins go.
@@ -106,6 +109,7 @@ struct ShardParts {
     core_seed: [u8; 32],
     world: Arc<World>,
     count: u16,
+    addresses: Addresses,
     clock: Clock,
     services: Services,
     peers: Peers,
@@ -172,11 +176,13 @@ impl Server {
             let desk = parts.desk.clone();
             let services = Services::new(id, judge, desk, record, reporter);
             let (world, clock) = (Arc::clone(&parts.world), parts.clock);
+            let addresses = parts.addresses.clone();
             let shard = ShardParts {
                 id,
                 core_seed,
                 world,
                 count: count as u16,
+                addresses,
                 clock,
                 services,
                 peers,
@@ -271,6 +277,7 @@ fn run(parts: ShardParts) {
         core_seed,
         world,
         count,
+        addresses,
         clock,
         services,
         peers,
@@ -279,10 +286,7 @@ fn run(parts: ShardParts) {
     } = parts;
     let core = Shard::new(id, count, world, core_seed);
     let reactor = Rc::new(RefCell::new(Reactor::new(
-        core,
-        clock,
-        services,
-        peers.clone(),
+        core, addresses, clock, services, peers,
     )));
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
@@ -293,7 +297,7 @@ fn run(parts: ShardParts) {
         spawn_local(flush(Rc::clone(&reactor)));
         spawn_local(keep_time(Rc::clone(&reactor)));
         spawn_local(report(Rc::clone(&reactor)));
-        serve_inbox(inbox, &reactor, &peers).await;
+        serve_inbox(inbox, &reactor).await;
         for task in tasks {
             task.abort();
         }
@@ -303,20 +307,13 @@ fn run(parts: ShardParts) {
 }
 
 /// What comes from outside, until the broker stops.
-async fn serve_inbox(
-    mut inbox: UnboundedReceiver<Inbound>,
-    reactor: &SharedReactor,
-    peers: &Peers,
-) {
+async fn serve_inbox(mut inbox: UnboundedReceiver<Inbound>, reactor: &SharedReactor) {
     while let Some(inbound) = inbox.recv().await {
         let mut reactor_now = reactor.borrow_mut();
         match inbound {
             Inbound::Judged(conn, verdict) => reactor_now.judged(conn, verdict),
             Inbound::Answered(ticket, answer) => reactor_now.answered(ticket, answer),
-            Inbound::Batch(batch) => {
-                reactor_now.deliver(&batch);
-                peers.delivered(&batch);
-            }
+            Inbound::Batch(batch) => reactor_now.deliver(batch),
             Inbound::Arrival(arrival) => {
                 if let Err(error) = reactor_now.arrive(*arrival) {
                     tracing::warn!(%error, "a connection was lost between shards");

@@ -161,6 +161,7 @@ impl Services {
             }
             // Each is counted where it is, the events are of many.
             EventKind::TakenOver { .. }
+            | EventKind::LimitHit { .. }
             | EventKind::Crossed { .. }
             | EventKind::Observed { .. }
             | EventKind::AdminRefused { .. } => {}
@@ -222,6 +223,7 @@ impl Services {
         }
         snapshot.add(&m::CONNECTIONS_TURNED_AWAY, &[], counters.turned_away);
         snapshot.add(&m::SESSIONS_EXPIRED, &[], counters.sessions_expired);
+        snapshot.add(&m::FAIR_SHARE_WAITS, &[], counters.waited);
         snapshot.add(&m::SESSIONS_REVIEWED, &[], counters.sessions_reviewed);
         for ((listener, team), count) in &self.online {
             snapshot.add(&m::CONNECTIONS, &[listener, team], *count);

@@ -115,18 +115,19 @@ impl Provisioner<'_> {
         transaction: &mut Transaction,
         team: &DeclaredTeam,
     ) -> Result<Option<Change>, ProvisionError> {
-        let (verb, fields) = match member::team_name(transaction, &team.id).await? {
-            Some(name) if name == team.name => return Ok(None),
-            Some(_) => {
-                sqlx::query("UPDATE team SET name = $1 WHERE id = $2")
-                    .bind(&team.name)
-                    .bind(&team.id)
-                    .execute(&mut **transaction)
-                    .await?;
-                (Verb::Change, vec!["name".to_owned()])
+        let new = member::TeamRow {
+            name: team.name.clone(),
+            plan: team.plan.clone(),
+            limits: team.limits.clone(),
+        };
+        let (verb, fields) = match member::team(transaction, &team.id).await? {
+            Some(there) if there == new => return Ok(None),
+            Some(there) => {
+                member::update_team(transaction, &team.id, &new).await?;
+                (Verb::Change, there.differences(&new))
             }
             None => {
-                member::insert_team(transaction, &team.id, &team.name, self.now_us()).await?;
+                member::insert_team(transaction, &team.id, &new, self.now_us()).await?;
                 (Verb::Add, Vec::new())
             }
         };

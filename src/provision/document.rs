@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::names;
-use crate::config::{ConfigErrors, Origin, Report, Section, parse_toml};
+use crate::config::{ConfigErrors, Origin, Report, Section, parse_toml, plan_changes};
 use crate::identity::{Kind, SecretError, Secrets};
 use crate::policy::{Pattern, PatternAction, Policy};
 use crate::topic::TopicFilter;
@@ -19,6 +19,10 @@ pub(super) struct Document {
 pub(super) struct DeclaredTeam {
     pub(super) id: String,
     pub(super) name: String,
+    /// `None`: the default one.
+    pub(super) plan: Option<String>,
+    /// What differs from the plan, as it is stored.
+    pub(super) limits: String,
 }
 
 /// `[[instance]]`, `[[device]]`, `[[client]]` or `[platform]`.
@@ -139,9 +143,17 @@ impl Reader<'_> {
             self.once(&section, "team", "id", id)
         });
         let name = section.text("name");
+        let plan = section.text("plan").and_then(|plan| {
+            let checked = names::name(&plan).map_err(|error| error.to_string());
+            section.keep("plan", checked)?;
+            Some(plan)
+        });
+        let limits = plan_changes(section.section("limits"));
         section.finish();
         let id = id?;
         Some(DeclaredTeam {
+            plan,
+            limits,
             name: name.unwrap_or_else(|| id.clone()),
             id,
         })

@@ -53,7 +53,11 @@ impl Provisioner<'_> {
         if revision > 0 {
             return Ok(None);
         }
-        member::insert_team(&mut transaction, TEAM, "Demo", self.now_us()).await?;
+        let team = member::TeamRow {
+            name: "Demo".to_owned(),
+            ..member::TeamRow::default()
+        };
+        member::insert_team(&mut transaction, TEAM, &team, self.now_us()).await?;
         let everything = [Pattern {
             action: PatternAction::Both,
             allow: true,

@@ -121,17 +121,78 @@ pub(super) async fn team_name(
         .await
 }
 
+/// A team, as it is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct TeamRow {
+    pub(super) name: String,
+    /// `None`: the default one.
+    pub(super) plan: Option<String>,
+    /// What differs from the plan.
+    pub(super) limits: String,
+}
+
+impl TeamRow {
+    /// The keys in which `new` differs.
+    pub(super) fn differences(&self, new: &Self) -> Vec<String> {
+        let fields = [
+            (self.name != new.name, "name"),
+            (self.plan != new.plan, "plan"),
+            (self.limits != new.limits, "limits"),
+        ];
+        let differing = fields.into_iter().filter(|(differs, _)| *differs);
+        differing.map(|(_, field)| field.to_owned()).collect()
+    }
+}
+
+/// A team; `None` where there is none.
+pub(super) async fn team(
+    transaction: &mut Transaction,
+    id: &str,
+) -> Result<Option<TeamRow>, sqlx::Error> {
+    let row = sqlx::query("SELECT name, plan, limits FROM team WHERE id = $1")
+        .bind(id)
+        .fetch_optional(&mut **transaction)
+        .await?;
+    row.map(|row| {
+        Ok(TeamRow {
+            name: row.try_get("name")?,
+            plan: row.try_get("plan")?,
+            limits: row.try_get("limits")?,
+        })
+    })
+    .transpose()
+}
+
 /// Makes a team.
 pub(super) async fn insert_team(
     transaction: &mut Transaction,
     id: &str,
-    name: &str,
+    team: &TeamRow,
     now_us: i64,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO team (id, name, created_us) VALUES ($1, $2, $3)")
+    let sql = "INSERT INTO team (id, name, plan, limits, created_us) VALUES ($1, $2, $3, $4, $5)";
+    sqlx::query(sql)
         .bind(id)
-        .bind(name)
+        .bind(&team.name)
+        .bind(&team.plan)
+        .bind(&team.limits)
         .bind(now_us)
+        .execute(&mut **transaction)
+        .await
+        .map(drop)
+}
+
+/// Makes a team different.
+pub(super) async fn update_team(
+    transaction: &mut Transaction,
+    id: &str,
+    team: &TeamRow,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE team SET name = $2, plan = $3, limits = $4 WHERE id = $1")
+        .bind(id)
+        .bind(&team.name)
+        .bind(&team.plan)
+        .bind(&team.limits)
         .execute(&mut **transaction)
         .await
         .map(drop)

@@ -4,6 +4,7 @@ use sqlx::Row as _;
 
 use super::{Change, ProvisionError, Provisioner, Verb, member, names};
 use crate::audit::rfc3339;
+use crate::config::parse_plan_changes;
 use crate::database::{Database, DatabaseError};
 use crate::time::Time;
 
@@ -14,6 +15,10 @@ pub struct TeamEntry {
     pub id: String,
     /// Its name for people.
     pub name: String,
+    /// Its plan; `None`: the default one.
+    pub plan: Option<String>,
+    /// What differs from the plan for this team, as lines of TOML.
+    pub limits: String,
     /// Whether its members are barred from logging in.
     pub suspended: bool,
     /// How many instances it has.
@@ -33,12 +38,12 @@ impl TeamEntry {
     /// [`DatabaseError`].
     pub async fn list(database: &Database) -> Result<Vec<Self>, DatabaseError> {
         let rows = sqlx::query(
-            "SELECT t.id, t.name, t.suspended, t.created_us, \
+            "SELECT t.id, t.name, t.plan, t.limits, t.suspended, t.created_us, \
                     COUNT(CASE WHEN p.kind = 'instance' THEN 1 END) AS instances, \
                     COUNT(CASE WHEN p.kind = 'device' THEN 1 END) AS devices, \
                     COUNT(CASE WHEN p.kind = 'client' THEN 1 END) AS clients \
              FROM team t LEFT JOIN principal p ON p.team = t.id \
-             GROUP BY t.id, t.name, t.suspended, t.created_us ORDER BY t.id",
+             GROUP BY t.id, t.name, t.plan, t.limits, t.suspended, t.created_us ORDER BY t.id",
         )
         .fetch_all(database.pool())
         .await?;
@@ -47,6 +52,8 @@ impl TeamEntry {
                 Ok(Self {
                     id: row.try_get("id")?,
                     name: row.try_get("name")?,
+                    plan: row.try_get("plan")?,
+                    limits: row.try_get("limits")?,
                     suspended: row.try_get::<i64, _>("suspended")? == 1,
                     instances: row.try_get("instances")?,
                     devices: row.try_get("devices")?,
@@ -68,8 +75,14 @@ impl Provisioner<'_> {
     ///
     /// # Errors
     /// [`ProvisionError`]; also where it exists.
-    pub async fn team_add(&self, id: &str, name: Option<&str>) -> Result<Change, ProvisionError> {
+    pub async fn team_add(
+        &self,
+        id: &str,
+        name: Option<&str>,
+        plan: Option<&str>,
+    ) -> Result<Change, ProvisionError> {
         names::team(id, self.policy)?;
+        plan.map_or(Ok(()), names::name)?;
         let mut transaction = self.database.begin_administration().await?;
         if member::team_name(&mut transaction, id).await?.is_some() {
             return Err(ProvisionError::Exists {
@@ -77,10 +90,47 @@ impl Provisioner<'_> {
                 name: id.to_owned(),
             });
         }
-        member::insert_team(&mut transaction, id, name.unwrap_or(id), self.now_us()).await?;
+        let team = member::TeamRow {
+            name: name.unwrap_or(id).to_owned(),
+            plan: plan.map(str::to_owned),
+            limits: String::new(),
+        };
+        member::insert_team(&mut transaction, id, &team, self.now_us()).await?;
         let change = of_team(Verb::Add, id);
         self.commit(transaction, std::slice::from_ref(&change), "team")
             .await?;
+        Ok(change)
+    }
+
+    /// Gives a team another plan (`None`: the default one), or changes it for this team alone:
+    /// `changes` is TOML with the keys of a plan, in place of those before. `None`: it was so already.
+    ///
+    /// # Errors
+    /// [`ProvisionError`]; also where there is no such team.
+    pub async fn team_plan(
+        &self,
+        id: &str,
+        plan: Option<&str>,
+        changes: &str,
+    ) -> Result<Option<Change>, ProvisionError> {
+        plan.map_or(Ok(()), names::name)?;
+        let limits = parse_plan_changes("--set", changes)?;
+        let mut transaction = self.database.begin_administration().await?;
+        let there = member::team(&mut transaction, id).await?;
+        let there = there.ok_or_else(|| missing(id))?;
+        let new = member::TeamRow {
+            plan: plan.map(str::to_owned),
+            limits,
+            ..there.clone()
+        };
+        let change = (there != new).then(|| Change {
+            fields: there.differences(&new),
+            ..of_team(Verb::Change, id)
+        });
+        if change.is_some() {
+            member::update_team(&mut transaction, id, &new).await?;
+        }
+        self.commit(transaction, change.as_slice(), "team").await?;
         Ok(change)
     }
 

@@ -297,20 +297,58 @@ each_database! {
         assert_eq!(office.events().await.len(), 5);
     }
 
+    async fn a_file_declares_a_teams_plan_and_what_differs_from_it(database) {
+        let office = Office::open(&database);
+        let stored = async || {
+            let team = TeamEntry::list(&database).await.unwrap().remove(0);
+            (team.plan, team.limits)
+        };
+        let declare = async |more: &str| {
+            let text = format!("[[team]]\nid = \"t\"\n{more}");
+            let applied = office.at(1).apply("t.toml", &text).await;
+            applied.map(|it| it.changes.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let small = "plan = \"small\"\nlimits = { max_connections = 5, client = { message_rate = 9 } }\n";
+        assert_eq!(declare(small).await.unwrap(), ["+ team t"]);
+        let limits = "max_connections = 5\nclient.message_rate = 9\n".to_owned();
+        assert_eq!(stored().await, (Some("small".to_owned()), limits));
+        assert_eq!(declare(small).await.unwrap(), [""; 0]);
+        let wrong = declare("limits = { max_connections = -1, no = 1 }\n").await.unwrap_err();
+        let wrong = wrong.to_string();
+        assert!(wrong.contains("t.toml:3: team.t.limits.max_connections"), "{wrong}");
+        assert!(wrong.contains("team.t.limits.no: unknown key"), "{wrong}");
+        // What it leaves out counts as said.
+        assert_eq!(declare("").await.unwrap(), ["~ team t: plan, limits"]);
+        assert_eq!(stored().await, (None, String::new()));
+    }
+
     async fn a_teams_life_from_add_to_remove(database) {
         let office = Office::open(&database);
         let at = office.at(1);
-        assert_eq!(at.team_add("t", Some("Tea")).await.unwrap().to_string(), "+ team t");
-        assert!(matches!(at.team_add("t", None).await, Err(ProvisionError::Exists { .. })));
-        assert!(matches!(at.team_add("a/b", None).await, Err(ProvisionError::Name(_))));
+        assert_eq!(at.team_add("t", Some("Tea"), None).await.unwrap().to_string(), "+ team t");
+        assert!(matches!(at.team_add("t", None, None).await, Err(ProvisionError::Exists { .. })));
+        assert!(matches!(at.team_add("a/b", None, None).await, Err(ProvisionError::Name(_))));
         at.client_add("c@t", &[]).await.unwrap();
         let suspend = async |yes| at.team_suspend("t", yes).await.unwrap().map(|it| it.to_string());
         assert_eq!(suspend(true).await.as_deref(), Some("~ team t"));
         assert_eq!(suspend(true).await, None);
+        let plan = async |plan, set| {
+            let changed = at.team_plan("t", plan, set).await;
+            changed.map(|change| change.map(|it| it.to_string()))
+        };
+        let set = "max_connections = 5";
+        let changed = plan(Some("small"), set).await.unwrap();
+        assert_eq!(changed.as_deref(), Some("~ team t: plan, limits"));
+        assert_eq!(plan(Some("small"), set).await.unwrap(), None);
+        let wrong = plan(Some("small"), "max_conections = 5").await.unwrap_err().to_string();
+        assert!(wrong.contains("did you mean `max_connections`?"), "{wrong}");
+        assert!(matches!(plan(Some("a/b"), set).await, Err(ProvisionError::Name(_))));
         let teams = TeamEntry::list(&database).await.unwrap();
         assert_eq!(teams, [TeamEntry {
             id: "t".to_owned(),
             name: "Tea".to_owned(),
+            plan: Some("small".to_owned()),
+            limits: "max_connections = 5\n".to_owned(),
             suspended: true,
             instances: 0,
             devices: 0,
@@ -320,13 +358,17 @@ each_database! {
         assert_eq!(suspend(false).await.as_deref(), Some("~ team t"));
         let removed = at.team_remove("t").await.unwrap().to_string();
         assert_eq!(removed, "- team t: with 1 members");
-        for gone in [at.team_remove("t").await.err(), at.team_suspend("t", true).await.err()] {
+        for gone in [
+            at.team_remove("t").await.err(),
+            at.team_suspend("t", true).await.err(),
+            at.team_plan("t", None, "").await.err(),
+        ] {
             assert!(matches!(gone, Some(ProvisionError::Missing { what: "team", .. })), "{gone:?}");
         }
         assert_eq!(ClientEntry::list(&database, None).await.unwrap(), []);
         let mut events = office.events().await;
         events.sort_unstable();
-        assert_eq!(events, ["client_add", "team_add", "team_remove", "team_resume", "team_suspend"]);
+        assert_eq!(events, ["client_add", "team_add", "team_change", "team_remove", "team_resume", "team_suspend"]);
     }
 
     async fn a_clients_life_from_add_to_revoke(database) {
@@ -334,7 +376,7 @@ each_database! {
         let at = office.at(1);
         let missing = at.client_add("c@t", &[]).await.unwrap_err();
         assert_eq!(missing.to_string(), "there is no team t; `cofferdam team list` shows what there is");
-        at.team_add("t", None).await.unwrap();
+        at.team_add("t", None, None).await.unwrap();
         let (_, password) = at.client_add("c@t", &[]).await.unwrap();
         let first = office.secret("c@t").await;
         assert!(password.starts_with("cfd_") && office.matches(&password, first.as_deref()));
@@ -416,10 +458,10 @@ each_database! {
         assert_eq!(again, [json!({"changes": [], "unchanged": 5, "notes": []})]);
 
         assert_eq!(answer(false, "teams").await,
-            "TEAM  NAME    STATE   INSTANCES  DEVICES  CLIENTS  CREATED\n\
-             a     Team A  active  1          1        1        1970-01-01T00:00:01Z\n");
+            "TEAM  NAME    PLAN  STATE   INSTANCES  DEVICES  CLIENTS  CREATED\n\
+             a     Team A  -     active  1          1        1        1970-01-01T00:00:01Z\n");
         assert_eq!(parsed(answer(true, "teams").await), [json!({"id": "a", "name": "Team A",
-            "suspended": false, "instances": 1, "devices": 1, "clients": 1,
+            "plan": null, "limits": "", "suspended": false, "instances": 1, "devices": 1, "clients": 1,
             "created": "1970-01-01T00:00:01Z"})]);
         assert_eq!(answer(false, "clients").await,
             "CLIENT   CAN LOG IN  MAY           CHANGED\n\

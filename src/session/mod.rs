@@ -4,15 +4,17 @@
 //! tells it the time. It outlives its connection for as long as its expiry says.
 
 mod incoming;
+mod meter;
 mod outgoing;
 mod subscriptions;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub use incoming::{Incoming, Receipt};
+pub use meter::{Meter, Over};
 pub use outgoing::{Outgoing, PubRecOutcome, QueueFull, Queued, Resend};
 pub use subscriptions::{Subscription, Subscriptions};
 
@@ -28,6 +30,18 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The listener's name in the configuration.
     pub listener: Arc<str>,
+}
+
+/// What an address counts as where callers are counted: who has one address of IPv6 has the other 2^64
+/// of its network.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 => v4,
+    }
 }
 
 /// A session.
@@ -47,8 +61,10 @@ pub struct Session {
     pub conn: Option<u32>,
     /// The far end of its connection, or of the last one.
     pub peer: Peer,
-    /// Of the listener of that connection.
+    /// Of the listener of that connection, or of the team where that is stricter.
     pub limits: Arc<Limits>,
+    /// What it has published, against its rates.
+    pub meter: Meter,
     /// Its connection is another broker's of 3.x, which cannot ask for no local and retain as
     /// published and needs both: without them its messages come back, and retained ones go on as
     /// others.
@@ -114,6 +130,7 @@ impl Session {
         peer: Peer,
         limits: Arc<Limits>,
     ) -> Self {
+        let outgoing = Outgoing::within(Arc::clone(&team.bounds.queued));
         Self {
             key,
             address,
@@ -123,6 +140,7 @@ impl Session {
             conn: None,
             peer,
             limits,
+            meter: Meter::default(),
             bridge: false,
             window: 0,
             asked_to_outlive: false,
@@ -133,7 +151,7 @@ impl Session {
             timer: Time::NEVER,
             subscriptions: Subscriptions::default(),
             last_share: 0,
-            outgoing: Outgoing::default(),
+            outgoing,
             incoming: Incoming::default(),
             replays: BTreeMap::new(),
             presence: Arc::default(),

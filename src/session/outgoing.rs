@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::limits::Limits;
-use crate::team::Message;
+use crate::team::{Message, QueuedBytes};
 use crate::time::{Span, Time};
 use crate::wire::{PacketId, QoS};
 
@@ -40,6 +40,8 @@ pub struct Outgoing {
     last_id: u16,
     queue: VecDeque<Queued>,
     queued_bytes: u64,
+    /// Of all queues of the team, this one among them.
+    shared: Arc<QueuedBytes>,
     /// No message in the queue expires earlier; [`Time::NEVER`] where none does.
     earliest_expiry: Time,
     /// When a full queue may next be searched for what has expired.
@@ -67,7 +69,12 @@ enum State {
 
 /// The queue holds as much as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueFull;
+pub enum QueueFull {
+    /// This one.
+    Own,
+    /// All of the team together.
+    Team,
+}
 
 /// What PUBREC leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,13 +106,27 @@ impl Default for Outgoing {
             last_id: 0,
             queue: VecDeque::new(),
             queued_bytes: 0,
+            shared: Arc::default(),
             earliest_expiry: Time::NEVER,
             next_search: Time::EPOCH,
         }
     }
 }
 
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.shared.remove(self.queued_bytes);
+    }
+}
+
 impl Outgoing {
+    /// Empty, with a queue that is one of those in `shared`.
+    pub fn within(shared: Arc<QueuedBytes>) -> Self {
+        let mut empty = Self::default();
+        empty.shared = shared;
+        empty
+    }
+
     /// Messages in flight and in the queue.
     pub fn waiting(&self) -> usize {
         usize::from(self.live) + self.queue.len()
@@ -182,16 +203,26 @@ impl Outgoing {
         expired: &mut u64,
     ) -> Result<(), QueueFull> {
         let size = item.message.size() as u64;
-        if !self.fits(size, limits) {
+        let mut room = self.take_room(size, limits);
+        if room.is_err() {
             *expired += self.forget_expired(now);
-            if !self.fits(size, limits) {
-                return Err(QueueFull);
-            }
+            room = self.take_room(size, limits);
         }
+        room?;
         self.earliest_expiry = self.earliest_expiry.min(item.message.expires);
         self.queued_bytes += size;
         self.queue.push_back(item);
         Ok(())
+    }
+
+    fn take_room(&self, size: u64, limits: &Limits) -> Result<(), QueueFull> {
+        if !self.fits(size, limits) {
+            return Err(QueueFull::Own);
+        }
+        match self.shared.add(size) {
+            true => Ok(()),
+            false => Err(QueueFull::Team),
+        }
     }
 
     fn fits(&self, size: u64, limits: &Limits) -> bool {
@@ -207,7 +238,9 @@ impl Outgoing {
         let before = self.queue.len();
         self.queue.retain(|item| item.message.expires > now);
         let left = self.queue.iter().map(|item| &item.message);
-        self.queued_bytes = left.clone().map(|message| message.size() as u64).sum();
+        let bytes = left.clone().map(|message| message.size() as u64).sum();
+        self.shared.remove(self.queued_bytes - bytes);
+        self.queued_bytes = bytes;
         self.earliest_expiry = left
             .map(|message| message.expires)
             .min()
@@ -227,6 +260,7 @@ impl Outgoing {
         while self.has_room(window) {
             let item = self.queue.pop_front()?;
             self.queued_bytes -= item.message.size() as u64;
+            self.shared.remove(item.message.size() as u64);
             if item.message.expires <= now {
                 *expired += 1;
                 continue;
@@ -277,11 +311,12 @@ impl Outgoing {
 
     /// Takes out of the queue what `taken` says `true` to.
     pub fn take_queued(&mut self, mut taken: impl FnMut(&Queued) -> bool) {
-        let bytes = &mut self.queued_bytes;
+        let (bytes, shared) = (&mut self.queued_bytes, &self.shared);
         self.queue.retain(|item| {
             let goes = taken(item);
             if goes {
                 *bytes -= item.message.size() as u64;
+                shared.remove(item.message.size() as u64);
             }
             !goes
         });
@@ -315,6 +350,7 @@ impl Outgoing {
             State::Published(item) if item.qos == QoS::AtLeastOnce => Some(item),
             _ => None,
         });
+        self.shared.remove(std::mem::take(&mut self.queued_bytes));
         sent.chain(std::mem::take(&mut self.queue)).collect()
     }
 
@@ -530,13 +566,13 @@ mod tests {
         };
         let mut outgoing = Outgoing::default();
         assert_eq!(enqueue(&mut outgoing, &limits), Ok(()));
-        assert_eq!(enqueue(&mut outgoing, &limits), Err(QueueFull));
+        assert_eq!(enqueue(&mut outgoing, &limits), Err(QueueFull::Own));
         let limits = Limits {
             max_queued_bytes: 100,
             ..limits
         };
         assert_eq!(enqueue(&mut outgoing, &limits), Ok(()));
-        assert_eq!(enqueue(&mut outgoing, &limits), Err(QueueFull));
+        assert_eq!(enqueue(&mut outgoing, &limits), Err(QueueFull::Own));
         assert_eq!((outgoing.queued(), outgoing.queued_bytes()), (2, 10));
     }
 

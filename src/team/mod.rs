@@ -25,16 +25,20 @@
 //! the retained messages, a mutex for the registry; each is held for one look-up or one change and
 //! never while anything else is locked. Called by `session` and `broker`.
 
+mod bounds;
 mod commons;
 mod message;
 mod registry;
 mod retained;
 mod routes;
+mod transit;
 mod world;
 
+pub use bounds::{Bounds, QueuedBytes};
 pub use commons::{Compartment, Generation};
 pub use message::{Message, MessageView};
 pub use registry::{Claim, SessionAddress, SessionKey};
 pub use retained::{Retained, RetainedFull, Walk};
 pub use routes::{Group, Matched, Member, Presence, Route, Routes};
-pub use world::{Reports, Team, World};
+pub use transit::Transit;
+pub use world::{Entitlements, Reports, Team, World};

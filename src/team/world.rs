@@ -2,17 +2,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use parking_lot::RwLock;
 
+use super::bounds::Bounds;
 use super::message::Message;
 use super::registry::Registry;
 use super::registry::SessionAddress;
 use super::retained::{Retained, RetainedFull};
 use super::routes::{Group, Matched, Member, Route, Routes};
-use crate::limits::Limits;
+use super::transit::Transit;
+use crate::limits::{Limit, Limits, TeamLimits};
 use crate::policy::{Namespace, Policy, TeamId};
 use crate::time::{Span, Time};
 
@@ -20,6 +23,7 @@ use crate::time::{Span, Time};
 #[derive(Debug)]
 pub struct Team {
     id: Option<TeamId>,
+    number: u32,
     root: Arc<str>,
     routes: RwLock<Routes>,
     /// Counts changes of `routes`; what was matched under an older count is matched anew.
@@ -29,6 +33,10 @@ pub struct Team {
     pub registry: Registry,
     /// Connections that are logged in.
     pub connections: AtomicI64,
+    /// Its deliveries between shards.
+    pub transit: Transit,
+    /// Its limits, and what is used of them.
+    pub bounds: Bounds,
     /// The number of the last review that removes it; 0: none does.
     removed_by: AtomicU64,
 }
@@ -47,6 +55,11 @@ pub struct Reports {
 pub struct World {
     teams: DashMap<TeamId, Arc<Team>, foldhash::fast::RandomState>,
     commons: Arc<Team>,
+    /// The number of the team made last.
+    last_number: AtomicU32,
+    /// Teams with deliveries between shards.
+    in_transit: Arc<AtomicUsize>,
+    entitlements: ArcSwap<Entitlements>,
     /// The limits in force, where the listener has none of its own.
     pub limits: Arc<Limits>,
     listeners: HashMap<Arc<str>, Arc<Limits>>,
@@ -55,16 +68,38 @@ pub struct World {
     namespace: Arc<Namespace>,
 }
 
+/// What each team may have and do.
+#[derive(Clone, Debug, Default)]
+pub struct Entitlements {
+    /// Of a team that is not named.
+    pub default: Arc<TeamLimits>,
+    /// Of those that are.
+    pub teams: HashMap<TeamId, Arc<TeamLimits>>,
+}
+
+impl Entitlements {
+    /// Of this team.
+    pub fn of(&self, team: &TeamId) -> Arc<TeamLimits> {
+        Arc::clone(self.teams.get(team).unwrap_or(&self.default))
+    }
+}
+
+/// The number of the commons.
+const COMMONS: u32 = 1;
+
 impl Team {
-    fn new(id: Option<TeamId>, root: Arc<str>) -> Self {
+    fn new(id: Option<TeamId>, number: u32, root: Arc<str>, crowd: &Arc<AtomicUsize>) -> Self {
         Self {
             id,
+            number,
             routes: RwLock::new(Routes::under(&root)),
             root,
             generation: AtomicU64::new(0),
             retained: RwLock::default(),
             registry: Registry::default(),
             connections: AtomicI64::new(0),
+            transit: Transit::among(crowd),
+            bounds: Bounds::default(),
             removed_by: AtomicU64::new(0),
         }
     }
@@ -77,6 +112,11 @@ impl Team {
     /// `None` for the commons.
     pub const fn id(&self) -> Option<&TeamId> {
         self.id.as_ref()
+    }
+
+    /// Counts the compartments from 1, which is the commons': a small number to find things by.
+    pub const fn number(&self) -> u32 {
+        self.number
     }
 
     /// What all its topics begin with; empty for the commons.
@@ -142,6 +182,11 @@ impl Team {
         self.routes.read().group(filter, name)
     }
 
+    /// Puts other limits in force, at once.
+    pub fn set_limits(&self, limits: Arc<TeamLimits>) {
+        self.bounds.set(limits);
+    }
+
     /// Number of subscriptions.
     pub fn subscriptions(&self) -> usize {
         self.routes.read().len()
@@ -184,18 +229,28 @@ impl Team {
             retained.clear(message.topic());
             return Ok(());
         }
-        let (max, max_bytes) = (limits.max_retained_messages, limits.max_retained_bytes);
-        retained.set(Arc::clone(message), max, max_bytes, now)
+        let own = self.bounds.limits();
+        let max = limits.max_retained_messages.min(own.max_retained_messages);
+        let max_bytes = limits.max_retained_bytes.min(own.max_retained_bytes);
+        let kept = retained.set(Arc::clone(message), max, max_bytes, now);
+        if kept.is_err() {
+            self.bounds.hit(Limit::Retained);
+        }
+        kept
     }
 }
 
 impl World {
     /// No teams yet.
     pub fn new(limits: Limits, policy: &Policy) -> Self {
-        let commons = Arc::new(Team::new(None, Arc::from("")));
+        let in_transit = Arc::default();
+        let commons = Arc::new(Team::new(None, COMMONS, Arc::from(""), &in_transit));
         Self {
             teams: DashMap::default(),
             commons,
+            last_number: AtomicU32::new(COMMONS),
+            in_transit,
+            entitlements: ArcSwap::default(),
             limits: Arc::new(limits),
             listeners: HashMap::new(),
             reports: None,
@@ -230,8 +285,23 @@ impl World {
         if let Some(team) = self.teams.get(id) {
             return Arc::clone(&team);
         }
-        let new = || Arc::new(Team::new(Some(id.clone()), Arc::from(root)));
+        let new = || {
+            let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
+            let team = Team::new(Some(id.clone()), number, Arc::from(root), &self.in_transit);
+            // Whoever replaces them from now on finds the team.
+            team.set_limits(self.entitlements.load().of(id));
+            Arc::new(team)
+        };
         Arc::clone(&self.teams.entry(id.clone()).or_insert_with(new))
+    }
+
+    /// Puts the limits of all teams in force, of those that are there at once.
+    pub fn entitle(&self, entitlements: Entitlements) {
+        self.entitlements.store(Arc::new(entitlements));
+        let entitlements = self.entitlements.load();
+        for team in &self.teams {
+            team.set_limits(entitlements.of(team.key()));
+        }
     }
 
     /// The team, where there is one.

@@ -77,7 +77,8 @@ metrics! {
     CONNECTS_REFUSED Counter "cofferdam_connects_refused_total" ["listener", "reason"]
         "Connections that ended before they were logged in, by the true reason."
     CONNECTIONS_TURNED_AWAY Counter "cofferdam_connections_turned_away_total" []
-        "Connections closed unheard because there were max_connections; refused connects have them too."
+        "Connections closed unheard: there were too many, of the broker or of their address, or they did \
+         not come by a listed proxy; refused connects have them too."
     REAUTHENTICATIONS Counter "cofferdam_reauthentications_total" ["listener", "result"]
         "Logged-in connections that were to prove again who they are: ok, or the true reason why not."
     DISCONNECTS Counter "cofferdam_disconnects_total" ["listener", "cause"]
@@ -105,6 +106,10 @@ metrics! {
     CROSSINGS Counter "cofferdam_crossings_total" ["way"]
         "Messages that crossed a team's border because a rule says so: into it from somebody who is \
          not of it (the platform), or out of it to one."
+    LIMIT_HITS Counter "cofferdam_limit_hits_total" ["team", "limit"]
+        "Times that a limit of a team or its clients was hit."
+    QUEUED_BYTES Gauge "cofferdam_queued_bytes" ["team"]
+        "Bytes of messages in the queues of all sessions."
     RETAINED_MESSAGES Gauge "cofferdam_retained_messages" ["team"]
         "Retained messages that are kept."
     SESSIONS Gauge "cofferdam_sessions" ["team", "state"]
@@ -121,6 +126,8 @@ metrics! {
         "Granted subscriptions that ended because something was changed."
     SUBSCRIPTIONS Gauge "cofferdam_subscriptions" ["team"]
         "Subscriptions of all sessions."
+    FAIR_SHARE_WAITS Counter "cofferdam_fair_share_waits_total" []
+        "Times that a connection waited because its team had had its share of a shard's turn."
     ROUTING_DURATION Histogram "cofferdam_routing_duration_seconds" []
         "Time from the read that completed a PUBLISH to the write of its deliveries, per message."
     AUDIT_QUEUE Gauge "cofferdam_audit_queue_events" []

@@ -430,6 +430,25 @@ fn an_answer_that_comes_after_a_takeover_has_no_effect() {
 }
 
 #[test]
+fn nothing_is_left_of_one_that_left_while_it_waited_and_was_taken_over() {
+    let cluster = always(|_| YES);
+    cluster.hold_questions();
+    let first = cluster.connect(0, client("bob@alpha").kept(60));
+    first.publish("a", "1");
+    first.cut();
+    assert_eq!(
+        cluster.connections(),
+        1,
+        "what came before is not forgotten"
+    );
+    let second = cluster.connect(0, client("bob@alpha").kept(60));
+    assert_eq!(cluster.connections(), 1);
+    cluster.reply(&cluster.next_question(), YES);
+    second.disconnect();
+    assert_eq!(cluster.connections(), 0);
+}
+
+#[test]
 fn what_a_waiting_client_goes_on_sending_stays_with_it() {
     let cluster = always(|_| YES);
     cluster.hold_questions();

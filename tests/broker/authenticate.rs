@@ -578,6 +578,35 @@ fn a_proof_is_judged_under_the_client_id_that_the_client_gave() {
     }
 }
 
+#[test]
+fn what_a_slow_reader_may_no_longer_have_is_not_sent_to_it() {
+    let limits = cofferdam::limits::Limits {
+        max_outbox_bytes: 10_000,
+        ..Default::default()
+    };
+    let cluster = Cluster::limited(1, limits);
+    let publisher = cluster.connect(0, client("bob@alpha"));
+    let slow = come_in(&cluster, 0, client("alice@alpha").riddle());
+    slow.subscribe("#", QOS_0);
+    slow.stop_reading();
+    for number in 0..20 {
+        publisher.publish("secret", &format!("{number:01000}"));
+    }
+    let encoded = slow.outbox() / 1_000;
+    let patterns = ["allow both #", "deny subscribe secret"];
+    cluster.directory().client("alice@alpha", &patterns);
+    slow.send(auth(AGAIN, "alice@alpha"));
+    slow.send(auth(CONTINUE, PASSWORD));
+    slow.read_on();
+    let packets = slow.received();
+    let messages = packets
+        .iter()
+        .filter(|packet| matches!(packet, ServerPacket::Publish(_)));
+    assert_eq!(messages.count(), encoded);
+    assert_eq!(packets.len(), encoded + 2, "and the two answers");
+    assert!(cluster.dropped(cofferdam::broker::Drop::Denied) > 0);
+}
+
 /// The whole of a re-authentication.
 #[track_caller]
 fn prove_again(client: &Client) {

@@ -459,6 +459,42 @@ fn a_client_that_does_not_read_loses_messages_at_qos_0_and_none_above() {
 }
 
 #[test]
+fn of_qos_0_a_client_that_does_not_read_gets_the_newest_and_in_order() {
+    let limits = Limits {
+        max_outbox_bytes: 20_000,
+        ..Limits::default()
+    };
+    for shard in [0, 1] {
+        let cluster = Cluster::limited(2, limits.clone());
+        let publisher = cluster.connect(0, client("alice@alpha"));
+        let slow = cluster.connect(shard, client("bob@alpha"));
+        let other = cluster.connect(0, client("carol@alpha"));
+        slow.subscribe("#", QOS_0);
+        other.subscribe("#", QOS_0);
+        slow.stop_reading();
+        for number in 0..100 {
+            publisher.publish("a", &format!("{number:01000}"));
+            assert_eq!(other.messages().len(), 1, "its team is not delayed");
+        }
+        assert!(slow.outbox() <= 10_000 + 1_010, "{} bytes", slow.outbox());
+        let dropped = cluster.dropped(cofferdam::broker::Drop::SlowConsumer);
+        slow.read_on();
+        let heard = slow.heard().into_iter();
+        let heard: Vec<u64> = heard
+            .map(|told| told[2..].parse().expect("a number"))
+            .collect();
+        assert_eq!(heard.len() as u64, 100 - dropped);
+        // Those that were encoded already, and the last: 1,015 bytes and 64 each.
+        let first = heard.iter().zip(0..).take_while(|(a, b)| *a == b).count();
+        let last: Vec<u64> = (100 - (10_000 / 1_079)..100).collect();
+        assert_eq!(heard[first..], last, "shard {shard}");
+        assert!((9..=11).contains(&first), "{heard:?}");
+        publisher.publish("a", "1");
+        assert_eq!(slow.heard(), ["a 1"], "and it is behind no more");
+    }
+}
+
+#[test]
 fn a_client_that_does_not_take_its_answers_is_not_read() {
     let limits = Limits {
         max_outbox_bytes: 1_000,

@@ -6,9 +6,9 @@ use cofferdam::limits::Limits;
 use cofferdam::wire::client::{Property, Publish, ServerPacket, disconnect, pingreq, subscribe};
 use cofferdam::wire::{ReasonCode, Version};
 
-/// What the packets of one connection may cost in one turn, and how many retained messages it may
-/// have looked at: as in `broker::turn`.
-const PACKET_STEPS: usize = 16_384;
+/// What the packets of one connection may cost in one visit at most, and how many retained messages
+/// it may have looked at: as in `broker::lanes` and `broker::turn`.
+const PACKET_STEPS: usize = 4096;
 const RETAINED_STEPS: u64 = 1024;
 
 /// Filters of ten levels that all match `x/x/x/x/x/x/x/x/x/<anything>`, nine levels of which are
@@ -145,12 +145,13 @@ fn no_batch_for_another_shard_is_larger_than_a_turn_allows() {
     cluster.hold_between();
     loud.send(packets);
     let batches = cluster.batches_between(0, 1);
-    assert_eq!(batches.iter().sum::<usize>(), 200 * 512);
     let largest = batches.iter().max().copied().unwrap_or(0);
+    let under_way = batches.iter().sum::<usize>();
     assert!(
-        largest <= PACKET_STEPS + 512,
+        (512..=PACKET_STEPS + 512).contains(&largest),
         "{largest} deliveries in one batch"
     );
+    assert!(under_way < 200 * 512, "no more than may be on its way");
     cluster.release_between();
     assert_eq!(wide.messages().len(), 200 * 512);
 }

@@ -196,6 +196,21 @@ impl Cluster {
         net.run();
     }
 
+    /// Hands over all that waits between shards; it is served when the shards have their turn.
+    pub fn hand_over_between(&self) {
+        let pairs = self.waiting_between();
+        let mut net = self.net.borrow_mut();
+        for (from, to) in pairs {
+            while net
+                .between
+                .get(&(from, to))
+                .is_some_and(|queue| !queue.is_empty())
+            {
+                net.deliver_between(from, to);
+            }
+        }
+    }
+
     /// Holds back no longer what passes between shards, and delivers what waited.
     pub fn release_between(&self) {
         let mut net = self.net.borrow_mut();

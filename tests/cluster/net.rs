@@ -173,7 +173,7 @@ impl Net {
         let shard = &mut self.shards[usize::from(to)];
         match queue.pop_front() {
             None => {}
-            Some(Between::Batch(batch)) => shard.deliver_batch(&batch, now),
+            Some(Between::Batch(batch)) => shard.deliver_batch(batch, now),
             Some(Between::Migrant(wire, migrant)) => {
                 let conn = shard.adopt(*migrant, now);
                 if self.wires[wire].open {
@@ -222,6 +222,10 @@ impl Net {
             moved |= core.has_output() || core.has_unread();
             core.go_on(self.now);
             core.read_on(self.now);
+            if core.take_caught_up() {
+                moved = true;
+                self.shards.iter_mut().for_each(Shard::resume);
+            }
         }
         if !self.hold_between {
             let waiting = self.between.iter().filter(|(_, queue)| !queue.is_empty());
@@ -253,8 +257,8 @@ impl Net {
             Effect::Record(event) => self.events.push(*event),
             Effect::Close(conn) => {
                 self.flush(shard, conn);
-                self.shards[usize::from(shard)].closed(conn, self.now);
                 if let Some(wire) = self.by_conn.remove(&(shard, conn)) {
+                    self.shards[usize::from(shard)].closed(conn, self.now);
                     self.wires[wire].at = None;
                     self.wires[wire].open = false;
                 }
@@ -280,6 +284,7 @@ impl Net {
         let core = &mut self.shards[usize::from(shard)];
         let count = core.appetite(conn).min(line.unread.len());
         if count == 0 {
+            core.await_turn(conn);
             return false;
         }
         let bytes: Vec<u8> = line.unread.drain(..count).collect();

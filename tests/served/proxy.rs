@@ -4,7 +4,9 @@
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 
-use crate::running::{Broker, Bystander, Client, Link, Record, Setup, Stream, Tls, World};
+use crate::running::{
+    Broker, Bystander, Client, Link, Record, Setup, Stream, Tls, World, eventually,
+};
 use cofferdam::wire::Version;
 use serde_json::json;
 use tungstenite::client::IntoClientRequest as _;
@@ -235,4 +237,51 @@ fn a_request_that_is_refused_is_on_record_with_the_clients_address_too() {
     let row = broker.audited(|row| row["event"] == "connect_refused");
     assert_eq!(row["remote"], "203.0.113.7:0");
     assert_eq!(row["detail"]["websocket_code"], 404);
+}
+
+#[test]
+fn the_limits_of_an_address_are_those_of_the_client_that_a_proxy_speaks_for() {
+    let limits = "[limits.address]\nmax_connections = 1\n";
+    let broker = setup().and_config(limits).start();
+    // The proxy's own address has none: as many clients as there are come by it, by HTTP and not.
+    let admitted = |client: &mut Client| client.connect(&World::alice().connect(Version::V5));
+    let (_, first) = upgrade(&broker, PROXY, "/mqtt", &["203.0.113.1"]);
+    let mut first = first.expect("an upgrade");
+    admitted(&mut first);
+    let (_, second) = upgrade(&broker, PROXY, "/mqtt", &["203.0.113.2"]);
+    let mut second = second.expect("an upgrade");
+    second.connect(&World::anna().connect(Version::V5));
+    let stream = from_proxy(&broker, "p-tcp", &version_1());
+    let mut third = client(&broker, "p-tcp", stream);
+    third.connect(&World::bob().connect(Version::V5));
+
+    // Another connection of the same client, by the same or another way.
+    let (_, again) = upgrade(&broker, PROXY, "/mqtt", &["203.0.113.1"]);
+    assert_eq!(again.expect("an upgrade").next(), None, "closed");
+    let (_, again) = upgrade(&broker, PROXY, "/mqtt", &["203.0.113.7"]);
+    assert_eq!(again.expect("an upgrade").next(), None, "closed");
+    let line = b"PROXY TCP4 203.0.113.2 198.51.100.2 4711 8883\r\n";
+    let stream = from_proxy(&broker, "p-tcp", line);
+    let mut again = Client::over(Link::open("tcp", "/mqtt", stream), Version::V5);
+    assert_eq!(again.next(), None, "closed");
+    for remote in ["203.0.113.1:0", "203.0.113.7:0", "203.0.113.2:4711"] {
+        broker.audited(|row| {
+            row["event"] == "connect_refused"
+                && row["remote"] == *remote
+                && row["detail"]["reason"] == "address_connections"
+        });
+    }
+
+    // Who goes makes room for its own address.
+    drop(first);
+    broker.audited(|row| row["event"] == "disconnect" && row["remote"] == "203.0.113.1:0");
+    let mut back = eventually("room again", || {
+        let (_, back) = upgrade(&broker, PROXY, "/mqtt", &["203.0.113.1"]);
+        let mut back = back.map_err(|status| status.to_string())?;
+        back.send(&World::alice().connect(Version::V5).encode());
+        back.next().map(|_| back).ok_or("closed".to_owned())
+    });
+    back.assert_quiet();
+    second.assert_quiet();
+    third.assert_quiet();
 }

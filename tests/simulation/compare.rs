@@ -10,7 +10,7 @@ use cofferdam::team::SessionAddress;
 use crate::expected::is_queued;
 use crate::failure::{Failure, Kept, broken, hold};
 use crate::model::{Entry, Phase};
-use crate::sim::Sim;
+use crate::sim::{Deliveries, Sim};
 
 impl Sim<'_> {
     /// A session of the core.
@@ -56,7 +56,7 @@ impl Sim<'_> {
 
     /// What is neither in a queue nor was sent has a reason for it.
     pub fn compare_queues(&mut self, shard: u16) -> Kept {
-        let (mut full, mut full_at_most, mut slow) = (0, self.model.turn.fresh_left, 0);
+        let (mut full, mut full_at_most) = (0, self.model.turn.fresh_left);
         for place in 0..self.model.sessions.len() {
             let session = &self.model.sessions[place];
             if session.ended {
@@ -93,7 +93,9 @@ impl Sim<'_> {
                 let by_right = entry.doubtful;
                 full_at_most += u64::from(by_limit);
                 let sure = by_limit && !too_large && !by_right;
-                full += u64::from(sure && !self.is_expired(&entry));
+                let sure = sure && !self.is_expired(&entry);
+                full += u64::from(sure);
+                self.note_lost(&entry, by_limit, sure);
                 hold(
                     self.is_expired(&entry) || too_large || by_limit || by_right,
                     "QoS 1 and 2 arrive at least once",
@@ -104,21 +106,6 @@ impl Sim<'_> {
                 // It had a place in the queue, if it got there.
                 let left = (session.uid, entry.message.size());
                 self.model.turn.left.push(left);
-            }
-            for (line, entry) in std::mem::take(&mut self.model.sessions[place].at_once) {
-                let on = &self.model.lines[line];
-                let over = on.phase != Phase::Active;
-                let too_large = self.reader(line).may_be_too_large(&entry);
-                if over || entry.doubtful || self.is_expired(&entry) || too_large {
-                    continue;
-                }
-                slow += 1;
-                let length = self.outbox(line);
-                hold(
-                    length > self.plan.limits.max_outbox_bytes as usize,
-                    "QoS 0 reaches those who read",
-                    || format!("{who} loses {entry:?}; its outbox holds {length} bytes"),
-                )?;
             }
         }
         let choices = self.model.turn.choices.iter();
@@ -135,16 +122,6 @@ impl Sim<'_> {
             (full..=full_at_most + of_groups as u64).contains(&told),
             "drops are counted",
             || format!("{told} for a full queue, in truth {full} to {full_at_most}"),
-        )?;
-        hold(
-            counted(Drop::SlowConsumer) >= slow,
-            "drops are counted",
-            || {
-                format!(
-                    "{} for slow readers, in truth {slow}",
-                    counted(Drop::SlowConsumer)
-                )
-            },
         )
     }
 
@@ -187,7 +164,7 @@ impl Sim<'_> {
         &mut self,
         shard: u16,
         batches: Vec<(u16, Batch)>,
-    ) -> Result<Vec<(u16, Batch, Vec<(u64, Entry)>)>, Failure> {
+    ) -> Result<Vec<(u16, Batch, Deliveries)>, Failure> {
         let mut carried = Vec::new();
         for (to, batch) in batches {
             let mut entries = Vec::new();
@@ -215,11 +192,12 @@ impl Sim<'_> {
                 if let Some(remote) = remote {
                     remote.gone = true;
                     // What it may not read now it may when it arrives.
-                    if !remote.hidden || denied {
+                    let arrives = (!remote.hidden || denied).then(|| {
                         let doubtful = remote.hidden;
                         let entry = remote.entry.clone();
-                        entries.push((uid, Entry { doubtful, ..entry }));
-                    }
+                        (uid, Entry { doubtful, ..entry })
+                    });
+                    entries.push(arrives);
                     continue;
                 }
                 let Some(entry) = self.choose(uid, false, is_it)? else {
@@ -228,7 +206,7 @@ impl Sim<'_> {
                         format!("shard {shard} has {message:?} for session {uid} on shard {to}"),
                     ));
                 };
-                entries.push((uid, entry));
+                entries.push(Some((uid, entry)));
             }
             carried.push((to, batch, entries));
         }

@@ -10,6 +10,7 @@ use cofferdam::wire::client::{Property, Publish};
 use crate::cast::matches;
 use crate::expected::{Reader, is_queued};
 use crate::failure::{Failure, Kept, broken, hold};
+use crate::late::EACH_LATE;
 use crate::model::{Entry, Flight};
 use crate::sim::Sim;
 use crate::unseen::is_carried;
@@ -50,12 +51,15 @@ impl Sim<'_> {
         let session = &self.model.sessions[place];
         let late = |entry: &Entry| entry.message.expires < now;
         if publish.qos == QoS::AtMostOnce {
+            let size = publish.encode(reader.version).len() + reader.person.mount.len() + EACH_LATE;
             let at = session
                 .at_once
                 .iter()
                 .position(|(on, entry)| *on == line && reader.takes(entry, &publish));
+            *self.model.turn.at_once.entry(line).or_default() += size;
             if let Some(at) = at {
                 let (_, entry) = self.model.sessions[place].at_once.remove(at);
+                self.model.fate(entry.message.serial).taken = true;
                 return hold(!late(&entry), "expired messages are not sent", || {
                     format!("{} was sent {publish:?}", self.name(line))
                 });

@@ -145,6 +145,7 @@ impl Sim<'_> {
             }
             hold(swapped, promise, || format!("nobody: {choice:?}"))?;
         }
+        self.model.turn.chosen = choices;
         Ok(())
     }
 
@@ -209,7 +210,7 @@ impl Sim<'_> {
         };
         too_large
             || match entry.qos {
-                QoS::AtMostOnce => self.outbox(line) > self.plan.limits.max_outbox_bytes as usize,
+                QoS::AtMostOnce => self.may_drop_late(place, line, &[(line, entry.clone())]),
                 _ => self.would_overflow(place, std::slice::from_ref(entry)),
             }
     }

@@ -18,6 +18,7 @@ mod directory;
 mod expected;
 mod failure;
 mod groups;
+mod late;
 mod model;
 mod motion;
 mod observe;
@@ -26,6 +27,7 @@ mod progress;
 #[path = "../cluster/random.rs"]
 #[allow(dead_code)]
 mod random;
+mod room;
 mod run;
 mod shrink;
 mod sim;

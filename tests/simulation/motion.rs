@@ -85,7 +85,6 @@ impl Sim<'_> {
             {
                 moved = true;
                 self.go_on(shard)?;
-                self.read_on(shard)?;
             }
         }
         if !self.hold_between {

@@ -1,16 +1,18 @@
 //! What a turn led to, compared with what the model says that it had to.
 
+use std::ops::RangeInclusive;
+
 use cofferdam::broker::{Batch, Effect, EventKind};
 use cofferdam::wire::ReasonCode;
 use cofferdam::wire::client::{ServerPacket, read};
 
 use crate::expected::Reader;
 use crate::failure::{Failure, Kept, broken, hold};
-use crate::model::{Answer, Entry, Phase, Records};
-use crate::sim::Sim;
+use crate::model::{Answer, Phase, Records};
+use crate::sim::{Deliveries, Sim};
 
 /// A batch for a shard, and what the model knows of what is in it.
-type Carried = (u16, Batch, Vec<(u64, Entry)>);
+type Carried = (u16, Batch, Deliveries);
 
 impl Sim<'_> {
     /// Compares everything. Returns the batches with what they have to carry.
@@ -23,14 +25,18 @@ impl Sim<'_> {
         self.meet_new_sessions(shard);
         self.forget_withdrawn();
         self.look_at_queues(shard)?;
+        self.look_at_late(shard)?;
         let written = self.look_at_outboxes(shard)?;
         for (line, packet) in written {
             self.judge_packet(line, packet)?;
         }
         self.look_at_unseen(shard)?;
         self.compare_queues(shard)?;
+        self.compare_late(shard)?;
         let carried = self.compare_batches(shard, batches)?;
         self.compare_choices(shard)?;
+        let refused_unseen = self.compare_room()?;
+        self.compare_refusals(effects, refused_unseen)?;
         self.compare_effects(shard, effects)?;
         self.compare_lines(shard)?;
         self.compare_sessions(shard)?;
@@ -241,6 +247,23 @@ impl Sim<'_> {
         flights[at].released && !flights[at].sent && !self.waits_again(line, &flights[..at])
     }
 
+    /// Publishes refused on record: those that the model knows of, and some whose answer was not to be
+    /// seen.
+    fn compare_refusals(&mut self, effects: &[Effect], unseen: RangeInclusive<usize>) -> Kept {
+        let refused = |effect: &&Effect| match effect {
+            Effect::Record(event) => matches!(event.kind, EventKind::PublishRefused { .. }),
+            _ => false,
+        };
+        let found = effects.iter().filter(refused).count();
+        let due = &mut self.model.turn.records.publishes;
+        let more = found.saturating_sub(*due);
+        hold(unseen.contains(&more), "everything goes on record", || {
+            format!("{found} publishes refused, due were {due} and of others {unseen:?}")
+        })?;
+        *due += more;
+        Ok(())
+    }
+
     fn compare_effects(&mut self, shard: u16, effects: &[Effect]) -> Kept {
         let mut found = Records::default();
         for effect in effects {
@@ -256,8 +279,9 @@ impl Sim<'_> {
                     // The platform's, folded by the hour.
                     EventKind::Crossed { .. } => {}
                     EventKind::UnsubscribeRefused { .. } => {}
-                    // Nobody here has a method, watches, or rules.
+                    // Nobody here has a method, watches, or rules, or has a rate.
                     EventKind::Reauthenticated
+                    | EventKind::LimitHit { .. }
                     | EventKind::ReauthenticationRefused { .. }
                     | EventKind::Observed { .. }
                     | EventKind::AdminRefused { .. } => {

@@ -17,7 +17,7 @@ pub struct Plan {
     pub people: Vec<Person>,
     /// Clients: a person and which of its client ids.
     pub slots: Vec<(usize, usize)>,
-    /// What a connection may spend in one turn of its shard.
+    /// What is done at a time.
     pub allowance: Allowance,
     /// What clients have unacknowledged at most.
     pub client_window: usize,
@@ -52,6 +52,7 @@ impl Plan {
             allowance: Allowance {
                 packets: *random.choose(&[1, 4, 30, 16_384]),
                 retained: *random.choose(&[1, 3, 1024]),
+                share: *random.choose(&[1, 10, 100, 16_384]),
             },
             people,
             slots,
@@ -76,7 +77,8 @@ impl Plan {
         format!(
             "{shards} shards; receive maximum {}, inflight {}, queue {} messages and {} bytes, \
              outbox {} bytes,\nsubscriptions {}, aliases {}, session expiry {} s, keep alive {:?}, \
-             retained {} messages and {} bytes, sessions {}, a turn's packets {} and retained {}\n",
+             retained {} messages and {} bytes, sessions {}, a turn's packets {}, retained {} and \
+             share {}\n",
             limits.receive_maximum,
             limits.max_inflight,
             limits.max_queued_messages,
@@ -91,6 +93,7 @@ impl Plan {
             limits.max_sessions_per_team,
             self.allowance.packets,
             self.allowance.retained,
+            self.allowance.share,
         )
     }
 
@@ -232,10 +235,7 @@ impl<'a> Writer<'a> {
             945..950 => Step::HoldTurns {
                 on: self.random.percent(60),
             },
-            950..958 => Step::GoOn {
-                shard: self.shard(),
-            },
-            958..966 => Step::ReadOn {
+            950..966 => Step::GoOn {
                 shard: self.shard(),
             },
             966..970 => Step::Regrant {

@@ -91,7 +91,7 @@ impl Sim<'_> {
         let session = &self.model.sessions[place];
         let room = session.under_way() < session.window;
         let again = session.flights.iter().find(|flight| !flight.sent);
-        let behind = self.model.lines[line].behind;
+        let behind = self.is_to_be_written(line);
         let stuck = match again {
             // One that was answered late has had its PUBREL.
             Some(_) => room,
@@ -107,12 +107,14 @@ impl Sim<'_> {
                 )
             },
         )?;
-        let full = outbox > limit.min(REPLAY_AHEAD);
+        let late = session.at_once.iter().any(|(on, _)| *on == line);
+        hold(
+            !late || outbox > limit / 2 || behind,
+            "no shard stalls",
+            || format!("{who} is sent nothing of what is late; outbox {outbox} bytes"),
+        )?;
+        let full = late || outbox > REPLAY_AHEAD.min(limit / 2);
         if again.is_some() || !room || !session.queue.is_empty() || full || behind {
-            return Ok(());
-        }
-        // Those that may have looked at as many as one turn allows go on in the next.
-        if self.shards[usize::from(session.shard)].has_output() {
             return Ok(());
         }
         for replay in session.replays.iter().filter(|replay| !replay.over) {

@@ -103,7 +103,6 @@ impl Sim<'_> {
             }
             Step::HoldTurns { on } => self.hold_turns = *on,
             Step::GoOn { shard } => return self.go_on(*shard),
-            Step::ReadOn { shard } => return self.read_on(*shard),
             Step::Regrant { who, rights } => self.regrant(*who, *rights),
             Step::Pass { micros } => {
                 if *micros > TURN_MAX {

@@ -45,9 +45,13 @@ pub struct Wire {
     pub aliases: HashMap<u16, String>,
 }
 
+/// What the model knows of each delivery of a batch, in order: for which session, and what; `None`:
+/// nobody may have it.
+pub type Deliveries = Vec<Option<(u64, Entry)>>;
+
 /// On its way between two shards.
 enum Between {
-    Batch(Batch, Vec<(u64, Entry)>),
+    Batch(Batch, Deliveries),
     Migrant(usize, Box<Migrant>),
 }
 
@@ -63,6 +67,8 @@ pub struct Sim<'p> {
     pub clients: Vec<Client>,
     pub model: Model,
     between: BTreeMap<(u16, u16), VecDeque<Between>>,
+    /// What has arrived and waits for its team's turn, by shard and lane.
+    pub undelivered: HashMap<(u16, u32), VecDeque<Option<(u64, Entry)>>>,
     pub logins: VecDeque<(u16, Box<Login>)>,
     pub hold_logins: bool,
     pub hold_between: bool,
@@ -104,6 +110,7 @@ impl<'p> Sim<'p> {
             model: Model::new(plan, Arc::clone(&world)),
             world,
             between: BTreeMap::new(),
+            undelivered: HashMap::new(),
             logins: VecDeque::new(),
             hold_logins: false,
             hold_between: false,
@@ -162,6 +169,10 @@ impl<'p> Sim<'p> {
         let core = &mut self.shards[usize::from(shard)];
         let count = bytes.min(wire.pipe.len()).min(core.appetite(conn));
         if count == 0 {
+            if bytes.min(wire.pipe.len()) > 0 {
+                core.await_turn(conn);
+                self.model.lines[line].awaited = core.is_awaited(conn);
+            }
             return Ok(false);
         }
         let bytes: Vec<u8> = wire.pipe.drain(..count).collect();
@@ -186,7 +197,6 @@ impl<'p> Sim<'p> {
         }
         self.model.begin_turn(shard, self.now);
         core.flushed(conn, count);
-        self.model.lines[line].behind = true;
         self.take(line, count);
         self.end_turn(shard)?;
         Ok(true)
@@ -304,11 +314,8 @@ impl<'p> Sim<'p> {
         self.model.begin_turn(to, self.now);
         let core = &mut self.shards[usize::from(to)];
         match between {
-            Between::Batch(batch, entries) => {
-                core.deliver_batch(&batch, self.now);
-                for (uid, entry) in entries {
-                    self.model.arrive(uid, entry);
-                }
+            Between::Batch(batch, deliveries) => {
+                self.hand_over(to, batch, deliveries)?;
                 self.end_turn(to)
             }
             Between::Migrant(line, migrant) => {
@@ -332,6 +339,7 @@ impl<'p> Sim<'p> {
         self.storage.turn(core, self.now);
         let effects = core.take_effects();
         let batches: Vec<_> = core.take_batches().collect();
+        self.note_awaited(shard);
         let batches = self.observe(shard, batches, &effects)?;
         for (to, batch, entries) in batches {
             let queue = self.between.entry((shard, to)).or_default();
@@ -362,8 +370,10 @@ impl<'p> Sim<'p> {
                     self.clients[who].closed();
                 }
                 let wire = &mut self.wires[line];
+                if wire.lingers.is_none() {
+                    self.shards[usize::from(shard)].closed(conn, self.now);
+                }
                 (wire.at, wire.open, wire.lingers) = (None, false, None);
-                self.shards[usize::from(shard)].closed(conn, self.now);
                 self.model.lines[line].phase = Phase::Closed;
             }
             Effect::Move { conn, to, migrant } => {

@@ -93,12 +93,8 @@ pub enum Step {
     HoldTurns {
         on: bool,
     },
-    /// A shard goes on with what waits to be sent.
+    /// A shard has a turn: it goes on with what waits for one.
     GoOn {
-        shard: u16,
-    },
-    /// A shard goes on with what it has read.
-    ReadOn {
         shard: u16,
     },
     /// The operator gives somebody other rights, which count from the next login on.
@@ -234,8 +230,7 @@ impl Step {
             Self::Deliver { pick } => format!("the oldest of one inbox arrives ({pick})"),
             Self::HoldTurns { on: true } => "shards' turns wait from now on".to_owned(),
             Self::HoldTurns { on: false } => "shards' turns wait no longer".to_owned(),
-            Self::GoOn { shard } => format!("shard {shard} goes on sending"),
-            Self::ReadOn { shard } => format!("shard {shard} goes on reading"),
+            Self::GoOn { shard } => format!("shard {shard} has a turn"),
             Self::Regrant { who, rights } => {
                 let patterns = person(who).rights[*rights].patterns;
                 format!("{name} is granted {patterns:?} from its next login on")

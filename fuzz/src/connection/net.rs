@@ -287,6 +287,10 @@ impl Net {
             moved |= core.has_output() || core.has_unread();
             core.go_on(self.now);
             core.read_on(self.now);
+            if core.take_caught_up() {
+                moved = true;
+                self.shards.iter_mut().for_each(Shard::resume);
+            }
         }
         if !self.holds_between
             && let Some((to, what)) = self.between.pop_front()
@@ -300,7 +304,7 @@ impl Net {
     fn deliver(&mut self, to: usize, what: Between) {
         let shard = &mut self.shards[to];
         match what {
-            Between::Batch(batch) => shard.deliver_batch(&batch, self.now),
+            Between::Batch(batch) => shard.deliver_batch(batch, self.now),
             Between::Migrant(number, migrant) => {
                 let conn = shard.adopt(*migrant, self.now);
                 let mut clients = self.clients.iter_mut().flatten();
@@ -373,6 +377,7 @@ impl Net {
         let shard = &mut self.shards[usize::from(shard)];
         let count = shard.appetite(conn).min(client.unread.len()).min(READ_MAX);
         if count == 0 {
+            shard.await_turn(conn);
             return false;
         }
         let bytes: Vec<u8> = client.unread.drain(..count).collect();

@@ -100,6 +100,7 @@ impl Model {
             queue: Vec::new(),
             waits: Vec::new(),
             at_once: Vec::new(),
+            late: Vec::new(),
             held: Vec::new(),
             replays: Vec::new(),
             ended: false,

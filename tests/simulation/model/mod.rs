@@ -81,6 +81,26 @@ pub struct Remote {
     pub gone: bool,
 }
 
+/// A message at QoS 1 or 2 that is kept for nobody but its subscribers.
+#[derive(Debug)]
+pub struct Posted {
+    pub serial: u64,
+    /// Whether the answer was 0x97; `None`: there was none to be seen, or its version has no word for
+    /// it.
+    pub refused: Option<bool>,
+}
+
+/// What became of a message where its publisher's shard could tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fate {
+    /// Somebody has it or will: surely, perhaps.
+    pub taken: bool,
+    pub perhaps_taken: bool,
+    /// Somebody's queue had no room: surely, perhaps.
+    pub lost: bool,
+    pub perhaps_lost: bool,
+}
+
 /// An answer that the broker owes to a connection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
@@ -142,8 +162,11 @@ pub struct Line {
     pub paused: bool,
     /// It was lost while it was paused.
     pub gone: bool,
-    /// The client has taken bytes since the shard last went on.
-    pub behind: bool,
+    /// It is not read before it is called.
+    pub awaited: bool,
+    /// The answers that it was sent to what it published, where that could be seen: packet identifier
+    /// and reason.
+    pub acks: VecDeque<(u16, ReasonCode)>,
     pub max_packet: usize,
     pub alias_maximum: u16,
     /// Aliases that the client set.
@@ -183,6 +206,8 @@ pub struct Records {
 pub struct Turn {
     pub remote: Vec<Remote>,
     pub choices: Vec<Choice>,
+    /// Those that have been compared.
+    pub chosen: Vec<Choice>,
     /// Messages that were retained at some moment of it.
     pub retained: Vec<Rc<Message>>,
     pub records: Records,
@@ -198,6 +223,12 @@ pub struct Turn {
     pub judged_again: Vec<u64>,
     /// Messages in flight that their receivers have lost the right to.
     pub withdrawn: Vec<(u64, Entry)>,
+    /// What may be refused for want of room, and what its publisher was told.
+    pub posted: Vec<Posted>,
+    /// What became of messages of this turn, by serial number.
+    pub fates: HashMap<u64, Fate>,
+    /// Bytes of QoS 0 messages written in it, by line.
+    pub at_once: HashMap<usize, usize>,
 }
 
 /// Everything.
@@ -238,7 +269,8 @@ impl Line {
             rights: 0,
             paused: false,
             gone: false,
-            behind: false,
+            awaited: false,
+            acks: VecDeque::new(),
             max_packet: usize::MAX,
             alias_maximum: 0,
             aliases: HashMap::new(),
@@ -279,6 +311,11 @@ impl Model {
         };
     }
 
+    /// What became of a message.
+    pub fn fate(&mut self, serial: u64) -> &mut Fate {
+        self.turn.fates.entry(serial).or_default()
+    }
+
     /// A live session.
     pub fn live(&self) -> impl Iterator<Item = &Session> {
         self.sessions.iter().filter(|session| !session.ended)
@@ -302,7 +339,8 @@ impl Model {
         match line.phase {
             Phase::Opening => line.opened + self.limits.connect_timeout,
             Phase::Judging => line.judging + self.limits.login_timeout,
-            Phase::Active if line.patience > Span::ZERO && !line.paused => {
+            // Who may not speak is not silent.
+            Phase::Active if line.patience > Span::ZERO && !line.paused && !line.awaited => {
                 line.heard + line.patience
             }
             _ => Time::NEVER,

@@ -3,7 +3,7 @@
 use cofferdam::wire::client::Publish;
 use cofferdam::wire::{QoS, ReasonCode, RetainHandling, SubscriptionOptions, Version};
 
-use super::{Model, Phase, Said, Subscription};
+use super::{Model, Phase, Posted, Said, Subscription};
 
 impl Model {
     /// The broker took bytes of a connection: the packets that are whole now, but for those that
@@ -118,15 +118,35 @@ impl Model {
     fn published(&mut self, line: usize, place: usize, mut publish: Publish) {
         self.resolve_alias(line, &mut publish);
         let id = publish.packet_id.unwrap_or(0);
+        let told = self.told(line, id);
         if publish.qos == QoS::ExactlyOnce && self.sessions[place].held.contains(&id) {
             return self.answer(line, "PUBREC", id, &[ReasonCode::Success]);
         }
         let (uid, who) = (self.sessions[place].uid, self.sessions[place].who);
         let answers = self.publish(uid, who, &publish);
-        let codes = answers.unwrap_or_else(|refused| {
-            self.turn.records.publishes += 1;
-            vec![refused]
-        });
+        let codes = match answers {
+            Err(refused) => {
+                self.turn.records.publishes += 1;
+                vec![refused]
+            }
+            // Where nobody has room for it, it is refused; whether that is so is compared later.
+            Ok(codes) if publish.qos > QoS::AtMostOnce && !publish.retain => {
+                let refused = match (self.lines[line].version, told) {
+                    (Version::V5, Some(told)) => Some(told == ReasonCode::QuotaExceeded),
+                    _ => None,
+                };
+                let serial = self.serials;
+                self.turn.posted.push(Posted { serial, refused });
+                match refused {
+                    Some(true) => {
+                        self.turn.records.publishes += 1;
+                        vec![ReasonCode::QuotaExceeded]
+                    }
+                    _ => codes,
+                }
+            }
+            Ok(codes) => codes,
+        };
         let refused = codes[0].is_error() && self.lines[line].version == Version::V5;
         match publish.qos {
             QoS::AtMostOnce => {}
@@ -138,6 +158,13 @@ impl Model {
                 self.answer(line, "PUBREC", id, &codes);
             }
         }
+    }
+
+    /// What the client was told of a message that it published, where that could be seen.
+    fn told(&mut self, line: usize, id: u16) -> Option<ReasonCode> {
+        let acks = &mut self.lines[line].acks;
+        let at = acks.iter().position(|(of, _)| *of == id)?;
+        acks.remove(at).map(|(_, code)| code)
     }
 
     fn resolve_alias(&mut self, line: usize, publish: &mut Publish) {

@@ -200,6 +200,10 @@ impl Model {
             || choices.iter().any(|choice| !choice.members.is_empty());
         for (uid, to, entry, hidden) in direct {
             if to != self.shard {
+                // Whether there is room it is not known here: that counts as if there were.
+                let fate = self.fate(message.serial);
+                fate.taken |= !hidden;
+                fate.perhaps_taken = true;
                 let remote = Remote {
                     to,
                     uid,

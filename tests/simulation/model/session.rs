@@ -120,8 +120,11 @@ pub struct Session {
     pub queue: Vec<Entry>,
     /// Those of the queue that the core has in its own, while a turn is compared.
     pub waits: Vec<Entry>,
-    /// QoS 0 messages that must have been sent when the turn ends, by line.
+    /// QoS 0 messages that must have been sent when the turn ends, or wait for a slow reader; by line,
+    /// oldest first.
     pub at_once: Vec<(usize, Entry)>,
+    /// Those of them that the core has waiting, while a turn is compared.
+    pub late: Vec<(usize, Entry)>,
     /// QoS 2 identifiers received and not released.
     pub held: Vec<u16>,
     pub replays: Vec<Replay>,

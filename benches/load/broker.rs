@@ -1,0 +1,86 @@
+//! The release build of the broker, in a directory of its own.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running broker with a plain listener for each team, whose clients need no name. It ends with
+/// this.
+pub struct Broker {
+    child: Child,
+    directory: tempfile::TempDir,
+    teams: Vec<(String, SocketAddr)>,
+}
+
+impl Broker {
+    /// Starts `binary` and waits until it listens. `more` goes at the top of its configuration.
+    pub fn start(binary: &Path, teams: &[&str], more: &str) -> io::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let mut config = format!("data_dir = \"data\"\n{more}\n[admin]\nbind = \"127.0.0.1:0\"\n");
+        config += "[log]\nfilter = \"warn\"\n";
+        let mut places = Vec::new();
+        for team in teams {
+            let address = free_address()?;
+            config += &format!(
+                "[[listener]]\nname = \"{team}\"\ntransport = \"tcp\"\nbind = \"{address}\"\n\
+                 anonymous_team = \"{team}\"\n"
+            );
+            places.push(((*team).to_owned(), address));
+        }
+        std::fs::write(directory.path().join("cofferdam.toml"), config)?;
+        let child = Command::new(binary)
+            .arg("serve")
+            .current_dir(directory.path())
+            .stdout(Stdio::null())
+            .spawn()?;
+        let broker = Self {
+            child,
+            directory,
+            teams: places,
+        };
+        let patience = Instant::now() + Duration::from_secs(60);
+        for (_, address) in &broker.teams {
+            while let Err(error) = TcpStream::connect(address) {
+                if Instant::now() > patience {
+                    return Err(error);
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        Ok(broker)
+    }
+
+    /// Where clients of this team connect.
+    pub fn address(&self, team: &str) -> Option<SocketAddr> {
+        let found = self.teams.iter().find(|(name, _)| name == team);
+        found.map(|(_, address)| *address)
+    }
+
+    /// Where it has its files.
+    pub fn directory(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    /// User and system time that it has used.
+    pub fn cpu(&self) -> io::Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name, in brackets, may hold blanks: fields are counted from its end.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
+        Ok(Duration::from_millis(ticks * 10))
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind(("127.0.0.1", 0))?.local_addr()
+}

@@ -1,0 +1,102 @@
+//! Plans in the running broker: from the configuration and the database to those who are connected.
+
+use crate::running::{Broker, Client, Setup, World};
+use cofferdam::wire::client::{Publish, ServerPacket};
+use cofferdam::wire::{QoS, Version};
+
+const V5: Version = Version::V5;
+
+/// A plan of the operator's, beside every listener.
+const PLANS: &str = "
+[plan.small]
+max_connections = 1
+
+[plan.slow.client]
+message_rate = 20
+message_burst = 5
+";
+
+fn start() -> Broker {
+    Setup::new().and_config(PLANS).start()
+}
+
+/// Waits until a plan is in force: logins of `red` are refused with this code, or let in with 0.
+fn until_logins_get(broker: &Broker, code: u8) {
+    crate::running::eventually("another plan", || {
+        let mut client = Client::dial(broker, "tcp", V5);
+        client.send(&World::anna().connect(V5).encode());
+        let found = match client.packet() {
+            ServerPacket::ConnAck(connack) => connack.code,
+            other => panic!("not CONNACK: {other:?}"),
+        };
+        match found == code {
+            true => Ok(()),
+            false => Err(format!("{found} and not {code}")),
+        }
+    });
+}
+
+#[test]
+fn a_plan_given_while_the_broker_runs_holds_within_a_second_for_new_logins() {
+    let broker = start();
+    let _there = Client::login(&broker, "tcp", &World::alice(), V5);
+    until_logins_get(&broker, 0);
+    broker.place().run_well(&["team", "plan", "red", "small"]);
+    until_logins_get(&broker, 0x97);
+    // Another team has its own.
+    Client::login(&broker, "tcp", &World::bob(), V5);
+    broker.audited(|row| {
+        row["event"] == "connect_refused" && row["detail"]["reason"] == "connections"
+    });
+    broker.wait_for_numbers(|numbers| {
+        let labels = [("team", "red"), ("limit", "connections")];
+        match numbers.sum("cofferdam_limit_hits_total", &labels) {
+            0 => Err("no hit is counted".to_owned()),
+            _ => Ok(()),
+        }
+    });
+    let set = [
+        "team",
+        "plan",
+        "red",
+        "small",
+        "--set",
+        "max_connections=10",
+    ];
+    broker.place().run_well(&set);
+    until_logins_get(&broker, 0);
+}
+
+#[test]
+fn a_client_over_its_rate_is_read_later_and_everything_arrives_in_order() {
+    for listener in ["tcp", "wss"] {
+        let broker = start();
+        let mut reader = Client::login(&broker, listener, &World::anna(), V5);
+        reader.subscribe("line", QoS::AtMostOnce);
+        broker.place().run_well(&["team", "plan", "red", "slow"]);
+        let mut writer = Client::login(&broker, listener, &World::alice(), V5);
+        let began = std::time::Instant::now();
+        let mut sent = 0..;
+        // Until the plan holds, and then thirty more.
+        let mut left = 30;
+        while left > 0 {
+            for number in sent.by_ref().take(10) {
+                let payload = number.to_string();
+                writer.send(&Publish::new("line", payload.as_bytes()).encode(V5));
+            }
+            let labels = [("team", "red"), ("limit", "client_message_rate")];
+            if broker.numbers().sum("cofferdam_limit_hits_total", &labels) > 0 {
+                left -= 10;
+            }
+        }
+        for number in 0..sent.start {
+            let publish = reader.receive();
+            assert_eq!(publish.payload, number.to_string().into_bytes());
+        }
+        // Thirty at twenty a second take more than a second, whatever else is slow.
+        assert!(began.elapsed().as_secs_f64() > 1.0, "{:?}", began.elapsed());
+        let row = broker.audited(|row| row["event"] == "limit_hit");
+        assert_eq!(row["team"], "red");
+        assert_eq!(row["detail"]["limit"], "client_message_rate");
+    }
+}

@@ -1,0 +1,163 @@
+//! QoS 0 for those who read too slowly: the newest messages wait, the oldest are dropped and counted.
+
+use cofferdam::broker::Drop;
+use cofferdam::session::Queued;
+
+use crate::expected::is_queued;
+use crate::failure::{Kept, broken, hold};
+use crate::model::{Entry, Phase};
+use crate::sim::Sim;
+
+/// What a message that waits counts beside its bytes.
+pub const EACH_LATE: usize = 64;
+
+impl Sim<'_> {
+    /// What waits for each reader, which is of that owed to it.
+    pub fn look_at_late(&mut self, shard: u16) -> Kept {
+        for place in 0..self.model.sessions.len() {
+            let session = &self.model.sessions[place];
+            let Some(line) = session.line.filter(|_| session.shard == shard) else {
+                continue;
+            };
+            let late: Vec<Queued> = match self.wires[line].at.or(self.wires[line].lingers) {
+                Some((at, conn)) => self.shards[usize::from(at)].late(conn).collect(),
+                None => continue,
+            };
+            let bytes: usize = late.iter().map(|it| it.message.size() + EACH_LATE).sum();
+            hold(bytes <= self.late_at_most(), "limits hold", || {
+                format!("{bytes} bytes are late for {}", self.name(line))
+            })?;
+            for item in late.iter().rev() {
+                let entry = self.match_late(place, line, item)?;
+                let after = self.model.sessions[place].late.iter();
+                let mut after =
+                    after.filter(|(on, other)| *on == line && is_of_same(other, &entry));
+                let overtaken =
+                    after.find(|(_, other)| other.message.serial < entry.message.serial);
+                hold(overtaken.is_none(), "order is kept", || {
+                    format!("late after what came later: {entry:?}, {overtaken:?}")
+                })?;
+                self.model.sessions[place].late.push((line, entry));
+            }
+            self.model.sessions[place].late.reverse();
+        }
+        Ok(())
+    }
+
+    fn match_late(
+        &mut self,
+        place: usize,
+        line: usize,
+        item: &Queued,
+    ) -> Result<Entry, crate::failure::Failure> {
+        let at_once = &mut self.model.sessions[place].at_once;
+        let is_it = |(on, entry): &(usize, Entry)| *on == line && is_queued(entry, item);
+        let is_known = |it: &(usize, Entry)| it.1.seen.is_some() && is_it(it);
+        let found = at_once.iter().rposition(is_known);
+        let found = found.or_else(|| at_once.iter().rposition(is_it));
+        let mut entry = match found {
+            Some(at) => at_once.remove(at).1,
+            None => {
+                let uid = self.model.sessions[place].uid;
+                let chosen = self.choose(uid, false, |entry| is_queued(entry, item))?;
+                chosen.ok_or_else(|| {
+                    let name = self.name(line);
+                    broken(
+                        "nobody gets what is not his",
+                        format!("late for {name}: {item:?}"),
+                    )
+                })?
+            }
+        };
+        entry.seen = Some(std::sync::Arc::clone(&item.message));
+        Ok(entry)
+    }
+
+    /// What is neither late nor was sent has a reason for it.
+    pub fn compare_late(&mut self, shard: u16) -> Kept {
+        let (mut dropped, mut perhaps) = (0, 0);
+        for place in 0..self.model.sessions.len() {
+            let session = &mut self.model.sessions[place];
+            if session.shard != shard {
+                continue;
+            }
+            let late = std::mem::take(&mut session.late);
+            for (_, entry) in &late {
+                let fate = self.model.turn.fates.entry(entry.message.serial);
+                fate.or_default().taken = true;
+            }
+            let lost = std::mem::replace(&mut session.at_once, late);
+            let who = self.plan.name(session.who);
+            for (line, entry) in &lost {
+                let over = self.model.lines[*line].phase != Phase::Active;
+                let too_large = self.reader(*line).may_be_too_large(entry);
+                let is_full = self.may_drop_late(place, *line, &lost);
+                perhaps += u64::from(is_full);
+                let fate = self.model.fate(entry.message.serial);
+                fate.perhaps_taken = true;
+                if over || entry.doubtful || self.is_expired(entry) || too_large {
+                    continue;
+                }
+                self.model.fate(entry.message.serial).taken = true;
+                dropped += 1;
+                hold(is_full, "QoS 0 reaches those who read", || {
+                    format!("{who} loses {entry:?}")
+                })?;
+                let kept = self.model.sessions[place].at_once.iter();
+                let mut kept = kept.filter(|(on, other)| on == line && is_of_same(other, entry));
+                let older = kept.find(|(_, other)| other.message.serial < entry.message.serial);
+                hold(older.is_none(), "the oldest are dropped", || {
+                    format!("{who} loses {entry:?} and keeps {older:?}")
+                })?;
+            }
+            for (line, entry) in lost {
+                let bytes = self.model.turn.at_once.entry(line).or_default();
+                *bytes += entry.message.size() + EACH_LATE;
+            }
+        }
+        let told = self.counted(shard, Drop::SlowConsumer);
+        let of_groups = self.model.turn.choices.iter();
+        let of_groups = of_groups
+            .filter(|choice| choice.taken.is_none() && !choice.members.is_empty())
+            .count() as u64;
+        hold(
+            (dropped..=perhaps + of_groups).contains(&told),
+            "drops are counted",
+            || {
+                format!(
+                    "{told} for slow readers, in truth {dropped} to {}",
+                    perhaps + of_groups
+                )
+            },
+        )
+    }
+
+    /// Whether some of these may have been dropped to make room for newer ones.
+    pub fn may_drop_late(&self, place: usize, line: usize, more: &[(usize, Entry)]) -> bool {
+        let waits = self.model.sessions[place].at_once.iter().chain(more);
+        let waits = waits.filter(|(on, _)| *on == line);
+        let bytes: usize = waits
+            .map(|(_, entry)| entry.message.size() + EACH_LATE)
+            .sum();
+        let sent = self.model.turn.at_once.get(&line).copied().unwrap_or(0);
+        bytes + sent > self.late_at_most()
+    }
+
+    /// Bytes that may be late for one connection.
+    const fn late_at_most(&self) -> usize {
+        self.plan.limits.max_outbox_bytes as usize / 2
+    }
+
+    /// How often something was counted as dropped in this turn.
+    pub fn counted(&self, shard: u16, why: Drop) -> u64 {
+        let now = self.shards[usize::from(shard)].counters();
+        let before = &self.counted[usize::from(shard)];
+        now.dropped[why as usize] - before.dropped[why as usize]
+    }
+}
+
+/// Whether the order of two messages is known.
+fn is_of_same(one: &Entry, other: &Entry) -> bool {
+    let is_known = |entry: &Entry| !entry.handed && !entry.message.payload.is_empty();
+    one.message.publisher == other.message.publisher && is_known(one) && is_known(other)
+}
