@@ -148,6 +148,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         database: &database,
         secrets: &secrets,
         policy: &policy,
+        plans: &config.plans,
         actor: "first start",
         now: clock.now(),
     };

@@ -41,7 +41,7 @@ pub use followed::{FollowError, Followed};
 pub use guard::{AddressLimits, LoginLimits};
 pub use hook::{Hook, Style};
 pub use identity::{Identity, Jwt, Mapping};
-pub use plan::Plans;
+pub use plan::{Plans, UnknownPlan};
 pub(crate) use plan::{changes as plan_changes, parse_changes as parse_plan_changes};
 pub use problem::{ConfigErrors, Problem};
 pub use proxies::Proxies;
