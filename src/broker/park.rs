@@ -155,6 +155,11 @@ impl Shard {
         let (_, matched) = self.world.compartment(&team).matches(view.topic);
         self.route(&team, &matched, passing, now);
         self.note_will(parked, &team, now);
+        let kind = EventKind::WillSent {
+            topic: view.topic.into(),
+            retain: view.retain,
+        };
+        self.record(now, parked.who.clone(), kind);
         Ok(())
     }
 

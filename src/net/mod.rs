@@ -17,6 +17,7 @@
 
 pub mod addresses;
 pub mod clock;
+mod held;
 mod layers;
 mod link;
 mod listener;

@@ -7,6 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::reactor::Arrival;
 use super::recheck::Recheck;
 use super::visit::Visit;
+use crate::audit::Spooled;
 use crate::broker::{Answer, Batch, ConnId, Review, Verdict};
 
 /// What reaches a shard from outside its own thread.
@@ -25,6 +26,8 @@ pub(super) enum Inbound {
     Review(Arc<Review>),
     /// A shard that was behind has caught up.
     Resume,
+    /// Events of this shard are on record, or cannot be put there now.
+    Spooled(Spooled),
     /// Somebody asks from outside.
     Visit(Visit),
     /// The broker is stopping.

@@ -16,14 +16,16 @@ use tokio::net::TcpStream;
 
 use super::addresses::{Addresses, Seat};
 use super::clock::Clock;
+use super::held::{Held, Release};
 use super::layers::{Ending, Heard, Layers};
 use super::link::{Link, State};
 use super::peers::Peers;
 use super::recheck::Recheck;
 use super::services::Services;
 use super::visit::Visit;
+use crate::audit::{Kept, Spooled};
 use crate::broker::{
-    Answer, Batch, ConnId, Effect, Migrant, Peer, Refusal, Review, Shard, Verdict,
+    Answer, Batch, ConnId, Effect, EventKind, Migrant, Peer, Refusal, Review, Shard, Verdict,
 };
 use crate::time::Time;
 
@@ -44,6 +46,9 @@ pub(super) struct Reactor {
     pub(super) clock: Clock,
     services: Services,
     peers: Peers,
+    held: Held,
+    /// Who may be admitted in this turn.
+    at_the_door: Option<ConnId>,
     touched: Vec<ConnId>,
     flusher: Waker,
     flush_due: bool,
@@ -87,6 +92,7 @@ impl Reactor {
         clock: Clock,
         services: Services,
         peers: Peers,
+        held: Held,
     ) -> Self {
         Self {
             core,
@@ -97,6 +103,8 @@ impl Reactor {
             clock,
             services,
             peers,
+            held,
+            at_the_door: None,
             touched: Vec::new(),
             flusher: Waker::noop().clone(),
             flush_due: false,
@@ -163,6 +171,7 @@ impl Reactor {
         self.put(Link::new(conn, tcp, layers, listener, seat));
         self.new_links.push(conn);
         self.recheck_one(conn);
+        self.at_the_door = Some(conn);
         self.end_turn();
         Ok(())
     }
@@ -175,6 +184,7 @@ impl Reactor {
     pub(super) fn judged(&mut self, conn: ConnId, verdict: Verdict) {
         self.core.judged(conn, verdict, self.clock.now());
         self.wake(conn);
+        self.at_the_door = Some(conn);
         self.end_turn();
     }
 
@@ -198,6 +208,46 @@ impl Reactor {
         self.end_turn();
     }
 
+    /// Those whose events are on record go on. Where events cannot be put there, nobody waits, and who
+    /// may not be admitted without goes.
+    pub(super) fn spooled(&mut self, spooled: Spooled) {
+        while let Some((conn, release)) = self.held.next(spooled) {
+            let Some(link) = self.link(conn) else {
+                continue;
+            };
+            link.held = link.held.saturating_sub(1);
+            match release {
+                Release::GoOn => self.touched.push(conn),
+                Release::TurnAway => link.state = State::Over,
+            }
+            self.wake(conn);
+        }
+        self.end_turn();
+    }
+
+    /// Nothing leaves for this connection until its event is on record.
+    fn hold(&mut self, conn: ConnId, kept: Kept, is_admission: bool) {
+        if self.stopping {
+            return;
+        }
+        let is_strict = self.held.is_strict() && is_admission;
+        match kept {
+            Kept::At(ticket) => {
+                if let Some(link) = self.link(conn) {
+                    link.held += 1;
+                    self.held.put(ticket, conn, is_admission);
+                }
+            }
+            Kept::LeftOut if is_strict => {
+                if let Some(link) = self.link(conn) {
+                    link.state = State::Over;
+                }
+                self.wake(conn);
+            }
+            Kept::LeftOut | Kept::Folded => {}
+        }
+    }
+
     /// Somebody asks from outside.
     pub(super) fn visit(&mut self, visit: Visit) {
         visit(&mut self.core, self.clock.now());
@@ -213,6 +263,11 @@ impl Reactor {
     /// Everyone is told to go.
     pub(super) fn stop(&mut self) {
         self.stopping = true;
+        // Nobody tells how far the spool is any more, and it is written to its end behind us.
+        self.spooled(Spooled {
+            upto: u64::MAX,
+            is_kept: true,
+        });
         self.core.stop(self.clock.now());
         self.end_turn();
     }
@@ -238,6 +293,9 @@ impl Reactor {
                 return Poll::Ready(Outcome::Gone);
             };
             link.waker.clone_from(cx.waker());
+            if link.held > 0 && link.state == State::Open {
+                return Poll::Pending;
+            }
             if link.blocked && link.tcp.poll_write_ready(cx).is_ready() {
                 link.blocked = false;
                 self.flush(conn);
@@ -363,6 +421,7 @@ impl Reactor {
 
     /// Carries out what the core asked for, and sees to it that outboxes are written soon.
     pub(super) fn end_turn(&mut self) {
+        let mut last = Kept::Folded;
         loop {
             let effects = self.core.take_effects();
             if effects.is_empty() {
@@ -370,7 +429,16 @@ impl Reactor {
             }
             for effect in effects {
                 match effect {
-                    Effect::Record(event) => self.services.record(event),
+                    Effect::Record(event) => {
+                        let is_admission = matches!(event.kind, EventKind::Connected { .. });
+                        let kept = self.services.record(event);
+                        if let (true, Some(conn)) = (is_admission, self.at_the_door) {
+                            self.hold(conn, kept, true);
+                        }
+                        if matches!(kept, Kept::At(_)) {
+                            last = kept;
+                        }
+                    }
                     Effect::Judge(mut login) => {
                         let conn = login.conn;
                         login.certificate = self.certificate(conn);
@@ -380,6 +448,8 @@ impl Reactor {
                     }
                     Effect::Close(conn) => {
                         self.count_unfinished_handshake(conn);
+                        // What the end was put on record by came just before it.
+                        self.hold(conn, last, false);
                         self.finish(conn);
                     }
                     Effect::Ask(question) => {
@@ -393,6 +463,7 @@ impl Reactor {
                 }
             }
         }
+        self.at_the_door = None;
         if self.core.take_caught_up() {
             self.peers.resume_all();
             self.core.resume();
@@ -476,7 +547,7 @@ impl Reactor {
             else {
                 return;
             };
-            if link.conn != conn || link.blocked {
+            if link.conn != conn || link.blocked || link.held > 0 {
                 return;
             }
             match link.write(self.core.outbox(conn).map(|outbox| &*outbox)) {

@@ -18,12 +18,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::addresses::Addresses;
 use super::clock::Clock;
+use super::held::Held;
 use super::listener::{self, accept};
 use super::peers::{Inbound, Peers};
 use super::reactor::{Outcome, Reactor, SharedReactor};
 use super::recheck::{Recheck, recheck_all};
 use super::services::Services;
 use super::tls::ClientVerifier;
+use crate::audit::Spooled;
 use crate::broker::{Answer, ConnId, Review, Shard, Verdict};
 use crate::team::World;
 use crate::telemetry::Reporter;
@@ -62,6 +64,8 @@ pub struct Parts {
     pub desk: Option<Desk>,
     /// Where events go.
     pub record: Record,
+    /// Nobody is admitted whose connect is not on record.
+    pub strict: bool,
 }
 
 /// Listeners whose addresses are ours. Clients may connect; they wait until the shards run.
@@ -103,6 +107,10 @@ pub struct Verdicts(Peers);
 #[derive(Clone)]
 pub struct Reviews(Arc<Mutex<Peers>>);
 
+/// Tells all shards how far events are on record. Cheap to clone.
+#[derive(Clone)]
+pub struct Spooling(Arc<Mutex<Peers>>);
+
 /// One shard's share of the parts.
 struct ShardParts {
     id: u16,
@@ -115,6 +123,7 @@ struct ShardParts {
     peers: Peers,
     inbox: UnboundedReceiver<Inbound>,
     sockets: Vec<(ListenerSpec, TcpListener)>,
+    strict: bool,
 }
 
 impl Bound {
@@ -188,6 +197,7 @@ impl Server {
                 peers,
                 inbox,
                 sockets,
+                strict: parts.strict,
             };
             let name = format!("{SHARD_THREAD}{id}");
             let thread = std::thread::Builder::new()
@@ -215,6 +225,11 @@ impl Server {
     /// Who is asked what stands on the shards.
     pub fn shards(&self) -> Shards {
         Shards(self.peers.clone())
+    }
+
+    /// Where it is told how far events are on record.
+    pub fn spooling(&self) -> Spooling {
+        Spooling(Arc::new(Mutex::new(self.peers.clone())))
     }
 
     /// Where reviews go.
@@ -260,6 +275,13 @@ impl Reviews {
     }
 }
 
+impl Spooling {
+    /// Connections that wait for that go on, or end.
+    pub fn tell(&self, spooled: Spooled) {
+        self.0.lock().send_to_all(|| Inbound::Spooled(spooled));
+    }
+}
+
 /// One shard's thread.
 fn run(parts: ShardParts) {
     let runtime = match tokio::runtime::Builder::new_current_thread()
@@ -283,10 +305,16 @@ fn run(parts: ShardParts) {
         peers,
         inbox,
         sockets,
+        strict,
     } = parts;
     let core = Shard::new(id, count, world, core_seed);
     let reactor = Rc::new(RefCell::new(Reactor::new(
-        core, addresses, clock, services, peers,
+        core,
+        addresses,
+        clock,
+        services,
+        peers,
+        Held::new(strict),
     )));
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
@@ -328,6 +356,7 @@ async fn serve_inbox(mut inbox: UnboundedReceiver<Inbound>, reactor: &SharedReac
             }
             Inbound::Review(review) => reactor_now.review(review),
             Inbound::Resume => reactor_now.resume(),
+            Inbound::Spooled(spooled) => reactor_now.spooled(spooled),
             Inbound::Visit(visit) => reactor_now.visit(visit),
             Inbound::Stop => return,
         }

@@ -8,6 +8,7 @@ mod repository;
 mod running;
 
 mod anonymous;
+mod audit;
 mod breaches;
 mod certificates;
 mod changes;
@@ -23,6 +24,7 @@ mod hook_vectors;
 mod jwt;
 mod lifecycle;
 mod metrics;
+mod outage;
 mod packets_over_tcp;
 mod plans;
 mod policy_diff;
