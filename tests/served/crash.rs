@@ -222,9 +222,8 @@ fn killed_while_messages_pass(rounds: u32) {
             scope.spawn(|| one.run(&running, &stop));
             scope.spawn(|| two.run(&running, &stop));
             scope.spawn(|| kept.run(&running, &stop));
-            // In every other life there is nobody to take them; in a short run in none, see
-            // `docs/durability.md`.
-            if rounds > SHORT && round % 2 == 0 {
+            // In every other life there is nobody to take them.
+            if round % 2 == 0 {
                 scope.spawn(|| drop(subscriber.run(&running, &|_| false)));
             }
             // Some time that is another in each round; what counts is that it comes anywhere.
