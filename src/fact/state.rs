@@ -117,13 +117,7 @@ pub struct KeptMessage<M> {
 impl KeptSession {
     /// Nothing was ever said of it but what it had: it was over before that was stated.
     fn is_nothing(&self) -> bool {
-        self.terms.is_none()
-            && self.owed.is_empty()
-            && self.subscriptions.is_empty()
-            && self.released.is_empty()
-            && self.received.is_empty()
-            && self.will.is_none()
-            && self.left.is_none()
+        self.terms.is_none() && self.owed.is_empty()
     }
 }
 
@@ -272,12 +266,14 @@ impl<M> State<M> {
     }
 
     /// Only sessions whose terms are known, and only messages that they have or that are retained:
-    /// what is left at the end of a log.
-    pub fn settle(&mut self, dead: &mut Vec<M>) {
+    /// what is left at the end of a log. The sessions that are over with that.
+    pub fn settle(&mut self, dead: &mut Vec<M>) -> Vec<SessionNumber> {
         let unknown = self.sessions.iter().filter(|(_, it)| it.terms.is_none());
-        for number in unknown.map(|(number, _)| *number).collect::<Vec<_>>() {
-            self.end(number, dead);
+        let unknown: Vec<_> = unknown.map(|(number, _)| *number).collect();
+        for number in &unknown {
+            self.end(*number, dead);
         }
+        unknown
     }
 
     /// The same state with something else for each message.
@@ -376,10 +372,11 @@ impl<M> State<M> {
         }
     }
 
-    /// Changes a session, where it is known.
+    /// Changes a session, where its terms are known.
     fn of<R>(&mut self, number: SessionNumber, change: impl FnOnce(&mut KeptSession) -> R) {
         self.highest.session = self.highest.session.max(number.0.get());
-        if let Some(session) = self.sessions.get_mut(&number) {
+        let session = self.sessions.get_mut(&number);
+        if let Some(session) = session.filter(|it| it.terms.is_some()) {
             change(session);
         }
     }

@@ -143,7 +143,9 @@ impl Log {
             let record = match piece {
                 Piece::Record(record) => record,
                 // Cut off by the chunk's end, unless there is nothing to cut it off.
-                Piece::Damaged(range) if !is_last && range.start > 0 && range.end == bytes.len() => {
+                Piece::Damaged(range)
+                    if !is_last && range.start > 0 && range.end == bytes.len() =>
+                {
                     let bytes = range.start;
                     return Walked { bytes, carried };
                 }
@@ -216,7 +218,10 @@ impl Log {
             return;
         }
         self.counts.lost += lost as u64;
-        let (name, aside) = (segment::name(segment), format!("{}.damaged", segment::name(segment)));
+        let (name, aside) = (
+            segment::name(segment),
+            format!("{}.damaged", segment::name(segment)),
+        );
         let kept = self.disk.rename(&name, &aside);
         tracing::error!(
             messages = lost,

@@ -55,7 +55,9 @@ pub type Tell = Box<dyn Fn(u16, Told) + Send>;
 
 /// It was not all on disk when patience was over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the journal could not be written to its end: {commits} commits were not told that they are kept")]
+#[error(
+    "the journal could not be written to its end: {commits} commits were not told that they are kept"
+)]
 pub struct Unfinished {
     /// How many.
     pub commits: u64,

@@ -187,10 +187,11 @@ impl<M: Placed> Index<M> {
         self.bury();
     }
 
-    /// What is left when the log has been read to its end.
-    pub(super) fn settle(&mut self) {
-        self.state.settle(&mut self.dead);
+    /// What is left when the log has been read to its end; the sessions that are over with that.
+    pub(super) fn settle(&mut self) -> Vec<SessionNumber> {
+        let over = self.state.settle(&mut self.dead);
         self.bury();
+        over
     }
 
     /// The same with something else for each message.

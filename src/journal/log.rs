@@ -97,7 +97,9 @@ impl Log {
         ends: BTreeMap<u32, u64>,
         salt: u32,
     ) -> Self {
-        let (last, end) = ends.last_key_value().map_or((0, 0), |(it, end)| (*it, *end));
+        let (last, end) = ends
+            .last_key_value()
+            .map_or((0, 0), |(it, end)| (*it, *end));
         Self {
             head: Head::after(last, end, &index),
             disk,

@@ -40,7 +40,7 @@ pub use committer::{Commit, Journal, Tell, Told, Unfinished};
 pub use error::JournalError;
 pub use recovery::{Damage, Progress, Recovery};
 
-use crate::fact::{KeptMessage, State};
+use crate::fact::{Fact, KeptMessage, State};
 use crate::team::Message;
 use disk::{Disk, Folder};
 use log::Log;
@@ -105,22 +105,23 @@ impl Journal {
         };
         let read = recovery::read_back(&*disk, progress)?;
         Log::remove_old_spares(&*disk).map_err(recovery::failed("tidy", "directory"))?;
-        // Copies of a message that is passed on again have numbers of their own.
         let state = read.index.state.copy(whole);
         let index = read.index.map(|it| it.place);
         let salt = read.salt.unwrap_or(salt);
+        let mut log = Log::new(disk, settings, index, read.ends, salt);
+        if !read.over.is_empty() {
+            // So that the log goes on from what was read, too.
+            log.append(read.over.into_iter().map(Fact::Ended).collect());
+        }
         Ok(Opened {
             state,
             report: read.report,
-            log: Ready(Log::new(disk, settings, index, read.ends, salt)),
+            log: Ready(log),
         })
     }
 }
 
 /// The message, as shards have it.
 fn whole(kept: &KeptMessage<Loaded>) -> Arc<Message> {
-    let copies = kept.holders.iter().map(|(_, copy)| copy.saturating_add(1));
-    let message = &kept.message.message;
-    let copy = message.view().keep(message.number);
-    Arc::new(copy.with_copies(copies.max().unwrap_or(0)))
+    Arc::clone(&kept.message.message)
 }

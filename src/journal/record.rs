@@ -57,7 +57,11 @@ pub(super) fn append(
     let length = (out.len() - start - HEAD) as u32;
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
     out[start + 4] = kind;
-    seal(&mut out[start..], salt, if ends_commit { ENDS_COMMIT } else { 0 });
+    seal(
+        &mut out[start..],
+        salt,
+        if ends_commit { ENDS_COMMIT } else { 0 },
+    );
     HEAD as u32 + length
 }
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::bytes::Malformed;
 use super::codec::{self, Entry};
@@ -16,7 +17,7 @@ use super::index::{Index, Place, Placed};
 use super::record::{Piece, Record, Walk};
 use super::segment::{self, HEADER, Header, Unreadable};
 use crate::fact::Kept;
-use crate::team::Message;
+use crate::team::{Message, SessionNumber};
 
 /// What was read back, and what could not be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub struct Progress {
 /// Everything that there is.
 pub(super) struct ReadBack {
     pub index: Index<Loaded>,
+    /// Sessions that messages were for and that never began.
+    pub over: Vec<SessionNumber>,
     pub report: Recovery,
     /// Where each segment ends.
     pub ends: BTreeMap<u32, u64>,
@@ -76,7 +79,7 @@ pub(super) struct ReadBack {
 /// A message and where its record is.
 #[derive(Debug)]
 pub(super) struct Loaded {
-    pub message: Message,
+    pub message: Arc<Message>,
     pub place: Place,
 }
 
@@ -127,7 +130,7 @@ pub(super) fn read_back(
             messages: reading.index.state.messages.len(),
         });
     }
-    reading.index.settle();
+    let over = reading.index.settle();
     let Reading {
         salt,
         index,
@@ -138,6 +141,7 @@ pub(super) fn read_back(
     report.messages = index.state.messages.len();
     Ok(ReadBack {
         index,
+        over,
         report,
         ends,
         salt,
@@ -279,7 +283,10 @@ impl Reading<'_> {
                 } = kept;
                 let kept = Kept {
                     number,
-                    message: Loaded { message, place },
+                    message: Loaded {
+                        message: Arc::new(message),
+                        place,
+                    },
                     targets,
                     retained,
                     receipt,
@@ -360,13 +367,12 @@ fn tail(bytes: &[u8], salt: u32) -> Tail {
     let damaged = damages.into_iter().find(|(start, _)| *start >= synced);
     let end = damaged.map_or(end, |(_, end)| end.max(synced));
     let tail = &bytes[end.min(bytes.len())..];
-    let torn = tail.iter().rposition(|byte| *byte != 0).map_or(0, |it| it + 1);
+    let torn = tail
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |it| it + 1);
     let goes_on = damaged.is_some_and(|(start, _)| {
         Walk::new(bytes, salt, start).any(|it| matches!(it, Piece::Record(_)))
     });
-    Tail {
-        end,
-        torn,
-        goes_on,
-    }
+    Tail { end, torn, goes_on }
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::random::Random;
-use crate::fact::{Delivery, Fact, Kept, Target, Terms, Wanted};
+use crate::fact::{Delivery, Fact, Kept, State, Target, Terms, Wanted};
 use crate::policy::{Pattern, PatternAction, Principal, TeamId};
 use crate::team::{Message, MessageNumber, MessageView, SessionAddress, SessionNumber, Will};
 use crate::time::{Span, Time};
@@ -39,6 +39,30 @@ impl Stating {
             payload: 200,
             ending: 50,
         }
+    }
+
+    /// After a restart shards know what was kept, and nothing else; no number is used again.
+    pub(super) fn restart(&mut self, state: &State<Arc<Message>>) {
+        self.sessions = state.sessions.keys().copied().collect();
+        let mut messages: Vec<_> = state.messages.values().collect();
+        messages.sort_by_key(|kept| kept.order);
+        let messages = messages.into_iter().rev().take(20);
+        self.messages = messages.map(|kept| Arc::clone(&kept.message)).collect();
+        for (number, kept) in &state.messages {
+            for (session, copy) in &kept.holders {
+                kept.message.reserve_copy(*copy);
+                self.deliveries.push(Delivery {
+                    session: *session,
+                    message: *number,
+                    copy: *copy,
+                });
+            }
+        }
+        self.deliveries.sort_unstable();
+        self.deliveries.dedup();
+        self.last_session = self.last_session.max(state.highest.session);
+        self.last_message = self.last_message.max(state.highest.message);
+        self.last_version = self.last_version.max(state.highest.version);
     }
 
     /// The facts of a turn.

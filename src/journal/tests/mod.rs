@@ -23,13 +23,7 @@ fn open(disk: &Memory, segment_bytes: u64) -> (Log, State<Arc<Message>>, Recover
     (log.0, state, report)
 }
 
-/// What commits add up to.
-fn sum<'a>(commits: impl IntoIterator<Item = &'a Vec<Fact>>) -> State<Arc<Message>> {
-    let mut state = State::default();
-    add(&mut state, commits);
-    state
-}
-
+/// Adds commits to a state.
 fn add<'a>(state: &mut State<Arc<Message>>, commits: impl IntoIterator<Item = &'a Vec<Fact>>) {
     let mut dead = Vec::new();
     for fact in commits.into_iter().flatten() {
@@ -37,17 +31,26 @@ fn add<'a>(state: &mut State<Arc<Message>>, commits: impl IntoIterator<Item = &'
     }
 }
 
+/// What a state is after a crash, had it been kept.
+fn settled(state: &State<Arc<Message>>) -> State<Arc<Message>> {
+    let mut state = state.copy(|kept| Arc::clone(&kept.message));
+    state.settle(&mut Vec::new());
+    state
+}
+
 /// Everything that is to be the same after a crash, a line each. Of places among all others only the
 /// order is; who published a message is not known any more.
 fn lines(state: &State<Arc<Message>>) -> Vec<String> {
     let view = |message: &Message| {
         let number = message.number;
-        let publisher = SessionAddress::NOBODY;
+        let payload = message.payload();
         let view = MessageView {
-            publisher,
+            publisher: SessionAddress::NOBODY,
+            payload: payload.get(..1).unwrap_or_default(),
             ..message.view()
         };
-        format!("{number:?} {view:?}")
+        assert!(payload.iter().all(|it| it == &payload[0]), "{number:?}");
+        format!("{number:?} {view:?} of {}", payload.len())
     };
     let mut lines = Vec::new();
     for (number, it) in &state.sessions {
