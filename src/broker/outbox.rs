@@ -47,7 +47,7 @@ impl Outbox {
     /// Bytes that wait.
     pub fn len(&self) -> usize {
         let held = self.held.as_ref().map_or(0, |held| held.bytes.len());
-        self.buffer.len() - self.taken + self.shared_length + held
+        self.encoded() + held
     }
 
     /// Whether some of them wait for the journal.
@@ -106,11 +106,19 @@ impl Outbox {
         if !(is_open && held.marks.is_empty()) {
             self.held = Some(held);
         }
-        is_open && self.ready() > 0
+        self.ready() > 0
     }
 
-    /// Bytes that may leave now, where it is open.
-    fn ready(&self) -> usize {
+    /// Bytes that may leave now: those in [`pieces`](Self::pieces).
+    pub fn ready(&self) -> usize {
+        match &self.held {
+            Some(held) if held.opens > 0 => 0,
+            _ => self.encoded(),
+        }
+    }
+
+    /// Bytes that wait for no commit of their own.
+    fn encoded(&self) -> usize {
         self.buffer.len() - self.taken + self.shared_length
     }
 
@@ -183,7 +191,7 @@ impl Outbox {
 
     /// Gives the buffer back when nothing waits.
     pub(super) fn settle(&mut self, pool: &mut BufferPool) {
-        if self.ready() == 0 {
+        if self.encoded() == 0 {
             self.taken = 0;
             self.shared = VecDeque::new();
             let mut buffer = std::mem::take(&mut self.buffer);

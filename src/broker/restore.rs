@@ -95,6 +95,11 @@ impl Shard {
         true
     }
 
+    /// A session that was kept is nobody's any more.
+    pub fn give_up(&mut self, number: SessionNumber) {
+        self.keeping.facts.state(Fact::Ended(number));
+    }
+
     fn put_back(&mut self, terms: &Terms, team: &Arc<Team>, grant: &Arc<Grant>) -> Option<u32> {
         let (index, generation) = self.sessions.next_place();
         let address = SessionAddress {

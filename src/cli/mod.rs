@@ -15,6 +15,7 @@ mod control;
 mod data_dir;
 mod descriptors;
 mod hook;
+mod keep;
 mod output;
 mod panics;
 mod policy;
@@ -139,7 +140,7 @@ pub enum TeamCommand {
     /// List all teams.
     #[command(after_help = "Example:\n  cofferdam team list --json")]
     List,
-    /// Refuse a team's logins from now on; connections that are there stay until they end.
+    /// Refuse a team's logins and end its connections; its sessions wait for it to be resumed.
     #[command(after_help = "Example:\n  cofferdam team suspend acme")]
     Suspend {
         /// Which team.
@@ -151,7 +152,7 @@ pub enum TeamCommand {
         /// Which team.
         id: String,
     },
-    /// Remove a team with its credentials; its audit records stay.
+    /// Remove a team with its credentials, connections and sessions; its audit records stay.
     #[command(after_help = "Example:\n  cofferdam team remove acme")]
     Remove {
         /// Which team.
@@ -174,13 +175,13 @@ pub enum ClientCommand {
         #[arg(long)]
         team: Option<String>,
     },
-    /// Give a client a new password and show it once.
+    /// Give a client a new password and show it once; its connections end, its sessions wait.
     #[command(after_help = "Example:\n  cofferdam client rotate sensor@acme")]
     Rotate {
         /// NAME@TEAM
         username: String,
     },
-    /// Remove a client and its credential.
+    /// Remove a client with its credential, connections and sessions.
     #[command(after_help = "Example:\n  cofferdam client revoke sensor@acme")]
     Revoke {
         /// NAME@TEAM
@@ -229,7 +230,7 @@ pub struct AuditList {
     /// Only this team's events.
     #[arg(long)]
     pub team: Option<String>,
-    /// Only events of this kind.
+    /// Only events of this kind: connect, connect_refused, disconnect, takeover, publish_refused …
     #[arg(long)]
     pub event: Option<String>,
     /// Only of this client id.
@@ -302,7 +303,8 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, Failure> {
     let command = line.command.unwrap_or(Command::Serve);
     let filter = match command {
         Command::Serve => &context.config.log.filter,
-        _ => "warn",
+        // A database that is made is one that somebody may have looked for elsewhere.
+        _ => "warn,cofferdam::database=info",
     };
     log_to_stderr(filter);
     match command {

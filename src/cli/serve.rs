@@ -17,6 +17,7 @@ use super::certificates::Certificates;
 use super::data_dir::DataDir;
 use super::descriptors;
 use super::hook;
+use super::keep;
 use super::steering::{self, Steering};
 use super::store::policy;
 use super::vouchers::{self, ClientVerifiers};
@@ -148,6 +149,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         database: &database,
         secrets: &secrets,
         policy: &policy,
+        plans: &config.plans,
         actor: "first start",
         now: clock.now(),
     };
@@ -155,6 +157,11 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
 
     // Read before anybody logs in: what is changed from here on counts for those who are in.
     let place = Place::end(&database).await.map_err(failed)?;
+
+    // Read back before any listener is served.
+    let reading = config.clone();
+    let opened = tokio::task::spawn_blocking(move || keep::open(&reading));
+    let opened = opened.await.map_err(failed)??;
 
     let signals = Signals::listen().map_err(failed)?;
     let (requests, waiting) = mpsc::channel(LOGINS_WAITING_MAX);
@@ -167,6 +174,13 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let applied = plans.apply(&database).await.map_err(failed)?;
     let of_plans = database.clone();
     tokio::spawn(async move { plans.follow(&of_plans, applied, PLANS_POLL).await });
+    let kept = match opened {
+        Some(opened) => {
+            let revision = place.revision;
+            Some(keep::restore(opened, config, &world, &judge, revision).await?)
+        }
+        None => None,
+    };
     let counted = Arc::clone(&world);
     board.source(move |snapshot| count_teams(&counted, snapshot));
     let server = Server::start(Parts {
@@ -178,6 +192,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         judge: requests,
         desk: hook.as_ref().map(hook::Opened::desk),
         record: Arc::clone(&record),
+        kept,
     })
     .map_err(failed)?;
     let reviews = server.reviews();
@@ -409,11 +424,10 @@ impl Signals {
 
 /// Tells every client to go, then writes down that they went.
 async fn stop(server: Server, writer: AuditWriter, database: Database) {
-    if tokio::task::spawn_blocking(move || server.stop())
-        .await
-        .is_err()
-    {
-        tracing::error!("the shards did not stop in order");
+    match tokio::task::spawn_blocking(move || server.stop()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the journal is not whole"),
+        Err(_) => tracing::error!("the shards did not stop in order"),
     }
     match writer.finish(LAST_WORDS).await {
         Finished::Whole { written } => tracing::info!(written, "the audit is whole"),

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::answer::Answer;
 use super::{Context, Failure, print};
-use crate::config::Config;
+use crate::config::{Config, Plans};
 use crate::database::{Database, Settings};
 use crate::identity::{Secrets, TokenKey};
 use crate::policy::Policy;
@@ -20,6 +20,7 @@ pub(super) struct Store {
     secrets: Secrets,
     /// Or why there is none: what needs none works all the same.
     policy: Result<Arc<Policy>, String>,
+    plans: Plans,
     actor: String,
     now: Time,
 }
@@ -36,6 +37,7 @@ impl Store {
             policy: policy(config)
                 .map(Arc::new)
                 .map_err(|failure| failure.to_string()),
+            plans: config.plans.clone(),
             actor: actor(),
             now: now(),
         })
@@ -61,6 +63,7 @@ impl Store {
             database: &self.database,
             secrets: &self.secrets,
             policy: self.policy()?,
+            plans: &self.plans,
             actor: &self.actor,
             now: self.now,
         })

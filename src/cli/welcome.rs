@@ -82,9 +82,12 @@ impl Welcome<'_> {
         };
         let listen = command("mosquitto_sub", &first.subscriber);
         let send = command("mosquitto_pub", &first.publisher);
-        writeln!(f, "\n  Listen in one terminal:\n")?;
+        writeln!(
+            f,
+            "\n  Listen in another terminal, in this same directory:\n"
+        )?;
         writeln!(f, "{listen} -V 5 -q 1 -v -t 'hello/#'")?;
-        writeln!(f, "\n  Send it a message from another terminal:\n")?;
+        writeln!(f, "\n  Send it a message from a third one:\n")?;
         writeln!(f, "{send} -V 5 -q 1 -t hello/world -m 'Hello, Cofferdam'")
     }
 

@@ -41,7 +41,7 @@ pub use followed::{FollowError, Followed};
 pub use guard::{AddressLimits, LoginLimits};
 pub use hook::{Hook, Style};
 pub use identity::{Identity, Jwt, Mapping};
-pub use plan::Plans;
+pub use plan::{Plans, UnknownPlan};
 pub(crate) use plan::{changes as plan_changes, parse_changes as parse_plan_changes};
 pub use problem::{ConfigErrors, Problem};
 pub use proxies::Proxies;
@@ -199,6 +199,10 @@ pub struct Journal {
 /// What an acknowledgement is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
+    /// What was acknowledged is on disk: it outlives the machine's crash.
+    Disk,
+    /// What was acknowledged is the system's to write: it outlives the broker's crash.
+    Os,
     /// State lives as long as the process.
     Memory,
 }
@@ -308,6 +312,8 @@ impl Durability {
     /// As in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Disk => "disk",
+            Self::Os => "os",
             Self::Memory => "memory",
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::quantity::format_size;
-use super::section::Section;
+use super::section::{Section, nearest};
 use super::{ConfigErrors, problem, tree};
 use crate::limits::{OverRate, Rate, TeamLimits};
 
@@ -18,6 +18,14 @@ pub const DEFAULT: &str = "default";
 /// All plans by name; [`DEFAULT`] is among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plans(BTreeMap<String, Arc<TeamLimits>>);
+
+/// A plan that no `[plan.<name>]` of the configuration has, and the name that may have been meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no plan {name:?} in the configuration{near}")]
+pub struct UnknownPlan {
+    name: String,
+    near: String,
+}
 
 /// A field of [`TeamLimits`], by the kind of value it takes.
 enum Slot<'a> {
@@ -53,6 +61,20 @@ impl Plans {
     /// The plan of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<TeamLimits>> {
         self.0.get(name)
+    }
+
+    /// Checks that there is a plan of this name.
+    ///
+    /// # Errors
+    /// [`UnknownPlan`].
+    pub fn known(&self, name: &str) -> Result<(), UnknownPlan> {
+        match self.0.contains_key(name) {
+            true => Ok(()),
+            false => Err(UnknownPlan {
+                name: name.to_owned(),
+                near: nearest(name, self.names()),
+            }),
+        }
     }
 
     /// Their names.

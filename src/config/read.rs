@@ -96,11 +96,12 @@ fn database(mut section: Section<'_>, data_dir: &Path) -> Database {
 }
 
 fn journal(mut section: Section<'_>) -> Journal {
-    let choices = [("memory", Durability::Memory)];
+    let choices = [Durability::Disk, Durability::Os, Durability::Memory];
+    let choices = choices.map(|it| (it.as_str(), it));
     let durability = section.choice("durability", &choices);
     section.finish();
     Journal {
-        durability: durability.unwrap_or(Durability::Memory),
+        durability: durability.unwrap_or(Durability::Disk),
     }
 }
 

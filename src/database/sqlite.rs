@@ -35,7 +35,12 @@ pub(super) async fn create(path: &Path, patience: Duration) -> Result<String, Da
     if let Some(folder) = absolute.parent() {
         create_folder(folder).map_err(failed)?;
     }
-    create_file(&absolute).map_err(failed)?;
+    if create_file(&absolute).map_err(failed)? {
+        tracing::info!(
+            "there was no database at {}: an empty one is made",
+            path.display()
+        );
+    }
     switch_to_wal(&absolute, patience)
         .await
         .map_err(|source| DatabaseError::Unreachable {
@@ -54,15 +59,17 @@ fn create_folder(folder: &Path) -> std::io::Result<()> {
     builder.create(folder)
 }
 
-/// The log and its index, which SQLite puts beside the file, take over the file's mode.
-fn create_file(path: &Path) -> std::io::Result<()> {
+/// Whether it was missing and is made. The log and its index, which SQLite puts beside the file, take
+/// over the file's mode.
+fn create_file(path: &Path) -> std::io::Result<bool> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -40,6 +40,7 @@ mod follow;
 mod guard;
 mod hook;
 mod http;
+mod kept;
 mod memo;
 mod plans;
 mod scram;

@@ -13,6 +13,7 @@ mod vouchers;
 use super::*;
 use crate::audit;
 use crate::broker::{ConnId, Login, Peer, Verdict};
+use crate::config::Plans;
 use crate::database::Database;
 use crate::database::testing::{TestDatabase, each_database, settings as database_settings};
 use crate::policy::{Policy, TeamId};
@@ -61,6 +62,7 @@ struct Court {
     database: Database,
     secrets: Arc<Secrets>,
     policy: Arc<Policy>,
+    plans: Plans,
     judge: Authenticator,
 }
 
@@ -95,6 +97,7 @@ impl Court {
             database,
             secrets,
             policy,
+            plans: Plans::default(),
             judge,
         };
         court.provision().apply("world.toml", WORLD).await.unwrap();
@@ -106,6 +109,7 @@ impl Court {
             database: &self.database,
             secrets: &self.secrets,
             policy: &self.policy,
+            plans: &self.plans,
             actor: "test",
             now: Time::from_micros(1),
         }

@@ -187,11 +187,12 @@ impl<M: Placed> Index<M> {
         self.bury();
     }
 
-    /// What is left when the log has been read to its end; the sessions that are over with that.
+    /// What is left when the log has been read to its end. Returns the sessions of which it never says
+    /// what they are.
     pub(super) fn settle(&mut self) -> Vec<SessionNumber> {
-        let over = self.state.settle(&mut self.dead);
+        let unknown = self.state.settle(&mut self.dead);
         self.bury();
-        over
+        unknown
     }
 
     /// The same with something else for each message.

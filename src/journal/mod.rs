@@ -109,9 +109,9 @@ impl Journal {
         let index = read.index.map(|it| it.place);
         let salt = read.salt.unwrap_or(salt);
         let mut log = Log::new(disk, settings, index, read.ends, salt);
-        if !read.over.is_empty() {
-            // So that the log goes on from what was read, too.
-            log.append(read.over.into_iter().map(Fact::Ended).collect());
+        if !read.unknown.is_empty() {
+            // So that they are over for the next start too, whatever is said until then.
+            log.append(read.unknown.into_iter().map(Fact::Ended).collect());
         }
         Ok(Opened {
             state,

@@ -67,13 +67,14 @@ pub struct Progress {
 /// Everything that there is.
 pub(super) struct ReadBack {
     pub index: Index<Loaded>,
-    /// Sessions that messages were for and that never began.
-    pub over: Vec<SessionNumber>,
     pub report: Recovery,
     /// Where each segment ends.
     pub ends: BTreeMap<u32, u64>,
     /// `None`: there is no segment that says it.
     pub salt: Option<u32>,
+    /// Sessions of which it never says what they are, and which are over therefore: what said it was
+    /// lost with the crash.
+    pub unknown: Vec<SessionNumber>,
 }
 
 /// A message and where its record is.
@@ -130,7 +131,7 @@ pub(super) fn read_back(
             messages: reading.index.state.messages.len(),
         });
     }
-    let over = reading.index.settle();
+    let unknown = reading.index.settle();
     let Reading {
         salt,
         index,
@@ -141,10 +142,10 @@ pub(super) fn read_back(
     report.messages = index.state.messages.len();
     Ok(ReadBack {
         index,
-        over,
         report,
         ends,
         salt,
+        unknown,
     })
 }
 

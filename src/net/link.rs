@@ -129,7 +129,7 @@ impl Link {
     fn write_once(&mut self, outbox: Option<&Outbox>) -> io::Result<Option<usize>> {
         let Layers { tls, websocket } = &mut self.layers;
         let mut sink = Sink(&self.tcp);
-        let waiting = outbox.map_or(0, Outbox::len);
+        let waiting = outbox.map_or(0, Outbox::ready);
         let (head, limit) = match websocket {
             Some(websocket) => websocket.next_frame(waiting),
             None => (&[][..], waiting),

@@ -6,6 +6,7 @@
 //! | `listener` | sockets that accept |
 //! | `reactor` | one shard's loop: sockets in, core, sockets out |
 //! | `link`, `layers` | one socket; TLS and WebSocket between it and MQTT |
+//! | `kept` | what a shard begins with after a restart, and where its commits go |
 //! | `peers` | one shard's view of the others |
 //! | `recheck` | client certificates that were revoked since |
 //! | `services` | what a shard asks of the rest of the broker: logins, records, counts |
@@ -17,6 +18,7 @@
 
 pub mod addresses;
 pub mod clock;
+mod kept;
 mod layers;
 mod link;
 mod listener;

@@ -8,6 +8,7 @@ use super::reactor::Arrival;
 use super::recheck::Recheck;
 use super::visit::Visit;
 use crate::broker::{Answer, Batch, ConnId, Review, Verdict};
+use crate::journal::Told;
 
 /// What reaches a shard from outside its own thread.
 pub(super) enum Inbound {
@@ -25,6 +26,8 @@ pub(super) enum Inbound {
     Review(Arc<Review>),
     /// A shard that was behind has caught up.
     Resume,
+    /// The journal has kept something, or cannot.
+    Told(Told),
     /// Somebody asks from outside.
     Visit(Visit),
     /// The broker is stopping.

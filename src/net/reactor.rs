@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 
 use super::addresses::{Addresses, Seat};
 use super::clock::Clock;
+use super::kept::Ledger;
 use super::layers::{Ending, Heard, Layers};
 use super::link::{Link, State};
 use super::peers::Peers;
@@ -25,6 +26,7 @@ use super::visit::Visit;
 use crate::broker::{
     Answer, Batch, ConnId, Effect, Migrant, Peer, Refusal, Review, Shard, Verdict,
 };
+use crate::journal::Told;
 use crate::time::Time;
 
 /// Bytes read from a socket at a time, and the most that one connection gets in one turn.
@@ -49,6 +51,8 @@ pub(super) struct Reactor {
     flush_due: bool,
     /// When the first bytes since the last flush were read.
     turn_began: Option<Instant>,
+    /// `None`: nothing is kept.
+    ledger: Option<Ledger>,
     /// Messages delivered before this turn.
     delivered: u64,
     timekeeper: Waker,
@@ -87,6 +91,7 @@ impl Reactor {
         clock: Clock,
         services: Services,
         peers: Peers,
+        ledger: Option<Ledger>,
     ) -> Self {
         Self {
             core,
@@ -101,6 +106,7 @@ impl Reactor {
             flusher: Waker::noop().clone(),
             flush_due: false,
             turn_began: None,
+            ledger,
             delivered: 0,
             timekeeper: Waker::noop().clone(),
             alarm: None,
@@ -202,6 +208,23 @@ impl Reactor {
     pub(super) fn visit(&mut self, visit: Visit) {
         visit(&mut self.core, self.clock.now());
         self.end_turn();
+    }
+
+    /// The journal has kept something, or cannot.
+    pub(super) fn told(&mut self, told: Told) {
+        match told {
+            Told::Committed(number) => self.core.committed(number),
+            Told::Full => self.core.set_full(true),
+            Told::Roomy => self.core.set_full(false),
+        }
+        self.end_turn();
+    }
+
+    /// Hands what was stated to the journal.
+    pub(super) fn keep(&mut self) {
+        if let Some(ledger) = &self.ledger {
+            ledger.keep(&mut self.core);
+        }
     }
 
     /// Another shard has caught up: its publishers are read again.
@@ -420,6 +443,8 @@ impl Reactor {
             return Poll::Pending;
         }
         let now = self.clock.now();
+        // First, so that a message is known before what another shard does with it.
+        self.keep();
         for (shard, batch) in self.core.take_batches() {
             self.peers.send_batch(shard, batch);
         }
@@ -489,9 +514,16 @@ impl Reactor {
             }
         }
         let stopping = self.stopping;
+        let is_held = self
+            .core
+            .outbox(conn)
+            .is_some_and(|outbox| outbox.is_held());
         let Some(link) = self.link(conn) else { return };
         if link.blocked {
             return link.waker.wake_by_ref();
+        }
+        if is_held && link.state == State::Finishing {
+            return; // its last words wait for the journal
         }
         match link.state {
             State::Finishing if link.layers.say_goodbye(stopping) => self.flush(conn),

@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::addresses::Addresses;
 use super::clock::Clock;
+use super::kept::Share;
 use super::listener::{self, accept};
 use super::peers::{Inbound, Peers};
 use super::reactor::{Outcome, Reactor, SharedReactor};
@@ -25,9 +26,11 @@ use super::recheck::{Recheck, recheck_all};
 use super::services::Services;
 use super::tls::ClientVerifier;
 use crate::broker::{Answer, ConnId, Review, Shard, Verdict};
+use crate::journal::{Journal, Unfinished};
 use crate::team::World;
 use crate::telemetry::Reporter;
 
+pub use super::kept::Kept;
 pub use super::listener::{ListenerSpec, TlsInForce};
 pub use super::services::{Asked, Desk, Record, Request};
 pub use super::visit::Shards;
@@ -37,6 +40,9 @@ const ENDING: Duration = Duration::from_secs(2);
 
 /// How long a stopping shard waits for its connections.
 const STOPPING: Duration = Duration::from_millis(500);
+
+/// How long a stopping broker waits for its journal.
+const KEEPING: Duration = Duration::from_secs(10);
 
 /// How often a shard leaves its counts for the metrics page.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -62,6 +68,8 @@ pub struct Parts {
     pub desk: Option<Desk>,
     /// Where events go.
     pub record: Record,
+    /// What was kept, and the journal; `None`: nothing is kept beyond a restart.
+    pub kept: Option<Kept>,
 }
 
 /// Listeners whose addresses are ours. Clients may connect; they wait until the shards run.
@@ -72,6 +80,7 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
     peers: Peers,
     addresses: Vec<(Arc<str>, SocketAddr)>,
+    journal: Option<Journal>,
 }
 
 /// Why a server did not start.
@@ -115,6 +124,7 @@ struct ShardParts {
     peers: Peers,
     inbox: UnboundedReceiver<Inbound>,
     sockets: Vec<(ListenerSpec, TcpListener)>,
+    share: Option<Share>,
 }
 
 impl Bound {
@@ -162,6 +172,17 @@ impl Server {
             (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let peers = Peers::new(senders);
         let own = peers[0].clone();
+        let (journal, shares) = match parts.kept {
+            Some(kept) => {
+                let told = own.clone();
+                let tell = Box::new(move |shard, what| told.send(shard, Inbound::Told(what)));
+                let started = kept.start(count as u16, tell);
+                let (journal, shares) = started.map_err(ServerError::Shard)?;
+                (Some(journal), shares.into_iter().map(Some).collect())
+            }
+            None => (None, Vec::new()),
+        };
+        let mut shares = shares.into_iter();
         let mut threads = Vec::with_capacity(count);
         let shards = peers
             .into_iter()
@@ -188,6 +209,7 @@ impl Server {
                 peers,
                 inbox,
                 sockets,
+                share: shares.next().flatten(),
             };
             let name = format!("{SHARD_THREAD}{id}");
             let thread = std::thread::Builder::new()
@@ -199,6 +221,7 @@ impl Server {
             threads,
             peers: own,
             addresses,
+            journal,
         })
     }
 
@@ -222,14 +245,20 @@ impl Server {
         Reviews(Arc::new(Mutex::new(self.peers.clone())))
     }
 
-    /// Tells every client to go and waits for the shards to end. Blocks, for less than a second.
-    pub fn stop(self) {
+    /// Tells every client to go, waits for the shards to end, and then for the journal. Blocks, for
+    /// less than a second where the journal's disk takes what it is given.
+    ///
+    /// # Errors
+    /// [`Unfinished`]: the journal is not whole.
+    pub fn stop(self) -> Result<(), Unfinished> {
         self.peers.send_to_all(|| Inbound::Stop);
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a shard had panicked");
             }
         }
+        self.journal
+            .map_or(Ok(()), |journal| journal.finish(KEEPING))
     }
 }
 
@@ -283,10 +312,18 @@ fn run(parts: ShardParts) {
         peers,
         inbox,
         sockets,
+        share,
     } = parts;
     let core = Shard::new(id, count, world, core_seed);
+    let (core, ledger) = match share {
+        Some(share) => {
+            let (core, ledger) = share.restore(core, id, count, clock.now());
+            (core, Some(ledger))
+        }
+        None => (core, None),
+    };
     let reactor = Rc::new(RefCell::new(Reactor::new(
-        core, addresses, clock, services, peers,
+        core, addresses, clock, services, peers, ledger,
     )));
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
@@ -303,6 +340,7 @@ fn run(parts: ShardParts) {
         }
         reactor.borrow_mut().stop();
         let _ = timeout(STOPPING, poll_fn(|cx| reactor.borrow_mut().poll_empty(cx))).await;
+        reactor.borrow_mut().keep();
     });
 }
 
@@ -327,6 +365,7 @@ async fn serve_inbox(mut inbox: UnboundedReceiver<Inbound>, reactor: &SharedReac
                 spawn_local(recheck_all(Rc::clone(reactor), recheck));
             }
             Inbound::Review(review) => reactor_now.review(review),
+            Inbound::Told(told) => reactor_now.told(told),
             Inbound::Resume => reactor_now.resume(),
             Inbound::Visit(visit) => reactor_now.visit(visit),
             Inbound::Stop => return,

@@ -62,11 +62,6 @@ impl Grant {
         }
     }
 
-    /// Whether this principal was vouched for elsewhere and is not on record here.
-    pub const fn is_known_by_name_only(&self) -> bool {
-        self.by_name_only
-    }
-
     /// Who is asked, and when.
     pub const fn ask(&self) -> Ask {
         self.ask

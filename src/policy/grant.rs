@@ -397,6 +397,6 @@ impl Decision {
 }
 
 /// Whether a value can be one level of a topic.
-pub(super) fn stands_in_a_level(value: &str) -> bool {
+fn stands_in_a_level(value: &str) -> bool {
     !value.is_empty() && !value.contains(['/', '+', '#', '\0'])
 }

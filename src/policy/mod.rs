@@ -7,8 +7,7 @@
 //! `broker` (which asks grants).
 //!
 //! A login that was judged elsewhere brings a name that nobody here has checked:
-//! [`Policy::read_username`] and [`Policy::bind`] make principals of those, and refuse what could be
-//! read in two ways.
+//! [`Policy::read_username`] makes a principal of it, and refuses what could be read in two ways.
 //!
 //! From a username to a decision: [`Policy::principal`] finds the role whose username template fits
 //! and lets the [`Directory`] add what is on record; [`Policy::grant`] binds the role's templates to

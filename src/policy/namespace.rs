@@ -1,7 +1,7 @@
 //! Whose a topic is, by its place in the broker-wide topic space.
 
 use super::principal::TeamId;
-use crate::topic::{TopicFilter, TopicName};
+use crate::topic::TopicName;
 
 /// The layout of the topic space: `ff/v1/<team>/…`, where some words in the team's place belong to
 /// no team.
@@ -19,8 +19,6 @@ pub enum Owner<'a> {
     Team(&'a str),
     /// No team: a reserved word stands in the team's place.
     Commons(&'a str),
-    /// Of a filter: perhaps of several, for a wildcard stands at or before the team's place.
-    Spanning,
     /// Nobody's: not of the form that the namespace gives.
     Outside,
 }
@@ -49,26 +47,6 @@ impl Namespace {
             Some(rest) => self.owner_of_rest(rest),
             None => Owner::Outside,
         }
-    }
-
-    /// Whose the topics of a full filter are.
-    pub fn owner_of_filter<'a>(&self, filter: TopicFilter<'a>) -> Owner<'a> {
-        let text = filter.as_str();
-        if let Some(rest) = text.strip_prefix(&*self.prefix) {
-            return match rest.split('/').next() {
-                Some("+" | "#") => Owner::Spanning,
-                _ => self.owner_of_rest(rest),
-            };
-        }
-        let prefix = self.prefix.trim_end_matches('/').split('/');
-        for (wanted, level) in prefix.zip(text.split('/')) {
-            match level {
-                "+" | "#" => return Owner::Spanning,
-                _ if level == wanted => {}
-                _ => break,
-            }
-        }
-        Owner::Outside
     }
 
     /// The commons that a full topic, filter or template lies in, with the prefix and `/` behind.
@@ -110,29 +88,6 @@ mod tests {
             "$SYS/x",
         ] {
             assert_eq!(name(outside), Owner::Outside, "{outside}");
-        }
-    }
-
-    #[test]
-    fn a_filter_that_leaves_the_team_open_spans_teams() {
-        let namespace = Namespace::new("ff/v1/", vec!["platform".into()]);
-        let filter =
-            |text| namespace.owner_of_filter(TopicFilter::parse(text, 99, 9).expect("a filter"));
-        assert_eq!(filter("ff/v1/t1/#"), Owner::Team("t1"));
-        assert_eq!(filter("ff/v1/platform/+"), Owner::Commons("platform"));
-        for spanning in [
-            "#",
-            "+/#",
-            "ff/#",
-            "ff/+/t1/c",
-            "ff/v1/#",
-            "ff/v1/+/c",
-            "ff/v1/+",
-        ] {
-            assert_eq!(filter(spanning), Owner::Spanning, "{spanning}");
-        }
-        for outside in ["a/#", "ff/v2/#", "$SYS/#", "ff/v2/+/x", "ff"] {
-            assert_eq!(filter(outside), Owner::Outside, "{outside}");
         }
     }
 }

@@ -1,22 +1,18 @@
-//! Principals from a username alone, or from a role that is named outright: for logins that are
-//! judged elsewhere (an HTTP hook, a certificate, a token), so that nothing of ours vouches for the
-//! form of the name.
+//! Principals from a username alone, for logins that are judged elsewhere (an HTTP hook, a
+//! certificate, a token), so that nothing of ours vouches for the form of the name.
 //!
 //! The own store only holds names that were checked when they were provisioned. Here a name is
 //! whatever the far side let in, so it is read strictly: one that could be read in two ways, or that
 //! could be more than one level of a topic, is refused and never guessed at.
 
-use std::sync::Arc;
-
+use super::Policy;
 use super::members::Directory;
-use super::principal::{Principal, TeamId};
-use super::role::TEAM;
-use super::{Policy, document::Reach, grant::stands_in_a_level};
+use super::principal::Principal;
 
 /// Longest username that is read, in bytes. Clients of the team broker have at most 128 characters.
 pub const USERNAME_MAX: usize = 512;
 
-/// Why a username, or a set of bindings, is nobody's.
+/// Why a username is nobody's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UsernameError {
     /// Longer than [`USERNAME_MAX`] bytes.
@@ -37,15 +33,6 @@ pub enum UsernameError {
     /// It begins as the usernames of one role do and is of the form of another's, or fits two.
     #[error("the username could be of more than one role")]
     Ambiguous,
-    /// The policy has no role of this name.
-    #[error("the policy has no role {0}")]
-    UnknownRole(Box<str>),
-    /// The role needs a team and none is given, or the reverse.
-    #[error("the role {0} and the team do not go together")]
-    Team(Box<str>),
-    /// The role has no such variable, or the value could not stand as a level of a topic.
-    #[error("{0} is no variable of the role, or its value cannot stand in a topic")]
-    Binding(Box<str>),
 }
 
 impl Policy {
@@ -83,54 +70,6 @@ impl Policy {
         if is_stray || !is_the_best {
             return Err(UsernameError::Ambiguous);
         }
-        Ok(principal)
-    }
-
-    /// A principal whose role, team and bindings are known from elsewhere (claims of a token, parts
-    /// of a certificate). `bindings` are by the names of the role's variables, `team` among them or
-    /// not; what `directory` has on record is added.
-    ///
-    /// # Errors
-    /// [`UsernameError`], where they do not go together.
-    pub fn bind(
-        &self,
-        username: &str,
-        role: &str,
-        bindings: &[(&str, &str)],
-        directory: &dyn Directory,
-    ) -> Result<Principal, UsernameError> {
-        check_form(username)?;
-        let unknown = || UsernameError::UnknownRole(Box::from(role));
-        let role = self.role(role).ok_or_else(unknown)?;
-        let mut principal = Principal {
-            username: Arc::from(username),
-            role: Arc::clone(&role.name),
-            team: None,
-            bindings: Vec::new(),
-            patterns: Vec::new(),
-        };
-        for (name, value) in bindings {
-            let bad = || UsernameError::Binding(Box::from(*name));
-            let slot = role.variables.iter().position(|known| **known == **name);
-            let slot = slot.filter(|_| *name != "username").ok_or_else(bad)?;
-            let is_there = principal
-                .bindings
-                .iter()
-                .any(|(known, _)| **known == **name);
-            if is_there || !stands_in_a_level(value) {
-                return Err(bad());
-            }
-            if slot == usize::from(TEAM) {
-                principal.team = Some(TeamId::new(value).ok_or_else(bad)?);
-            } else {
-                let name = Arc::clone(&role.variables[slot]);
-                principal.bindings.push((name, Arc::from(*value)));
-            }
-        }
-        if (role.reach == Reach::Team) != principal.team.is_some() {
-            return Err(UsernameError::Team(Box::from(&*role.name)));
-        }
-        directory.complete(&mut principal);
         Ok(principal)
     }
 

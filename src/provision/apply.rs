@@ -39,7 +39,7 @@ impl Provisioner<'_> {
     /// # Errors
     /// [`ProvisionError`]; then nothing was changed.
     pub async fn apply(&self, file: &str, text: &str) -> Result<Applied, ProvisionError> {
-        let document = Document::parse(file, text, self.policy, self.secrets)?;
+        let document = Document::parse(file, text, self.policy, self.plans, self.secrets)?;
         let hashed = self.hash_ahead(&document).await?;
         let mut transaction = self.database.begin_administration().await?;
         refuse(file, &self.complaints(&mut transaction, &document).await?)?;

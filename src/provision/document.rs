@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::names;
-use crate::config::{ConfigErrors, Origin, Report, Section, parse_toml, plan_changes};
+use crate::config::{ConfigErrors, Origin, Plans, Report, Section, parse_toml, plan_changes};
 use crate::identity::{Kind, SecretError, Secrets};
 use crate::policy::{Pattern, PatternAction, Policy};
 use crate::topic::TopicFilter;
@@ -92,12 +92,14 @@ impl Document {
         file: &str,
         text: &str,
         policy: &Policy,
+        plans: &Plans,
         secrets: &Secrets,
     ) -> Result<Self, ConfigErrors> {
         let mut report = Report::new(file);
         let table = parse_toml(text, &mut report);
         let document = Reader {
             policy,
+            plans,
             secrets,
             seen: HashMap::new(),
         }
@@ -108,6 +110,7 @@ impl Document {
 
 struct Reader<'a> {
     policy: &'a Policy,
+    plans: &'a Plans,
     secrets: &'a Secrets,
     /// What was declared, to find what is declared twice.
     seen: HashMap<(&'static str, String), ()>,
@@ -144,8 +147,8 @@ impl Reader<'_> {
         });
         let name = section.text("name");
         let plan = section.text("plan").and_then(|plan| {
-            let checked = names::name(&plan).map_err(|error| error.to_string());
-            section.keep("plan", checked)?;
+            let known = self.plans.known(&plan).map_err(|error| error.to_string());
+            section.keep("plan", known)?;
             Some(plan)
         });
         let limits = plan_changes(section.section("limits"));

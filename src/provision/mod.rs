@@ -20,7 +20,7 @@ mod member;
 mod names;
 mod teams;
 
-use crate::config::ConfigErrors;
+use crate::config::{ConfigErrors, Plans, UnknownPlan};
 use crate::database::{Concerned, Database, DatabaseError, Transaction};
 use crate::identity::{SecretError, Secrets};
 use crate::policy::Policy;
@@ -42,6 +42,8 @@ pub struct Provisioner<'a> {
     pub secrets: &'a Secrets,
     /// Says which names can be: a username that no role takes is refused.
     pub policy: &'a Policy,
+    /// Those that a team can refer to.
+    pub plans: &'a Plans,
     /// Who: stands on record.
     pub actor: &'a str,
     /// When.
@@ -57,6 +59,9 @@ pub enum ProvisionError {
     /// A name that cannot be.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// A plan that the configuration does not have.
+    #[error(transparent)]
+    Plan(#[from] UnknownPlan),
     /// It is there already.
     #[error("{what} {name} exists already{}", hint(.what))]
     Exists {
@@ -103,9 +108,10 @@ pub fn check(
     file: &str,
     text: &str,
     policy: &Policy,
+    plans: &Plans,
     secrets: &Secrets,
 ) -> Result<(), ConfigErrors> {
-    document::Document::parse(file, text, policy, secrets).map(drop)
+    document::Document::parse(file, text, policy, plans, secrets).map(drop)
 }
 
 fn hint(what: &str) -> &'static str {

@@ -82,7 +82,7 @@ impl Provisioner<'_> {
         plan: Option<&str>,
     ) -> Result<Change, ProvisionError> {
         names::team(id, self.policy)?;
-        plan.map_or(Ok(()), names::name)?;
+        plan.map_or(Ok(()), |plan| self.plans.known(plan))?;
         let mut transaction = self.database.begin_administration().await?;
         if member::team_name(&mut transaction, id).await?.is_some() {
             return Err(ProvisionError::Exists {
@@ -113,7 +113,7 @@ impl Provisioner<'_> {
         plan: Option<&str>,
         changes: &str,
     ) -> Result<Option<Change>, ProvisionError> {
-        plan.map_or(Ok(()), names::name)?;
+        plan.map_or(Ok(()), |plan| self.plans.known(plan))?;
         let limits = parse_plan_changes("--set", changes)?;
         let mut transaction = self.database.begin_administration().await?;
         let there = member::team(&mut transaction, id).await?;

@@ -7,6 +7,7 @@ use sqlx::Row as _;
 use super::*;
 use crate::audit::{Filter, Record, list};
 use crate::cli::{Answer, AuditList, ClientCommand, TeamCommand, apply, audit, client, team};
+use crate::config::Config;
 use crate::database::testing::{TestDatabase, each_database};
 use crate::identity::TokenKey;
 
@@ -37,10 +38,15 @@ acl = [{ action = "both", effect = "allow", pattern = "#" }]
 password = "platform password"
 "##;
 
+/// A configuration with a plan.
+const PLANS: &str = "[[listener]]\nname = \"a\"\ntransport = \"tcp\"\n\
+                     bind = \"127.0.0.1:1883\"\n[plan.small]\nmax_connections = 5\n";
+
 struct Office {
     database: Database,
     secrets: Secrets,
     policy: Policy,
+    plans: Plans,
 }
 
 impl Office {
@@ -51,6 +57,7 @@ impl Office {
             database: Database::clone(database),
             secrets: Secrets::with_params(key, params).unwrap(),
             policy: Policy::flowfuse().unwrap(),
+            plans: Config::parse("plans.toml", PLANS, []).unwrap().plans,
         }
     }
 
@@ -59,6 +66,7 @@ impl Office {
             database: &self.database,
             secrets: &self.secrets,
             policy: &self.policy,
+            plans: &self.plans,
             actor: "cli:root",
             now: Time::from_micros(micros),
         }
@@ -317,6 +325,15 @@ each_database! {
         let wrong = wrong.to_string();
         assert!(wrong.contains("t.toml:3: team.t.limits.max_connections"), "{wrong}");
         assert!(wrong.contains("team.t.limits.no: unknown key"), "{wrong}");
+        // With everything else that is wrong, at its place; and nothing was changed by it.
+        let unknown = declare("plan = \"smalll\"\n[[team]]\nid = \"u\"\nplan = \"tiny\"\n").await;
+        let unknown = unknown.unwrap_err().to_string();
+        let lines: Vec<_> = unknown.lines().collect();
+        assert_eq!(lines[..2], [
+            "t.toml:3: team.t.plan: there is no plan \"smalll\" in the configuration; did you mean `small`?",
+            "t.toml:6: team.u.plan: there is no plan \"tiny\" in the configuration",
+        ]);
+        assert_eq!(stored().await.0.as_deref(), Some("small"));
         // What it leaves out counts as said.
         assert_eq!(declare("").await.unwrap(), ["~ team t: plan, limits"]);
         assert_eq!(stored().await, (None, String::new()));
@@ -342,7 +359,13 @@ each_database! {
         assert_eq!(plan(Some("small"), set).await.unwrap(), None);
         let wrong = plan(Some("small"), "max_conections = 5").await.unwrap_err().to_string();
         assert!(wrong.contains("did you mean `max_connections`?"), "{wrong}");
-        assert!(matches!(plan(Some("a/b"), set).await, Err(ProvisionError::Name(_))));
+        for unknown in [
+            plan(Some("smal"), "").await.err(),
+            at.team_add("u", None, Some("smal")).await.err(),
+        ] {
+            let unknown = unknown.unwrap().to_string();
+            assert_eq!(unknown, "there is no plan \"smal\" in the configuration; did you mean `small`?");
+        }
         let teams = TeamEntry::list(&database).await.unwrap();
         assert_eq!(teams, [TeamEntry {
             id: "t".to_owned(),

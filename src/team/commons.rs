@@ -58,9 +58,7 @@ impl World {
                 let id = TeamId::new(id)?;
                 Some(self.team(&id, &self.namespace().root(&id)))
             }
-            Owner::Commons(_) | Owner::Spanning | Owner::Outside => {
-                Some(Arc::clone(self.commons()))
-            }
+            Owner::Commons(_) | Owner::Outside => Some(Arc::clone(self.commons())),
         }
     }
 

@@ -369,6 +369,11 @@ impl World {
         &self.commons
     }
 
+    /// What is said of retained messages from now on counts from here.
+    pub fn restore_versions(&self, last: u64) {
+        self.versions.fetch_max(last, Ordering::AcqRel);
+    }
+
     /// Puts back a retained message that was kept beyond a crash, where its topic is somebody's.
     pub fn restore_retained(&self, message: Arc<Message>, version: u64) {
         let name = TopicName::parse(message.topic(), u16::MAX, u16::MAX);

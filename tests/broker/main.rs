@@ -11,6 +11,7 @@ mod authenticate;
 mod connect;
 mod expiry;
 mod fair;
+mod kept;
 mod limits;
 mod listener_limits;
 mod messages;

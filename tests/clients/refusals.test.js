@@ -7,7 +7,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import WebSocket from 'ws';
 import { startBroker } from './lib/broker.js';
 import { eventually, within } from './lib/deadline.js';
-import { bytes, connectBytes, dial, login } from './lib/raw.js';
+import { addressOf, bytes, connectBytes, dial, login, ownAddress } from './lib/raw.js';
 
 const MAX_PACKET = 128 * 1024;
 const ALLOWED_ORIGIN = 'https://console.example';
@@ -167,18 +167,18 @@ describe('a WebSocket that is not for MQTT is refused', () => {
   /** The status of a failed handshake, with the address it came from. */
   const handshake = (path, headers) => within(new Promise((resolve, reject) => {
     const attempt = request({
-      host: 'localhost', port: broker.ports.wss, path, ca: broker.ca, agent: false,
+      host: 'localhost', port: broker.ports.wss, path, ca: broker.ca, agent: false, family: 4, localAddress: ownAddress(),
       headers: {
         connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13',
         'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==', ...headers,
       },
     });
     attempt.on('response', (response) => {
-      resolve({ seen: response.statusCode, address: `127.0.0.1:${response.socket.localPort}` });
+      resolve({ seen: response.statusCode, address: addressOf(response.socket) });
       response.destroy();
     });
     attempt.on('upgrade', (response, socket) => {
-      resolve({ seen: response.statusCode, address: `127.0.0.1:${socket.localPort}` });
+      resolve({ seen: response.statusCode, address: addressOf(socket) });
       socket.destroy();
     });
     attempt.on('error', reject);
@@ -213,9 +213,9 @@ describe('a WebSocket that is not for MQTT is refused', () => {
       event: 'connect_refused', detail: { reason: 'websocket', websocket_code: 1003 },
       metric: ['cofferdam_websocket_closed_total', { listener: 'wss', code: '1003' }],
       act: async () => {
-        const socket = new WebSocket(broker.url('wss'), 'mqtt', { ca: broker.ca });
+        const socket = new WebSocket(broker.url('wss'), 'mqtt', { ca: broker.ca, family: 4, localAddress: ownAddress() });
         await within(new Promise((resolve, reject) => { socket.once('open', resolve).once('error', reject); }), 'WebSocket');
-        const address = `127.0.0.1:${socket._socket.localPort}`;
+        const address = addressOf(socket._socket);
         socket.send('hello');
         const seen = await within(new Promise((resolve) => { socket.once('close', resolve); }), 'close frame');
         return { seen, address };

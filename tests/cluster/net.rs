@@ -264,7 +264,7 @@ impl Net {
         }
         // Looking at everything is dear where there is much.
         let many = self.store.state.sessions.len() + self.store.state.messages.len();
-        let is_due = self.turns % (1 + many as u64 / 4) == 0;
+        let is_due = self.turns.is_multiple_of(1 + many as u64 / 4);
         let is_quiet = self.between.values().all(VecDeque::is_empty);
         if is_due && is_quiet && self.store.waiting.is_empty() {
             self.store.check(&self.shards, &self.world, self.now);

@@ -44,7 +44,7 @@ impl Peer {
         let config = format!(
             "data_dir = \"data\"\nshards = {shards}\n[admin]\nbind = \"127.0.0.1:0\"\n\
              [[listener]]\nname = \"open\"\ntransport = \"tcp\"\nbind = \"127.0.0.1:0\"\n\
-             anonymous_team = \"open\"\n"
+             anonymous_team = \"open\"\n[journal]\ndurability = \"memory\"\n"
         );
         let broker = Setup::new().config(&config).start();
         let address = broker.address("open");

@@ -203,7 +203,13 @@ impl Place {
 
     /// The binary, in this place and with nothing of the test's own configuration.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+        let mut command = self.program(env!("CARGO_BIN_EXE_cofferdam"));
+        command.args(arguments);
+        command
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(name);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("COFFERDAM_") {
                 command.env_remove(name);
@@ -211,9 +217,25 @@ impl Place {
         }
         command
             .current_dir(self.directory.path())
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .args(arguments);
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// Has a shell carry out a line in which `cofferdam` is the binary. It must do well; gives what
+    /// it printed.
+    pub fn paste(&self, line: &str) -> String {
+        let binary = Path::new(env!("CARGO_BIN_EXE_cofferdam"));
+        let folder = binary.parent().expect("a folder").to_owned();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(folder).chain(std::env::split_paths(&path));
+        let output = self
+            .program("sh")
+            .env("PATH", std::env::join_paths(folders).expect("a path"))
+            .args(["-c", line])
+            .output()
+            .expect("a shell");
+        assert!(output.status.success(), "{line}: {output:?}");
+        String::from_utf8(output.stdout).expect("text")
     }
 
     /// Runs a subcommand to its end.
@@ -367,6 +389,27 @@ pub fn eventually<T, E: std::fmt::Display>(
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// What a user is promised within `limit`: says how long an attempt took. The machine may be busy with
+/// something else, so the best of a few attempts counts; a broker that is too slow is so in all of them.
+pub fn within(limit: Duration, mut attempt: impl FnMut() -> Duration) {
+    const ATTEMPTS: usize = 4;
+    let mut took = Vec::new();
+    while took.len() < ATTEMPTS {
+        took.push(attempt());
+        if took.last().is_some_and(|last| *last < limit) {
+            return;
+        }
+    }
+    panic!("not within {limit:?}: {took:?}");
+}
+
+/// Something that must be done while it lasts, such as a login by a token that is soon over. `attempt`
+/// is told how many seconds it may last; `None`: the machine was too busy, and it gets longer.
+pub fn while_it_lasts<T>(attempt: impl FnMut(i64) -> Option<T>) -> T {
+    let done = [2, 4, 8, 16].into_iter().find_map(attempt);
+    done.expect("done in sixteen seconds")
 }
 
 /// Lets this process have so many open files; many systems start it with a thousand.

@@ -159,6 +159,9 @@ fn ten_thousand_live_sessions_of_one_team_are_judged_anew_and_cut() {
         SESSIONS,
     );
     println!("and {took:?} after it was made");
-    assert!(closed < Duration::from_secs(1), "{closed:?}");
+    // The promise is that of the program as it is shipped, on a machine that has nothing else to do.
+    let promised = Duration::from_secs(1);
+    let most = promised * if cfg!(debug_assertions) { 10 } else { 1 };
+    assert!(closed < most, "{closed:?}");
     other.end();
 }

@@ -2,15 +2,19 @@
 
 #[path = "../packets/mod.rs"]
 mod packets;
+#[path = "../repository/mod.rs"]
+mod repository;
 #[path = "../running/mod.rs"]
 mod running;
 
+mod anonymous;
 mod breaches;
 mod certificates;
 mod changes;
 mod changes_at_scale;
 mod client_certificates;
 mod control;
+mod documentation;
 mod frames;
 mod guessing;
 mod hook_logins;
@@ -18,6 +22,7 @@ mod hook_topics;
 mod hook_vectors;
 mod jwt;
 mod lifecycle;
+mod metrics;
 mod packets_over_tcp;
 mod plans;
 mod policy_diff;

@@ -1,7 +1,7 @@
 //! Plans in the running broker: from the configuration and the database to those who are connected.
 
 use crate::running::{Broker, Client, Setup, World};
-use cofferdam::wire::client::{Publish, ServerPacket};
+use cofferdam::wire::client::{Publish, ServerPacket, unsubscribe};
 use cofferdam::wire::{QoS, Version};
 
 const V5: Version = Version::V5;
@@ -13,6 +13,10 @@ max_connections = 1
 
 [plan.slow.client]
 message_rate = 20
+message_burst = 5
+
+[plan.crawling.client]
+message_rate = 1
 message_burst = 5
 ";
 
@@ -65,6 +69,90 @@ fn a_plan_given_while_the_broker_runs_holds_within_a_second_for_new_logins() {
     ];
     broker.place().run_well(&set);
     until_logins_get(&broker, 0);
+}
+
+/// Declares the team `red` with these keys.
+fn apply(broker: &Broker, keys: &str) {
+    let text = format!("[[team]]\nid = \"red\"\nname = \"Red\"\n{keys}\n");
+    broker.place().write("plan.toml", &text);
+    let file = broker.place().path("plan.toml");
+    let file = file.to_str().expect("text");
+    broker.place().run_well(&["apply", file]);
+}
+
+#[test]
+fn what_apply_changes_of_a_plan_holds_for_those_who_are_connected() {
+    let broker = start();
+    let mut client = Client::login(&broker, "wss", &World::alice(), V5);
+    let mut neighbour = Client::login(&broker, "tcp", &World::bob(), V5);
+    client.subscribe("first", QoS::AtMostOnce);
+    let mut until_answered = |broker: &Broker, keys: &str, code: u8| {
+        apply(broker, keys);
+        crate::running::eventually(keys, || {
+            let found = client.try_subscribe("second", QoS::AtMostOnce);
+            client.send(&unsubscribe(V5, 1, &["second"], &[]));
+            assert!(matches!(client.packet(), ServerPacket::UnsubAck { .. }));
+            match found == code {
+                true => Ok(()),
+                false => Err(format!("{found} and not {code}")),
+            }
+        });
+    };
+    until_answered(
+        &broker,
+        "limits = { client = { max_subscriptions = 1 } }",
+        0x97,
+    );
+    neighbour.subscribe("first", QoS::AtMostOnce);
+    neighbour.subscribe("second", QoS::AtMostOnce);
+    until_answered(&broker, "limits = { max_subscriptions = 2 }", 0);
+    until_answered(&broker, "limits = { max_subscriptions = 1 }", 0x97);
+    until_answered(&broker, "", 0);
+
+    // A rate at which what it has sent takes minutes, and that is taken back.
+    apply(&broker, "plan = \"crawling\"");
+    crate::running::eventually("it is slowed", || {
+        for _ in 0..100 {
+            client.send(&Publish::new("elsewhere", b"x").encode(V5));
+        }
+        let labels = [("team", "red"), ("limit", "client_message_rate")];
+        match broker.numbers().sum("cofferdam_limit_hits_total", &labels) {
+            0 => Err("no hit is counted"),
+            _ => Ok(()),
+        }
+    });
+    apply(&broker, "");
+    client.assert_quiet();
+    neighbour.assert_quiet();
+    let rows = broker.place().audit();
+    let connects = rows.iter().filter(|row| row["event"] == "connect").count();
+    assert_eq!(connects, 2, "nobody had to come again");
+}
+
+#[test]
+fn a_plan_that_the_configuration_does_not_have_is_refused_with_the_nearest_that_it_has() {
+    let place = Setup::new().and_config(PLANS).place();
+    let refused = |arguments: &[&str]| {
+        let output = place.run(arguments);
+        assert!(!output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).expect("text")
+    };
+    place.write("plan.toml", "[[team]]\nid = \"green\"\nplan = \"smal\"\n");
+    let file = place.path("plan.toml");
+    let wanted = "there is no plan \"smal\" in the configuration; did you mean `small`?";
+    for arguments in [
+        &["apply", file.to_str().expect("text")][..],
+        &["team", "add", "green", "--plan", "smal"],
+        &["team", "plan", "red", "smal"],
+    ] {
+        let told = refused(arguments);
+        assert!(told.contains(wanted), "{told}");
+    }
+    let teams = place.run_well(&["team", "list", "--json"]);
+    assert!(
+        !teams.contains("green") && !teams.contains("smal"),
+        "{teams}"
+    );
 }
 
 #[test]

@@ -2,7 +2,6 @@
 //! wherever the system puts their connections; and many clients at once, within bounds.
 
 use std::io::Write as _;
-use std::time::{Duration, Instant};
 
 use crate::running::{Broker, Client, Login, Setup, World, allow_sockets, lasting};
 use cofferdam::wire::client::{Connect, Property, Publish, ServerPacket};
@@ -220,7 +219,6 @@ fn five_hundred_clients_log_in_at_once_and_all_are_served() {
     let (setup, logins) = crowd(CLIENTS);
     let broker = setup.start();
     allow_sockets(2 * CLIENTS);
-    let began = Instant::now();
     let mut clients: Vec<_> = logins
         .iter()
         .map(|login| {
@@ -236,8 +234,6 @@ fn five_hundred_clients_log_in_at_once_and_all_are_served() {
             "{answer:?}"
         );
     }
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(10), "{took:?}");
     for client in &mut clients {
         client.subscribe("all", QoS::AtMostOnce);
     }

@@ -15,7 +15,7 @@ pub enum PolicyCommand {
         after_help = "Example:\n  cofferdam policy explain sensor@acme publish sensors/1\n  cofferdam policy explain --client-id sensor-7 publish sensors/1"
     )]
     Explain(Explain),
-    /// Compare decisions with a file: username, action, topic, allow or deny, parted by tabs.
+    /// Compare decisions with a file: username, action, topic, allow or deny, separated by tabs.
     #[command(
         after_help = "Example:\n  cofferdam policy test expectations.tsv --policy new-policy.toml"
     )]

@@ -186,11 +186,14 @@ impl Stating {
             subscription_id: self.random.below(3) as u32,
             share: self.random.below(2) as u32,
         };
-        self.deliveries.push(Delivery {
-            session,
-            message: message.number,
-            copy: target.copy,
-        });
+        // What becomes of it is for the session's own shard to say, which states the session first.
+        if session != early {
+            self.deliveries.push(Delivery {
+                session,
+                message: message.number,
+                copy: target.copy,
+            });
+        }
         Some(target)
     }
 

@@ -1,8 +1,6 @@
 //! Names that were let in elsewhere: read in one way or not at all.
 
-use super::super::UsernameError::{
-    Ambiguous, Binding, Character, EmptyPart, SecondAt, Team, TooLong, Unknown, UnknownRole,
-};
+use super::super::UsernameError::{Ambiguous, Character, EmptyPart, SecondAt, TooLong, Unknown};
 use super::super::{Policy, Principal, USERNAME_MAX, UsernameError};
 use super::{World, flowfuse};
 
@@ -146,51 +144,5 @@ fn a_username_that_could_be_read_in_two_ways_or_reach_beyond_a_level_is_nobodys(
     ];
     for (username, expected) in refused {
         assert_eq!(read(&policy, username), Err(expected), "{username:?}");
-    }
-}
-
-#[test]
-fn bindings_from_elsewhere_go_with_the_role_or_make_nobody() {
-    let policy = flowfuse();
-    let bind = |role: &str, bindings: &[(&str, &str)]| {
-        policy.bind("CN=press", role, bindings, &World::default())
-    };
-    let device =
-        bind("device", &[("team", "t"), ("device", "d"), ("owner", "i")]).expect("a device");
-    assert_eq!(device.team.as_ref().map(|team| team.as_str()), Some("t"));
-    assert_eq!(device.binding("owner").map(|owner| &**owner), Some("i"));
-    assert_eq!(&*device.username, "CN=press");
-    for (role, bindings, expected) in [
-        ("nobody", &[][..], UnknownRole("nobody".into())),
-        ("device", &[("device", "d")], Team("device".into())),
-        ("platform", &[("team", "t")], Team("platform".into())),
-        (
-            "device",
-            &[("team", "t"), ("colour", "red")],
-            Binding("colour".into()),
-        ),
-        (
-            "device",
-            &[("team", "t"), ("username", "u")],
-            Binding("username".into()),
-        ),
-        (
-            "device",
-            &[("team", "t"), ("device", "d/e")],
-            Binding("device".into()),
-        ),
-        ("device", &[("team", "+")], Binding("team".into())),
-        (
-            "device",
-            &[("team", "t"), ("device", "")],
-            Binding("device".into()),
-        ),
-        (
-            "device",
-            &[("team", "t"), ("device", "d"), ("device", "e")],
-            Binding("device".into()),
-        ),
-    ] {
-        assert_eq!(bind(role, bindings), Err(expected), "{role} {bindings:?}");
     }
 }

@@ -18,9 +18,23 @@ export function connectBytes(user, { version = 5, ...fields } = {}) {
   }, version);
 }
 
+let connections = 0;
+
+/**
+ * An address of the loopback network that nothing else of this process has connected from. Tests find what
+ * they did by its address in the audit, and ports are used again before a file is through.
+ */
+export function ownAddress() {
+  connections += 1;
+  return `127.1.${connections >> 8}.${connections & 255}`;
+}
+
+/** Where a socket comes from, as the audit writes it. */
+export const addressOf = ({ localAddress, localPort }) => `${localAddress}:${localPort}`;
+
 /** Opens a connection without saying anything. `transport`: `tcp` or `tls`. */
 export async function dial(broker, transport = 'tcp', version = 5) {
-  const options = { host: 'localhost', port: broker.ports[transport] };
+  const options = { host: 'localhost', port: broker.ports[transport], family: 4, localAddress: ownAddress() };
   const socket = transport === 'tls' ? tls.connect({ ...options, ca: broker.ca }) : net.connect(options);
   await within(new Promise((resolve, reject) => {
     socket.once(transport === 'tls' ? 'secureConnect' : 'connect', resolve).once('error', reject);
@@ -45,7 +59,7 @@ class RawClient {
   constructor(socket, version) {
     this.#socket = socket;
     /** Its own address, as the broker sees it; a closed socket would know it no more. */
-    this.address = `127.0.0.1:${socket.localPort}`;
+    this.address = addressOf(socket);
     const parser = mqttPacket.parser({ protocolVersion: version });
     parser.on('packet', (packet) => this.#packets.put(packet));
     socket.on('data', (data) => parser.parse(data));

@@ -216,9 +216,9 @@ impl Model {
         self.turn.records.connected += 1;
     }
 
-    /// The broker ends a connection: 5.0 is told why.
+    /// The broker ends a connection: 5.0 is told why, where it is still there.
     pub fn dismiss(&mut self, line: usize, code: ReasonCode) {
-        if self.lines[line].version == Version::V5 {
+        if self.lines[line].version == Version::V5 && !self.lines[line].gone {
             self.answer(line, "DISCONNECT", 0, &[code]);
         }
         self.detach(line);

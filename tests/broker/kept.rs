@@ -1,0 +1,472 @@
+//! What an acknowledgement is worth: it comes when what it promises is kept, and a crash afterwards
+//! takes nothing back.
+
+use crate::cluster::*;
+use cofferdam::time::Span;
+use cofferdam::wire::ReasonCode;
+use cofferdam::wire::client::{
+    Property, Publish, ServerPacket, puback, pubcomp, pubrec, pubrel, subscribe, unsubscribe,
+};
+
+fn bob() -> Hello {
+    client("bob@alpha").kept(100)
+}
+
+fn alice() -> Hello {
+    client("alice@alpha").kept(100)
+}
+
+/// Resumes a session that is there; what comes behind CONNACK.
+#[track_caller]
+fn resumed(cluster: &Cluster, shard: u16, hello: Hello) -> (Client, Vec<ServerPacket>) {
+    let client = cluster.dial(shard, hello);
+    let mut packets = client.received();
+    match packets.remove(0) {
+        ServerPacket::ConnAck(connack) => {
+            assert!(connack.session_present && connack.code == 0, "{connack:?}");
+        }
+        other => panic!("not CONNACK: {other:?}"),
+    }
+    (client, packets)
+}
+
+fn message(qos: cofferdam::wire::QoS, id: u16, payload: &str) -> Publish {
+    Publish::new("a", payload.as_bytes()).at(qos, id)
+}
+
+/// Every answer that promises something waits for its commit, and nothing else does.
+#[test]
+fn each_promise_waits_until_it_is_kept() {
+    let cluster = Cluster::new(2);
+    cluster.hold_journal();
+
+    let bob = cluster.dial(0, bob());
+    assert_eq!(bob.received(), [], "CONNACK with a session waits");
+    cluster.keep_one();
+    assert_eq!(bob.connack().code, 0);
+
+    let filter = [("a", options(QOS_2))];
+    bob.send(subscribe(bob.version(), 1, &filter, &[]));
+    assert_eq!(bob.received(), [], "SUBACK waits");
+    cluster.keep_one();
+    assert!(matches!(
+        bob.answer(),
+        ServerPacket::SubAck { packet_id: 1, .. }
+    ));
+
+    // Whose session is not kept is not kept waiting for it.
+    let carol = cluster.connect(1, client("carol@alpha"));
+    carol.put(message(QOS_1, 7, "one"));
+    assert_eq!(carol.received(), [], "PUBACK waits, for bob is to have it");
+    let ServerPacket::Publish(one) = bob.answer() else {
+        panic!("a live subscriber has a QoS 1 message at once");
+    };
+    cluster.release_journal();
+    assert!(matches!(
+        carol.answer(),
+        ServerPacket::PubAck { packet_id: 7, .. }
+    ));
+    cluster.hold_journal();
+    bob.send(puback(
+        bob.version(),
+        one.packet_id.unwrap(),
+        ReasonCode::Success,
+        &[],
+    ));
+
+    carol.put(message(QOS_2, 8, "two"));
+    assert_eq!(carol.received(), [], "PUBREC waits");
+    assert_eq!(bob.received(), [], "a QoS 2 message waits until it is kept");
+    cluster.release_journal();
+    cluster.hold_journal();
+    assert!(matches!(
+        carol.answer(),
+        ServerPacket::PubRec { packet_id: 8, .. }
+    ));
+    let ServerPacket::Publish(two) = bob.answer() else {
+        panic!("it comes then");
+    };
+    let id = two.packet_id.unwrap();
+    bob.send(pubrec(bob.version(), id, ReasonCode::Success, &[]));
+    assert_eq!(bob.received(), [], "PUBREL waits");
+    cluster.release_journal();
+    cluster.hold_journal();
+    assert!(matches!(bob.answer(), ServerPacket::PubRel { .. }));
+    bob.send(pubcomp(bob.version(), id, ReasonCode::Success, &[]));
+
+    let alice = cluster.dial(0, alice());
+    cluster.release_journal();
+    cluster.hold_journal();
+    assert_eq!(alice.connack().code, 0);
+    alice.put(Publish::new("nobody", b"x").at(QOS_2, 9));
+    assert_eq!(
+        alice.received(),
+        [],
+        "a receipt waits, whoever is to have it"
+    );
+    cluster.keep_one();
+    assert!(matches!(
+        alice.answer(),
+        ServerPacket::PubRec { packet_id: 9, .. }
+    ));
+    alice.send(pubrel(alice.version(), 9, ReasonCode::Success, &[]));
+    assert_eq!(alice.received(), [], "PUBCOMP waits");
+    cluster.keep_one();
+    assert!(matches!(
+        alice.answer(),
+        ServerPacket::PubComp { packet_id: 9, .. }
+    ));
+
+    bob.send(unsubscribe(bob.version(), 2, &["a"], &[]));
+    assert_eq!(bob.received(), [], "UNSUBACK waits");
+    cluster.keep_one();
+    assert!(matches!(
+        bob.answer(),
+        ServerPacket::UnsubAck { packet_id: 2, .. }
+    ));
+    assert_eq!(cluster.waiting_commits(), [] as [u16; 0]);
+}
+
+#[test]
+fn nothing_waits_and_nothing_is_stated_where_nothing_is_kept() {
+    let cluster = Cluster::new(2);
+    let bob = cluster.connect(0, client("bob@alpha"));
+    bob.subscribe("a", QOS_2);
+    let carol = cluster.connect(1, client("carol@alpha"));
+    cluster.hold_journal();
+    for qos in [QOS_0, QOS_1, QOS_2] {
+        assert_eq!(carol.publish_at(qos, "a", "x"), ReasonCode::Success);
+    }
+    assert_eq!(bob.heard(), ["a x", "a x", "a x"]);
+    assert_eq!(cluster.waiting_commits(), [] as [u16; 0]);
+}
+
+/// A QoS 2 message of the same publisher to the same subscriber does not overtake one that waits.
+#[test]
+fn qos_2_keeps_its_order_while_some_of_it_waits() {
+    let cluster = Cluster::new(2);
+    let live = cluster.connect(1, client("carol@alpha"));
+    live.subscribe("a", QOS_2);
+    let near = cluster.connect(0, client("dave@alpha"));
+    near.subscribe("a", QOS_2);
+    let kept = cluster.connect(0, bob());
+    kept.subscribe("a", QOS_2);
+    let alice = cluster.connect(0, client("alice@alpha"));
+    cluster.hold_journal();
+    alice.put(message(QOS_2, 1, "1"));
+    kept.send(unsubscribe(kept.version(), 9, &["a"], &[]));
+    // Nobody is to keep this one.
+    alice.put(message(QOS_2, 2, "2"));
+    cluster.release_journal();
+    for client in [live, near] {
+        assert_eq!(client.heard(), ["a 1", "a 2"]);
+    }
+}
+
+#[test]
+fn what_was_acknowledged_for_an_absent_session_is_there_after_a_crash() {
+    let cluster = Cluster::new(2);
+    for (before, shards) in [(2, 1), (1, 3), (3, 2)] {
+        let bob = cluster.connect(0, bob());
+        bob.subscribe_as("a/+", QOS_2, 7);
+        bob.cut();
+        // On another shard than the session.
+        let carol = cluster.connect(before - 1, client("carol@alpha"));
+        for n in 0..20 {
+            let qos = if n % 2 == 0 { QOS_1 } else { QOS_2 };
+            assert_eq!(
+                carol.publish_at(qos, &format!("a/{}", n % 2), &n.to_string()),
+                ReasonCode::Success
+            );
+        }
+        cluster.crash(shards);
+        let (bob, packets) = resumed(&cluster, 0, self::bob());
+        assert_eq!(packets.len(), 20);
+        for (n, packet) in packets.into_iter().enumerate() {
+            let ServerPacket::Publish(publish) = packet else {
+                panic!("{packet:?}");
+            };
+            assert_eq!(publish.payload, n.to_string().as_bytes());
+            assert_eq!(publish.topic, format!("a/{}", n % 2));
+            assert_eq!(publish.properties, [Property::SubscriptionId(7)]);
+            assert!(!publish.dup, "it was never sent");
+            let (id, success) = (publish.packet_id.unwrap(), ReasonCode::Success);
+            match n % 2 {
+                0 => bob.send(puback(bob.version(), id, success, &[])),
+                _ => {
+                    bob.send(pubrec(bob.version(), id, success, &[]));
+                    assert!(matches!(bob.answer(), ServerPacket::PubRel { .. }));
+                    bob.send(pubcomp(bob.version(), id, success, &[]));
+                }
+            }
+        }
+        // The subscription is there as well, for those who publish now.
+        let carol = cluster.connect(0, client("carol@alpha"));
+        carol.publish("a/live", "x");
+        assert_eq!(bob.heard(), ["a/live x"]);
+        bob.disconnect();
+        cluster.connect(0, client("bob@alpha")).disconnect();
+    }
+}
+
+#[test]
+fn a_flow_goes_on_where_it_was_under_the_same_identifiers() {
+    let cluster = Cluster::new(1);
+    let bob = cluster.connect(0, bob());
+    bob.subscribe("a", QOS_2);
+    let carol = cluster.connect(0, client("carol@alpha"));
+    for (n, qos) in [QOS_1, QOS_2, QOS_2, QOS_1, QOS_2].into_iter().enumerate() {
+        carol.publish_at(qos, "a", &n.to_string());
+    }
+    let ids: Vec<u16> = bob
+        .received()
+        .into_iter()
+        .map(|packet| match packet {
+            ServerPacket::Publish(publish) => publish.packet_id.unwrap(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let success = ReasonCode::Success;
+    // 0 is acknowledged, 1 is released, 2 completed, 3 and 4 are in flight.
+    bob.send(puback(bob.version(), ids[0], success, &[]));
+    bob.send(pubrec(bob.version(), ids[1], success, &[]));
+    bob.send(pubrec(bob.version(), ids[2], success, &[]));
+    bob.send(pubcomp(bob.version(), ids[2], success, &[]));
+    cluster.crash(1);
+    let (bob, packets) = resumed(&cluster, 0, self::bob());
+    let again = |n: usize, qos| {
+        let sent = message(qos, ids[n], &n.to_string());
+        ServerPacket::Publish(Publish { dup: true, ..sent })
+    };
+    let released = ServerPacket::PubRel {
+        packet_id: ids[1],
+        reason: success,
+        properties: vec![],
+    };
+    assert_eq!(packets, [released, again(3, QOS_1), again(4, QOS_2)]);
+    bob.send(pubcomp(bob.version(), ids[1], success, &[]));
+    bob.send(puback(bob.version(), ids[3], success, &[]));
+    bob.send(pubrec(bob.version(), ids[4], success, &[]));
+    bob.send(pubcomp(bob.version(), ids[4], success, &[]));
+    cluster
+        .connect(0, client("carol@alpha"))
+        .publish_at(QOS_1, "a", "new");
+    let news = bob.received();
+    assert!(
+        matches!(&news[1], ServerPacket::Publish(new) if new.packet_id > Some(ids[4])),
+        "{news:?}"
+    );
+}
+
+#[test]
+fn a_qos_2_message_that_is_sent_again_after_a_crash_is_the_same_one() {
+    let cluster = Cluster::new(1);
+    let bob = cluster.connect(0, bob());
+    bob.subscribe("a", QOS_2);
+    bob.cut();
+    let alice = cluster.connect(0, alice());
+    alice.put(message(QOS_2, 5, "once"));
+    assert!(matches!(
+        alice.answer(),
+        ServerPacket::PubRec { packet_id: 5, .. }
+    ));
+    cluster.crash(1);
+    let (alice, packets) = resumed(&cluster, 0, self::alice());
+    assert_eq!(packets, []);
+    alice.put(Publish {
+        dup: true,
+        ..message(QOS_2, 5, "once")
+    });
+    assert!(matches!(
+        alice.answer(),
+        ServerPacket::PubRec { packet_id: 5, .. }
+    ));
+    alice.send(pubrel(alice.version(), 5, ReasonCode::Success, &[]));
+    assert!(matches!(
+        alice.answer(),
+        ServerPacket::PubComp { packet_id: 5, .. }
+    ));
+    cluster.crash(1);
+    // The identifier is free, and the next message under it is another.
+    let (alice, _) = resumed(&cluster, 0, self::alice());
+    alice.put(message(QOS_2, 5, "twice"));
+    let bob = cluster.dial(0, self::bob());
+    let packets = bob.received();
+    let payloads: Vec<_> = packets[1..]
+        .iter()
+        .map(|packet| match packet {
+            ServerPacket::Publish(publish) => String::from_utf8_lossy(&publish.payload),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(payloads, ["once", "twice"]);
+}
+
+#[test]
+fn what_was_not_kept_was_not_acknowledged() {
+    let cluster = Cluster::new(1);
+    let bob = cluster.connect(0, bob());
+    bob.subscribe("a", QOS_1);
+    bob.cut();
+    let carol = cluster.connect(0, client("carol@alpha"));
+    carol.put(message(QOS_1, 1, "kept"));
+    assert!(matches!(carol.answer(), ServerPacket::PubAck { .. }));
+    cluster.hold_journal();
+    carol.put(message(QOS_1, 2, "lost"));
+    assert_eq!(carol.received(), []);
+    cluster.crash(1);
+    cluster.release_journal();
+    let (bob, packets) = resumed(&cluster, 0, self::bob());
+    assert_eq!(packets.len(), 1);
+    assert!(bob.is_open());
+}
+
+#[test]
+fn retained_messages_and_their_absence_outlive_a_crash() {
+    let cluster = Cluster::new(2);
+    let [near, far] = [0, 1].map(|shard| {
+        let name = ["alice@alpha", "carol@alpha"][usize::from(shard)];
+        cluster.connect(shard, client(name))
+    });
+    near.retain("a", "first");
+    far.retain("a", "second");
+    near.retain("b", "gone");
+    far.retain("b", "");
+    near.put(Publish {
+        retain: true,
+        properties: vec![Property::MessageExpiry(10)],
+        ..Publish::new("c", b"brief")
+    });
+    cluster.crash(1);
+    let bob = cluster.connect(0, client("bob@alpha"));
+    bob.subscribe("#", QOS_0);
+    assert_eq!(bob.heard(), ["a second", "c brief"]);
+    cluster.crash(2);
+    cluster.pass_secs(10);
+    let bob = cluster.connect(1, client("bob@alpha"));
+    bob.subscribe("#", QOS_0);
+    assert_eq!(bob.heard(), ["a second"]);
+    let other = cluster.connect(0, client("bob@beta"));
+    other.subscribe("#", QOS_0);
+    assert_eq!(other.heard(), [] as [&str; 0]);
+}
+
+#[test]
+fn a_will_in_delay_goes_out_in_its_time_and_a_lost_connections_will_from_the_restart_on() {
+    let cluster = Cluster::new(2);
+    let delay = |secs| vec![Property::WillDelay(secs)];
+    let will = |hello: Hello, secs| hello.with_will("w", "bye", QOS_1, false, delay(secs));
+    let bob = cluster.connect(0, will(bob(), 50));
+    bob.cut();
+    let _alice = cluster.connect(1, will(alice(), 20));
+    cluster.pass_secs(40);
+    cluster.crash(1);
+    let dave = cluster.connect(0, client("dave@alpha"));
+    dave.subscribe("w", QOS_1);
+    assert_eq!(dave.heard(), [] as [&str; 0]);
+    cluster.pass_secs(10);
+    assert_eq!(dave.heard(), ["w bye"], "bob's, 50 seconds after it left");
+    cluster.pass(Span::from_millis(9_999));
+    assert_eq!(dave.heard(), [] as [&str; 0]);
+    cluster.pass(Span::from_millis(1));
+    assert_eq!(
+        dave.heard(),
+        ["w bye"],
+        "alice's, 20 seconds after the crash"
+    );
+    cluster.crash(1);
+    let dave = cluster.connect(0, client("dave@alpha"));
+    dave.subscribe("w", QOS_1);
+    cluster.pass_secs(60);
+    assert_eq!(dave.heard(), [] as [&str; 0], "a will goes out once");
+}
+
+#[test]
+fn a_session_ends_at_its_time_whatever_crashed_meanwhile() {
+    let cluster = Cluster::new(1);
+    let bob = cluster.connect(0, bob());
+    bob.subscribe("a", QOS_1);
+    bob.cut();
+    cluster.pass_secs(60);
+    cluster.crash(1);
+    cluster.pass(Span::from_millis(39_999));
+    assert_eq!(cluster.sessions(), 1);
+    cluster.crash(1);
+    cluster.pass(Span::from_millis(1));
+    assert_eq!(
+        (cluster.sessions(), cluster.team("alpha").subscriptions()),
+        (0, 0)
+    );
+    cluster.crash(1);
+    assert_eq!(cluster.sessions(), 0);
+}
+
+#[test]
+fn a_right_that_is_gone_after_the_crash_is_gone() {
+    let cluster = Cluster::new(1);
+    let bob = cluster.connect(0, bob());
+    bob.subscribe("a", QOS_1);
+    bob.subscribe("b", QOS_1);
+    bob.cut();
+    let carol = cluster.connect(0, client("carol@alpha"));
+    carol.publish_at(QOS_1, "a", "1");
+    carol.publish_at(QOS_1, "b", "2");
+    cluster.directory().client("bob@alpha", &["allow both b"]);
+    cluster.crash(1);
+    let (bob, packets) = resumed(&cluster, 0, self::bob());
+    assert!(
+        matches!(&packets[..], [ServerPacket::Publish(only)] if only.topic == "b"),
+        "{packets:?}"
+    );
+    assert_eq!(cluster.team("alpha").subscriptions(), 1);
+    assert!(bob.is_open());
+}
+
+#[test]
+fn what_another_member_of_a_group_got_is_not_there_twice_after_a_crash() {
+    let cluster = Cluster::new(2);
+    let bob = cluster.connect(0, bob());
+    bob.subscribe("$share/g/a", QOS_1);
+    bob.cut();
+    let carol = cluster.connect(1, client("carol@alpha"));
+    for n in 0..5 {
+        carol.publish_at(QOS_1, "a", &n.to_string());
+    }
+    let dave = cluster.connect(1, client("dave@alpha").kept(100));
+    dave.subscribe("$share/g/a", QOS_1);
+    // Bob's session is gone: what it had goes to dave.
+    cluster.connect(0, client("bob@alpha")).disconnect();
+    assert_eq!(dave.received().len(), 5);
+    cluster.crash(2);
+    let (_dave, packets) = resumed(&cluster, 1, client("dave@alpha").kept(100));
+    assert_eq!(packets.len(), 5);
+    assert_eq!(cluster.sessions(), 1);
+}
+
+#[test]
+fn a_full_journal_refuses_what_it_would_have_to_keep_and_nothing_else() {
+    let cluster = Cluster::new(1);
+    let bob = cluster.connect(0, bob());
+    bob.subscribe("kept", QOS_1);
+    let dave = cluster.connect(0, client("dave@alpha"));
+    dave.subscribe("live", QOS_1);
+    let carol = cluster.connect(0, client("carol@alpha"));
+    cluster.set_full(true);
+    assert_eq!(
+        carol.publish_at(QOS_1, "kept", "x"),
+        ReasonCode::QuotaExceeded
+    );
+    carol.publish("kept", "at most once");
+    assert_eq!(bob.heard(), ["kept at most once"]);
+    assert_eq!(carol.publish_at(QOS_1, "live", "y"), ReasonCode::Success);
+    assert_eq!(dave.heard(), ["live y"]);
+    carol.retain("kept", "not retained");
+    let old = cluster.connect(0, client("erin@alpha").v311());
+    old.put(message(QOS_1, 3, "x"));
+    cluster.set_full(false);
+    assert_eq!(carol.publish_at(QOS_1, "kept", "z"), ReasonCode::Success);
+    assert_eq!(bob.heard(), ["kept z"]);
+    let late = cluster.connect(0, client("alice@alpha"));
+    late.subscribe("kept", QOS_0);
+    assert_eq!(late.heard(), [] as [&str; 0]);
+}
