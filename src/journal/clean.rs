@@ -139,17 +139,21 @@ impl Log {
 
     fn carry_from(&mut self, segment: u32, at: u64, bytes: &[u8], is_last: bool) -> Walked {
         let mut carried = 0;
-        for piece in Walk::new(bytes, self.salt, 0) {
-            let record = match piece {
-                Piece::Record(record) => record,
-                // Cut off by the chunk's end, unless there is nothing to cut it off.
-                Piece::Damaged(range)
-                    if !is_last && range.start > 0 && range.end == bytes.len() =>
-                {
-                    let bytes = range.start;
-                    return Walked { bytes, carried };
-                }
-                Piece::Damaged(_) => continue,
+        let mut walk = Walk::new(bytes, self.salt, 0);
+        loop {
+            // The chunk's end cuts a record off; it is the next chunk's.
+            let start = walk.at();
+            let length = record::whole_length(&bytes[start..], self.salt);
+            if !is_last && start > 0 && length.is_none_or(|length| start + length > bytes.len()) {
+                return Walked {
+                    bytes: start,
+                    carried,
+                };
+            }
+            let record = match walk.next() {
+                Some(Piece::Record(record)) => record,
+                Some(Piece::Damaged(_)) => continue,
+                None => break,
             };
             if record.kind != kind::KEPT {
                 continue;

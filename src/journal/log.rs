@@ -133,7 +133,7 @@ impl Log {
 
     /// Whether something was appended that is not written, or has to be synced for itself.
     pub(super) fn is_behind(&self) -> bool {
-        self.head.written < self.end() || !self.doomed.is_empty()
+        self.head.written < self.end() || !self.doomed.is_empty() && !self.tail.is_empty()
     }
 
     /// Appends a commit, and counts it as there.

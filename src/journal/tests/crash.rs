@@ -90,6 +90,7 @@ fn live_through(seed: u64, segment_bytes: u64, faults: Faults) -> Lived {
                 log.provide();
             }
         }
+        log.index.check();
         lived.carried += log.counts.carried;
         lived.failures += log.counts.failures;
         disk.crash(random.next());
