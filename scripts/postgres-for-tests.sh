@@ -6,10 +6,12 @@
 #   scripts/postgres-for-tests.sh stop  FOLDER    stops it and removes FOLDER
 #   scripts/postgres-for-tests.sh crash FOLDER    stops it at once, as a power cut would
 #   scripts/postgres-for-tests.sh again FOLDER    starts it again on the same port and data
+#   scripts/postgres-for-tests.sh tls   FOLDER    starts it again with tls.crt and tls.key of FOLDER, and
+#                                                 from then on it takes no connection without TLS
 set -euo pipefail
 
 usage() {
-    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
     exit 2
 }
 
@@ -79,6 +81,21 @@ crash)
     as_owner "$bin/pg_ctl" -D "$data" -m immediate -w stop >/dev/null
     ;;
 again)
+    launch
+    ;;
+tls)
+    as_owner "$bin/pg_ctl" -D "$data" -m fast -w stop >/dev/null
+    cp "$folder/tls.crt" "$folder/tls.key" "$data"
+    if [ "$(id -u)" -eq 0 ]; then
+        chown postgres "$data/tls.crt" "$data/tls.key"
+    fi
+    chmod 600 "$data/tls.key"
+    as_owner tee -a "$data/postgresql.conf" >/dev/null <<-CONF
+		ssl = on
+		ssl_cert_file = 'tls.crt'
+		ssl_key_file = 'tls.key'
+	CONF
+    echo "hostssl all all 127.0.0.1/32 trust" | as_owner tee "$data/pg_hba.conf" >/dev/null
     launch
     ;;
 *)

@@ -101,7 +101,11 @@ async fn readyz(State(pages): State<Pages>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let body = serde_json::json!({ "ready": ready, "waiting_for": waiting_for });
+    let mut body = serde_json::json!({ "ready": ready, "waiting_for": waiting_for });
+    let making_do = pages.readiness.making_do();
+    if !making_do.is_empty() {
+        body["making_do_without"] = serde_json::json!(making_do);
+    }
     (status, Json(body)).into_response()
 }
 

@@ -120,6 +120,26 @@ fn a_scrape_adds_up_what_all_shards_reported_last() {
 }
 
 #[test]
+fn what_has_no_labels_is_on_the_page_from_the_start_and_once() {
+    with_pages(|address, _pages| async move {
+        let (_, page) = get_page(address, "/metrics").await;
+        for metric in metric::ALL {
+            let part = match metric.kind {
+                metric::Kind::Histogram => "_count",
+                _ => "",
+            };
+            let line = format!("{}{part} 0", metric.name);
+            let found = page.lines().filter(|found| *found == line).count();
+            assert_eq!(
+                found,
+                usize::from(metric.labels.is_empty()),
+                "{line}\n{page}"
+            );
+        }
+    });
+}
+
+#[test]
 fn a_label_cannot_break_out_of_its_line() {
     with_pages(|address, pages| async move {
         let mut snapshot = Snapshot::default();
@@ -175,6 +195,26 @@ fn a_duration_is_counted_in_the_bucket_that_holds_it() {
             .find(|line| line.contains("_bucket") && line.ends_with(" 1"));
         let wanted = format!("cofferdam_routing_duration_seconds_bucket{{le=\"{end}\"}} 1");
         assert_eq!(first, Some(wanted.as_str()));
+    }
+}
+
+#[test]
+fn every_metric_is_on_the_dashboard_or_in_an_alert() {
+    let asked = [
+        include_str!("../../config/grafana/dashboards/cofferdam.json"),
+        include_str!("../../config/prometheus/alerts.yml"),
+    ];
+    // For who asks which broker, and which policy, it is.
+    let labels = [metric::BUILD_INFO.name, metric::POLICY_SINCE.name];
+    for metric in metric::ALL {
+        let is_asked = |text: &str| {
+            let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            words.any(|word| {
+                word == metric.name || word.strip_prefix(metric.name) == Some("_bucket")
+            })
+        };
+        let is_shown = asked.into_iter().any(is_asked);
+        assert_ne!(is_shown, labels.contains(&metric.name), "{}", metric.name);
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::tests::{lost, settings, times};
+use super::tests::{lost, settings, times, verified};
 use super::*;
 use crate::database::Database;
 
@@ -62,7 +62,16 @@ async fn a_server_that_is_killed_and_comes_back_has_every_event_once_and_in_orde
         batch_max: 20,
         ..settings()
     };
-    let (sink, writer) = start(database.clone(), small).unwrap();
+    let data = tempfile::tempdir().expect("a folder");
+    let key = AuditKey::random().unwrap();
+    let (sink, writer) = start(
+        vec![super::tests::main_store(&database)],
+        Regions::default(),
+        data.path(),
+        key,
+        small,
+    )
+    .unwrap();
     let feeding = tokio::task::spawn_blocking(move || {
         for at in 0..3_000 {
             sink.record(lost(at));
@@ -80,4 +89,5 @@ async fn a_server_that_is_killed_and_comes_back_has_every_event_once_and_in_orde
     let finished = writer.finish(Duration::from_secs(30)).await;
     assert_eq!(finished, Finished::Whole { written: 3_000 });
     assert_eq!(times(&database).await, (0..3_000).collect::<Vec<_>>());
+    assert_eq!(verified(&database).await, Vec::<String>::new());
 }

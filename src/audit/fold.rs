@@ -3,7 +3,8 @@
 //! A client may be refused as often as it can send; its team's row need not be as many. The first
 //! [`ROWS`] refusals of a kind go on record at once, those that follow are counted until the writer
 //! [`sweep`](Folds::sweep)s, once a second: one row with the count and the last of them. A kind is
-//! forgotten when a whole second brought none. Each connection's are told apart: it has a row for its
+//! forgotten when a whole second brought none. Limits that a client hits are told once, and then summed up
+//! by the minute. Each connection's are told apart: it has a row for its
 //! connect as well.
 //!
 //! Refused connections need no login, so they are folded by the address they come from, those
@@ -24,6 +25,12 @@ const CONNECTS: u32 = 10;
 /// Refusals of one kind that are rows of their own, between two sweeps: what one SUBSCRIBE of an
 /// honest client can be refused is told in full.
 const ROWS: u32 = 16;
+/// Rows of their own of a limit that one client hits, in its minute.
+const LIMIT_ROWS: u32 = 1;
+/// The name of that event.
+const LIMIT_HIT: &str = "limit_hit";
+/// Sweeps, one a second, after which limits that were hit become rows.
+const LIMIT_SWEEPS: u32 = 60;
 /// Most addresses whose refused connections are counted, between two sweeps.
 const CALLERS_MAX: usize = 4_096;
 /// Most kinds of refusal that are told apart.
@@ -38,6 +45,8 @@ pub(super) struct Folds {
     room: Budget,
     /// Refused connections by address since the last sweep.
     callers: HashMap<IpAddr, u32>,
+    /// Since limits became rows.
+    sweeps: u32,
 }
 
 /// Several refusals in one.
@@ -102,6 +111,7 @@ impl Folds {
             folds: HashMap::new(),
             room: Budget::new(FOLDS_MAX, FOLDS_BYTES_MAX),
             callers: HashMap::new(),
+            sweeps: 0,
         }
     }
 
@@ -116,7 +126,7 @@ impl Folds {
             return Some(event);
         }
         if let Some(fold) = self.folds.get_mut(&key) {
-            if fold.rows > 0 && fold.rows < ROWS {
+            if fold.rows > 0 && fold.rows < key.rows() {
                 fold.rows += 1;
                 return Some(event);
             }
@@ -144,12 +154,29 @@ impl Folds {
         at_once
     }
 
-    /// What was counted since the last call, one for each kind.
+    /// What was counted since the last call, one for each kind; limits that were hit, once a minute.
     pub(super) fn sweep(&mut self) -> Vec<Folded> {
+        self.sweeps += 1;
+        let is_minute = self.sweeps >= LIMIT_SWEEPS;
+        self.take(is_minute)
+    }
+
+    /// Everything that was counted.
+    pub(super) fn sweep_all(&mut self) -> Vec<Folded> {
+        self.take(true)
+    }
+
+    fn take(&mut self, limits: bool) -> Vec<Folded> {
+        if limits {
+            self.sweeps = 0;
+        }
         let mut counted = Vec::new();
         self.callers.clear();
         let room = &mut self.room;
         self.folds.retain(|key, fold| {
+            if key.is_limit() && !limits {
+                return true;
+            }
             let folded = fold.take();
             let is_live = folded.is_some();
             counted.extend(folded);
@@ -221,6 +248,12 @@ impl Fold {
             (event.who.username, event.who.client_id) = (None, None);
         }
         shorten(&mut event.kind);
+        if let EventKind::LimitHit { count, .. } = &mut event.kind
+            && let Some(EventKind::LimitHit { count: before, .. }) =
+                self.last.as_ref().map(|last| &last.kind)
+        {
+            *count += before;
+        }
         self.count += 1;
         self.last = Some(event);
     }
@@ -267,6 +300,8 @@ impl Key {
             EventKind::Connected { .. }
             | EventKind::Disconnected { .. }
             | EventKind::TakenOver { .. }
+            | EventKind::WillSent { .. }
+            | EventKind::SessionExpired { .. }
             | EventKind::Crossed { .. }
             | EventKind::SubscriptionEnded { .. }
             | EventKind::Reauthenticated => return None,
@@ -279,6 +314,24 @@ impl Key {
             event: event.kind.as_str(),
             why,
         })
+    }
+
+    fn is_limit(&self) -> bool {
+        matches!(
+            self,
+            Self::Client {
+                event: LIMIT_HIT,
+                ..
+            } | Self::Team {
+                event: LIMIT_HIT,
+                ..
+            }
+        )
+    }
+
+    /// Most rows of their own, between two sweeps that concern them.
+    fn rows(&self) -> u32 {
+        if self.is_limit() { LIMIT_ROWS } else { ROWS }
     }
 
     fn team(&self) -> &Option<TeamId> {

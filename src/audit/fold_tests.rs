@@ -1,6 +1,7 @@
 //! What folding keeps, and what it counts.
 
 use super::*;
+use crate::audit::record::Record;
 use crate::broker::{Peer, Refusal, Who};
 use crate::wire::ReasonCode;
 
@@ -154,4 +155,27 @@ fn a_fold_keeps_no_more_of_a_topic_than_a_row_does() {
         panic!("another event");
     };
     assert_eq!(filter.len(), MAX_TEXT_BYTES + 2);
+}
+
+#[test]
+fn a_limit_that_is_hit_is_told_once_and_then_by_the_minute_with_its_count() {
+    let mut folds = Folds::new();
+    let hit = |at: u64, count: u64| {
+        let limit = crate::limits::Limit::MessageRate;
+        let kind = EventKind::LimitHit { limit, count };
+        event(at, "a", "x", "192.0.2.1:1", kind)
+    };
+    assert!(folds.admit(hit(1, 1)).is_some());
+    for at in 2..LIMIT_SWEEPS {
+        assert!(folds.admit(hit(u64::from(at), 10)).is_none());
+        assert_eq!(folds.sweep().len(), 0);
+    }
+    let mut folded = folds.sweep();
+    folded.extend(folds.sweep());
+    assert_eq!(folded.len(), 1);
+    let told = Record::folded(&folded[0]);
+    assert_eq!(told.detail["hits"], 10 * (u64::from(LIMIT_SWEEPS) - 2));
+    // What is left at the end need not wait for its minute.
+    assert!(folds.admit(hit(99, 3)).is_none());
+    assert_eq!(folds.sweep_all().len(), 1);
 }

@@ -28,6 +28,9 @@ pub(super) struct Queue {
     notes: usize,
     /// By team; of teams that have lost something.
     gaps: HashMap<Option<TeamId>, Gap>,
+    /// Entries that were ever queued, and those of them that were taken out.
+    pushed: u64,
+    popped: u64,
     closed: bool,
 }
 
@@ -60,17 +63,20 @@ impl Queue {
             others,
             notes: 0,
             gaps: HashMap::new(),
+            pushed: 0,
+            popped: 0,
             closed: false,
         }
     }
 
-    /// Queues an entry, after the count of what its team lost before it. `false`: there is no room,
-    /// and it was counted.
-    pub(super) fn push(&mut self, entry: Entry) -> bool {
+    /// Queues an entry, after the count of what its team lost before it. Returns its ticket: it is
+    /// taken out once [`popped`](Self::popped) has come so far. `None`: there is no room, and it
+    /// was counted.
+    pub(super) fn push(&mut self, entry: Entry) -> Option<u64> {
         if matches!(entry, Entry::Note(_)) {
             if self.closed || self.notes >= NOTES_MAX {
                 self.leave_out(&entry);
-                return false;
+                return None;
             }
             self.notes += 1;
         }
@@ -82,21 +88,24 @@ impl Queue {
             let team = &event.who.team;
             if self.closed || !budget.take(team, weight(event)) {
                 self.leave_out(&entry);
-                return false;
+                return None;
             }
             if !self.gaps.is_empty()
                 && let Some(gap) = self.gaps.remove(team)
             {
+                self.pushed += 1;
                 self.entries.push_back(Entry::Gap(gap));
             }
         }
+        self.pushed += 1;
         self.entries.push_back(entry);
-        true
+        Some(self.pushed)
     }
 
     /// Appends up to `max` entries to `into`.
     pub(super) fn pop(&mut self, into: &mut Vec<Entry>, max: usize) {
         let count = max.min(self.entries.len());
+        self.popped += count as u64;
         for entry in self.entries.drain(..count) {
             if let Some(event) = entry.event() {
                 let budget = match is_refusal(&event.kind) {
@@ -114,9 +123,18 @@ impl Queue {
         }
     }
 
+    /// The ticket of the last entry that was taken out.
+    pub(super) fn popped(&self) -> u64 {
+        self.popped
+    }
+
     /// From now on everything is counted only.
     pub(super) fn close(&mut self) {
         self.closed = true;
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
     }
 
     pub(super) fn len(&self) -> usize {
@@ -200,6 +218,8 @@ pub(super) fn is_refusal(kind: &EventKind) -> bool {
         EventKind::Connected { .. }
         | EventKind::Disconnected { .. }
         | EventKind::TakenOver { .. }
+        | EventKind::WillSent { .. }
+        | EventKind::SessionExpired { .. }
         | EventKind::Crossed { .. }
         | EventKind::SubscriptionEnded { .. }
         | EventKind::Reauthenticated => false,
@@ -214,7 +234,9 @@ fn weight(event: &Event) -> usize {
         ..
     } = &event.who;
     let text = match &event.kind {
-        EventKind::PublishRefused { topic, .. } | EventKind::Observed { topic, .. } => topic.len(),
+        EventKind::PublishRefused { topic, .. }
+        | EventKind::WillSent { topic, .. }
+        | EventKind::Observed { topic, .. } => topic.len(),
         EventKind::SubscribeRefused { filter, .. }
         | EventKind::UnsubscribeRefused { filter, .. }
         | EventKind::SubscriptionEnded { filter, .. } => filter.len(),

@@ -1,9 +1,10 @@
 //! One row of the audit store.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::fold::{Folded, Scope};
-use super::list::rfc3339;
+use super::moment::rfc3339;
 use super::queue::Gap;
 use crate::broker::{Change, DisconnectCause, Event, EventKind, Refusal};
 use crate::time::{Span, Time};
@@ -13,8 +14,12 @@ use crate::wire::ReasonCode;
 /// sender likes; a record is not.
 pub(super) const MAX_TEXT_BYTES: usize = 1024;
 
+/// Longest record in the spool, in bytes.
+const RECORD_BYTES_MAX: usize = 256 << 10;
+
 /// Whose business a record is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Level {
     /// The operator's.
     Platform,
@@ -30,12 +35,20 @@ impl Level {
             Self::Team => "team",
         }
     }
+
+    /// What [`as_str`](Self::as_str) gave.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Platform, Self::Team]
+            .into_iter()
+            .find(|level| level.as_str() == word)
+    }
 }
 
 /// One row of the audit store.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Record {
     /// When.
+    #[serde(with = "micros")]
     pub at: Time,
     /// Whose business.
     pub level: Level,
@@ -55,7 +68,40 @@ pub struct Record {
     pub detail: Map<String, Value>,
 }
 
+/// A time as microseconds since the Unix epoch.
+mod micros {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::time::Time;
+
+    pub(super) fn serialize<S: Serializer>(at: &Time, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(at.as_micros())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Time, D::Error> {
+        u64::deserialize(from).map(Time::from_micros)
+    }
+}
+
 impl Record {
+    /// As it stands in the spool. What is longer than a record may be loses its detail.
+    pub(super) fn to_spool(&self) -> Vec<u8> {
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        if bytes.len() <= RECORD_BYTES_MAX {
+            return bytes;
+        }
+        let detail = Map::from_iter([("left_out_bytes".to_owned(), bytes.len().into())]);
+        let short = Self {
+            detail,
+            ..self.clone()
+        };
+        serde_json::to_vec(&short).unwrap_or_default()
+    }
+
+    /// What [`to_spool`](Self::to_spool) gave.
+    pub(super) fn from_spool(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
     /// A record of an administrative change. `detail` is a JSON object.
     pub fn administration(
         at: Time,
@@ -85,6 +131,11 @@ impl Record {
         }
     }
 
+    /// The detail as it is stored: JSON without spaces, its keys in order.
+    pub(super) fn detail_text(&self) -> String {
+        Value::Object(self.detail.clone()).to_string()
+    }
+
     /// For programs: the columns by their names, the time in RFC 3339 and in microseconds since the
     /// Unix epoch.
     pub fn to_json(&self) -> Value {
@@ -99,6 +150,26 @@ impl Record {
             "remote": self.remote,
             "listener": self.listener,
             "detail": self.detail,
+        })
+    }
+
+    /// What [`to_json`](Self::to_json) gave.
+    pub(super) fn from_json(json: &Value) -> Option<Self> {
+        let text = |key: &str| match json.get(key)? {
+            Value::Null => Some(None),
+            Value::String(text) => Some(Some(text.clone())),
+            _ => None,
+        };
+        Some(Self {
+            at: Time::from_micros(json.get("time_us")?.as_u64()?),
+            level: Level::from_word(json.get("level")?.as_str()?)?,
+            team: text("team")?,
+            event: text("event")??,
+            actor: text("actor")?,
+            client_id: text("client_id")?,
+            remote: text("remote")?,
+            listener: text("listener")?,
+            detail: json.get("detail")?.as_object()?.clone(),
         })
     }
 
@@ -237,6 +308,11 @@ fn detail(kind: &EventKind) -> Map<String, Value> {
             put("topic", text(topic).into());
         }
         EventKind::AdminRefused { why } => put("reason", (*why).into()),
+        EventKind::WillSent { topic, retain } => {
+            put("topic", text(topic).into());
+            put("retain", (*retain).into());
+        }
+        EventKind::SessionExpired { after } => put("after_ms", millis(*after)),
         EventKind::TakenOver { by } => put("by", by.to_string().into()),
         EventKind::LimitHit { limit, count } => {
             put("limit", limit.as_str().into());

@@ -1,30 +1,43 @@
-//! The end of the audit that writes: one task, in order, in batches.
+//! The audit as it runs: the ring and the spool's thread on one side, on the other a carrier for each
+//! database that records go to.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
-use super::queue::Entry;
-use super::record::Record;
+use super::carrier::{Carrier, Parts, Progress};
+use super::chain::AuditKey;
+use super::pseudonym::{Personal, Pseudonyms};
+use super::regions::{Regions, Store};
 use super::sink::{AuditSink, Shared};
-use super::store::{Numbered, Numbering, find_teams, insert_numbered};
-use crate::database::Database;
-use crate::telemetry::metric as m;
+use super::spool::{self, Appender, Bounds, Found, Spool, SpoolError};
+use super::spooler::{Spooler, watch as watch_disk};
+use crate::time::Span;
+
+/// The folder of the spool in the data directory.
+const DIRECTORY: &str = "audit";
+/// The file of the last checkpoints in it.
+const WITNESS: &str = "checkpoints";
 
 /// How the audit is written.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Most events that wait: a quarter of them refusals, and of either part no team has more than
-    /// it leaves free.
+    /// Most events that wait for the spool: a quarter of them refusals, and of either part no team
+    /// has more than it leaves free.
     pub queue_max: usize,
     /// Most bytes of text in the events that wait, shared likewise.
     pub queue_bytes_max: usize,
+    /// Most bytes of the spool on disk.
+    pub spool_bytes_max: u64,
+    /// Bytes at which a segment of the spool is followed by the next.
+    pub segment_bytes: u64,
     /// Most records of one transaction.
     pub batch_max: usize,
-    /// Longest time that an event waits for others to share its transaction.
+    /// Longest time that a record waits in the spool for others to share its transaction.
     pub batch_wait: Duration,
     /// How often refusals that were folded go on record.
     pub fold_every: Duration,
@@ -32,6 +45,12 @@ pub struct Settings {
     pub retry_first: Duration,
     /// Longest pause between two tries.
     pub retry_max: Duration,
+    /// How often the heads of chains are signed.
+    pub checkpoint_every: Duration,
+    /// How long records are kept; `None`: for ever.
+    pub retention: Option<Span>,
+    /// What is made unrecognisable.
+    pub personal: Personal,
 }
 
 impl Default for Settings {
@@ -39,11 +58,16 @@ impl Default for Settings {
         Self {
             queue_max: 65_536,
             queue_bytes_max: 32 << 20,
+            spool_bytes_max: 1 << 30,
+            segment_bytes: 8 << 20,
             batch_max: 500,
-            batch_wait: Duration::from_millis(100),
+            batch_wait: Duration::from_millis(50),
             fold_every: Duration::from_secs(1),
             retry_first: Duration::from_millis(50),
             retry_max: Duration::from_secs(2),
+            checkpoint_every: Duration::from_secs(60),
+            retention: None,
+            personal: Personal::default(),
         }
     }
 }
@@ -54,6 +78,10 @@ pub struct AuditWriter {
     task: JoinHandle<()>,
     stop: watch::Sender<bool>,
     shared: Arc<Shared>,
+    /// Records that an earlier run left in the spool.
+    left: u64,
+    /// By store.
+    progress: Vec<Arc<Progress>>,
 }
 
 /// How the audit ended.
@@ -70,8 +98,9 @@ pub enum Finished {
         cause: Cause,
         /// Records written in this run.
         written: u64,
-        /// Events that are neither on record nor counted there: at most so many, for the last
-        /// batch may have come through.
+        /// Records in the spool, which the next start writes: at most so many.
+        spooled: u64,
+        /// Events that are in neither, nor counted there.
         lost: u64,
     },
 }
@@ -87,35 +116,100 @@ pub enum Cause {
     Failed,
 }
 
-/// Starts the writer on the current tokio runtime.
+/// Why the audit does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// Its thread.
+    #[error("the thread of the audit spool cannot start: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Starts the writer on the current tokio runtime. The first of `stores` is the main one, the others are
+/// those of `regions`. The spool lies in `data_dir`, which is the caller's alone.
 ///
 /// # Errors
-/// Where the system has no randomness to number the records with.
+/// [`StartError`].
 pub fn start(
-    database: Database,
+    stores: Vec<Store>,
+    regions: Regions,
+    data_dir: &Path,
+    key: AuditKey,
     settings: Settings,
-) -> Result<(AuditSink, AuditWriter), sqlx::Error> {
-    let sink = AuditSink::new(
-        settings.queue_max,
-        settings.queue_bytes_max,
-        settings.batch_max,
-    );
-    let (stop, stopping) = watch::channel(false);
-    let next_sweep = tokio::time::Instant::now() + settings.fold_every;
-    let writing = Writing {
-        database,
-        settings,
-        shared: Arc::clone(sink.shared()),
-        stopping,
-        next_sweep,
-        numbering: Numbering::new()?,
+) -> Result<(AuditSink, AuditWriter), StartError> {
+    let directory = data_dir.join(DIRECTORY);
+    let bounds = Bounds {
+        total: settings.spool_bytes_max,
+        segment: settings.segment_bytes,
     };
+    let opened = spool::open(&directory, bounds)?;
+    start_with(stores, regions, &directory, key, settings, opened)
+}
+
+pub(super) fn start_with(
+    stores: Vec<Store>,
+    regions: Regions,
+    directory: &Path,
+    key: AuditKey,
+    settings: Settings,
+    (spool, appender, found): (Spool, Appender, Found),
+) -> Result<(AuditSink, AuditWriter), StartError> {
+    let sink = AuditSink::new(settings.queue_max, settings.queue_bytes_max);
+    let (stop, stopping) = watch::channel(false);
+    let mut carriers = JoinSet::new();
+    let mut progress = Vec::new();
+    let accounts = stores.first().map(|main| main.database.clone());
+    for store in stores {
+        let own = Arc::new(Progress::default());
+        progress.push(Arc::clone(&own));
+        let carrier = Carrier::new(Parts {
+            accounts: accounts.clone().unwrap_or_else(|| store.database.clone()),
+            witness: witness_path(directory, store.region.as_deref()),
+            store,
+            regions: regions.clone(),
+            spool: spool.clone(),
+            run: appender.run(),
+            found,
+            key: key.clone(),
+            shared: Arc::clone(sink.shared()),
+            progress: own,
+            settings: settings.clone(),
+            stopping: stopping.clone(),
+        });
+        carriers.spawn(carrier.run());
+    }
+    Spooler {
+        shared: Arc::clone(sink.shared()),
+        appender,
+        fold_every: settings.fold_every,
+        retry: settings.retry_first.max(Duration::from_millis(20)),
+        pseudonyms: Pseudonyms::of(&key, settings.personal),
+    }
+    .start()?;
+    tokio::spawn(watch_disk(Arc::downgrade(sink.shared())));
     let writer = AuditWriter {
-        task: tokio::spawn(writing.run()),
+        // Given up, it takes the carriers along.
+        task: tokio::spawn(async move { while carriers.join_next().await.is_some() {} }),
         stop,
         shared: Arc::clone(sink.shared()),
+        left: found.records,
+        progress,
     };
     Ok((sink, writer))
+}
+
+/// Where a broker with this data directory keeps its own copy of the last checkpoints of a store.
+pub fn witness_of(data_dir: &Path, region: Option<&str>) -> PathBuf {
+    witness_path(&data_dir.join(DIRECTORY), region)
+}
+
+fn witness_path(directory: &Path, region: Option<&str>) -> PathBuf {
+    match region {
+        Some(region) => directory.join(format!("{WITNESS}.{region}")),
+        None => directory.join(WITNESS),
+    }
 }
 
 impl AuditWriter {
@@ -123,6 +217,7 @@ impl AuditWriter {
     pub async fn finish(mut self, patience: Duration) -> Finished {
         let written = || self.shared.written.load(Ordering::Acquire);
         let before = written();
+        self.shared.close();
         // The task holds the other end; where it is gone there is nothing to stop.
         let _ = self.stop.send(true);
         let cause = match tokio::time::timeout(patience, &mut self.task).await {
@@ -145,121 +240,17 @@ impl AuditWriter {
                 }
             }
         };
-        let (written, lost) = (written(), self.shared.waiting());
+        let spooled = self.left + self.shared.spooled.load(Ordering::Acquire);
+        let taken = self
+            .progress
+            .iter()
+            .map(|it| it.taken.load(Ordering::Acquire));
+        let taken = taken.min().unwrap_or(0);
         Finished::Incomplete {
             cause,
-            written,
-            lost,
+            written: written(),
+            spooled: spooled.saturating_sub(taken),
+            lost: self.shared.waiting(),
         }
-    }
-}
-
-struct Writing {
-    database: Database,
-    settings: Settings,
-    shared: Arc<Shared>,
-    stopping: watch::Receiver<bool>,
-    /// When folded refusals are next queued.
-    next_sweep: tokio::time::Instant,
-    numbering: Numbering,
-}
-
-impl Writing {
-    async fn run(mut self) {
-        loop {
-            let mut entries = Vec::new();
-            let open = self.collect(&mut entries).await;
-            let events = entries.iter().map(Entry::count).sum();
-            self.shared.in_hand.store(events, Ordering::Release);
-            let batch: Vec<_> = entries
-                .into_iter()
-                .map(|entry| self.numbering.number(Record::from(entry)))
-                .collect();
-            if !batch.is_empty() {
-                self.write(batch).await;
-            } else if !open {
-                return;
-            }
-        }
-    }
-
-    /// Gathers a batch: waits for a first entry, then a short while for others. `false`: the queue
-    /// is closed, and what comes now is the rest.
-    async fn collect(&mut self, entries: &mut Vec<Entry>) -> bool {
-        let max = self.settings.batch_max;
-        loop {
-            // Folds wait while the store is away: they are counts and take no room.
-            if tokio::time::Instant::now() >= self.next_sweep {
-                self.shared.sweep();
-                self.next_sweep = tokio::time::Instant::now() + self.settings.fold_every;
-            }
-            if self.stopped() || !self.shared.is_empty() {
-                break;
-            }
-            tokio::select! {
-                () = self.shared.filled() => {}
-                _ = self.stopping.changed() => {}
-                () = tokio::time::sleep_until(self.next_sweep) => {}
-            }
-        }
-        let until = tokio::time::Instant::now() + self.settings.batch_wait;
-        while self.shared.len() < max && !self.stopped() {
-            tokio::select! {
-                () = self.shared.filled() => {}
-                _ = self.stopping.changed() => {}
-                () = tokio::time::sleep_until(until) => break,
-            }
-        }
-        let stopped = self.stopped();
-        if stopped {
-            self.shared.close();
-        }
-        self.shared.pop(entries, max);
-        !stopped
-    }
-
-    fn stopped(&self) -> bool {
-        *self.stopping.borrow() || self.stopping.has_changed().is_err()
-    }
-
-    /// Writes a batch, however long the database is away meanwhile. Order is kept: nothing else is
-    /// written before it.
-    async fn write(&mut self, mut batch: Vec<Numbered>) {
-        let begun = Instant::now();
-        let mut pause = self.settings.retry_first;
-        let mut failures = 0_u32;
-        while let Err(error) = self.try_to_write(&mut batch).await {
-            failures += 1;
-            self.shared.failing.store(true, Ordering::Release);
-            m::AUDIT_WRITE_FAILURES.count(&[], 1);
-            m::AUDIT_QUEUE.set(&[], (self.shared.len() + batch.len()) as f64);
-            if failures == 1 {
-                tracing::warn!(%error, waiting = self.shared.len() + batch.len(),
-                    "the audit store takes nothing; events wait and are tried again");
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(self.settings.retry_max);
-        }
-        if failures > 0 {
-            tracing::info!(
-                failures,
-                away_ms = begun.elapsed().as_millis(),
-                "the audit store takes records again"
-            );
-        }
-        let written = batch.len() as u64;
-        self.shared.failing.store(false, Ordering::Release);
-        self.shared.written.fetch_add(written, Ordering::AcqRel);
-        self.shared.in_hand.store(0, Ordering::Release);
-        m::AUDIT_WRITTEN.count(&[], written);
-        m::AUDIT_QUEUE.set(&[], self.shared.len() as f64);
-        m::AUDIT_BATCH_DURATION.observe(begun.elapsed());
-    }
-
-    async fn try_to_write(&self, batch: &mut [Numbered]) -> Result<(), sqlx::Error> {
-        let mut transaction = self.database.begin().await?;
-        find_teams(&mut transaction, batch).await?;
-        insert_numbered(&mut transaction, batch).await?;
-        transaction.commit().await
     }
 }

@@ -175,8 +175,11 @@ impl Shard {
             return;
         }
         if session.expires <= now {
-            if session.expiry > Span::ZERO {
+            let after = session.expiry;
+            if after > Span::ZERO {
                 self.counters.sessions_expired += 1;
+                let who = who(session);
+                self.record(now, who, EventKind::SessionExpired { after });
             }
             return self.end_session(index, now);
         }

@@ -90,6 +90,19 @@ pub enum EventKind {
         /// The address of the connection that took it.
         by: SocketAddr,
     },
+    /// A will went out, because the client's connection or session ended without its word.
+    WillSent {
+        /// Full name.
+        topic: Box<str>,
+        /// It is kept for those who subscribe later.
+        retain: bool,
+    },
+    /// A session ended because its time without a connection was over; recorded with the address of its
+    /// last connection.
+    SessionExpired {
+        /// How long it was kept.
+        after: Span,
+    },
     /// A client was over a rate: it was slowed, or cut.
     LimitHit {
         /// Of the client, or of its team.
@@ -283,6 +296,8 @@ impl EventKind {
             Self::Reauthenticated => "reauthenticate",
             Self::ReauthenticationRefused { .. } => "reauthenticate_refused",
             Self::TakenOver { .. } => "takeover",
+            Self::WillSent { .. } => "will_sent",
+            Self::SessionExpired { .. } => "session_expired",
             Self::LimitHit { .. } => "limit_hit",
             Self::PublishRefused { .. } => "publish_refused",
             Self::SubscribeRefused { .. } => "subscribe_refused",

@@ -157,6 +157,11 @@ impl Shard {
         self.route(&team, &matched, passing, now);
         self.close_message(passing, retained, None);
         self.note_will(parked, &team, now);
+        let kind = EventKind::WillSent {
+            topic: view.topic.into(),
+            retain: view.retain,
+        };
+        self.record(now, parked.who.clone(), kind);
         Ok(())
     }
 

@@ -2,16 +2,14 @@
 //! puts on record when it cannot be reached. Called by `serve`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{Failure, serve::failed};
-use crate::audit::{self, Record};
+use crate::audit::{AuditSink, Record};
 use crate::broker::Question;
 use crate::config::{self, Config};
-use crate::database::Database;
 use crate::identity::{Hook, News};
 use crate::net::clock::Clock;
 use crate::net::server::{Asked, Desk, Verdicts};
@@ -26,9 +24,6 @@ const REPORTS_MAX: usize = 4096;
 
 /// Reports that are on their way at once: they are in no hurry, and clients are.
 const REPORTS_AT_ONCE: usize = 2;
-
-/// Before what could not be put on record is tried again.
-const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
 /// A hook, before there are shards that ask.
 pub(super) struct Opened {
@@ -80,7 +75,7 @@ impl Opened {
     }
 
     /// Answers questions from now on, for ever.
-    pub(super) fn serve(self, verdicts: Verdicts, database: Database, clock: Clock) {
+    pub(super) fn serve(self, verdicts: Verdicts, sink: AuditSink, clock: Clock) {
         let Self {
             hook,
             news,
@@ -90,7 +85,7 @@ impl Opened {
         } = self;
         tokio::spawn(answer(Arc::clone(&hook), asked, verdicts));
         tokio::spawn(report(hook, topics));
-        tokio::spawn(put_on_record(news, database, clock));
+        tokio::spawn(put_on_record(news, sink, clock));
     }
 }
 
@@ -132,27 +127,14 @@ async fn report(hook: Arc<Hook>, mut topics: mpsc::Receiver<Box<Question>>) {
     }
 }
 
-/// That the hook went and came back. While the database is away the next tries wait.
-async fn put_on_record(mut news: mpsc::Receiver<News>, database: Database, clock: Clock) {
+/// That the hook went and came back.
+async fn put_on_record(mut news: mpsc::Receiver<News>, sink: AuditSink, clock: Clock) {
     while let Some(News { what, up, why }) = news.recv().await {
-        let at = clock.now();
         let (event, detail) = match up {
             true => ("hook_up", json!({ "what": what })),
             false => ("hook_down", json!({ "what": what, "why": why })),
         };
-        loop {
-            let record = Record::administration(at, event, None, "cofferdam", detail.clone());
-            match insert(&database, record).await {
-                Ok(()) => break,
-                Err(error) => tracing::warn!(%error, event, "not on record yet"),
-            }
-            tokio::time::sleep(RECORD_AGAIN).await;
-        }
+        let record = Record::administration(clock.now(), event, None, "cofferdam", detail);
+        sink.note(record);
     }
-}
-
-async fn insert(database: &Database, record: Record) -> Result<(), sqlx::Error> {
-    let mut transaction = database.begin_administration().await?;
-    audit::insert(&mut transaction, vec![record]).await?;
-    transaction.commit().await
 }

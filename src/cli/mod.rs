@@ -8,7 +8,9 @@
 mod answer;
 pub(crate) mod apply;
 pub(crate) mod audit;
+mod backup;
 mod certificates;
+mod chronicle;
 pub(crate) mod client;
 mod config;
 mod control;
@@ -99,6 +101,18 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: AuditCommand,
+    },
+    /// Write the whole database to a new folder; the broker may run meanwhile.
+    #[command(after_help = "Example:\n  cofferdam backup /var/backups/cofferdam/today")]
+    Backup {
+        /// The folder, which is made.
+        folder: PathBuf,
+    },
+    /// Read a backup into an empty database; no broker may run on it.
+    #[command(after_help = "Example:\n  cofferdam restore /var/backups/cofferdam/today")]
+    Restore {
+        /// The folder that `backup` made.
+        folder: PathBuf,
     },
     /// Check the configuration.
     #[command(after_help = "Example:\n  cofferdam config check --config cofferdam.toml")]
@@ -222,14 +236,111 @@ pub enum AuditCommand {
         after_help = "Example:\n  cofferdam audit list --team acme --event connect_refused --since 2026-11-01T12:00:00Z"
     )]
     List(AuditList),
+    /// Write events to a file or to standard output, oldest first, of any number.
+    #[command(
+        after_help = "Example:\n  cofferdam audit export --team acme --format csv --output acme.csv"
+    )]
+    Export(AuditExport),
+    /// Check that no record was altered, removed, put in or moved; exit code 1 where one was.
+    #[command(after_help = "Example:\n  cofferdam audit verify")]
+    Verify(AuditVerify),
+    /// Make, list and revoke tokens that read one team's audit over the API.
+    #[command(after_help = "Example:\n  cofferdam audit reader add acme \"Acme Ltd\"")]
+    Reader {
+        /// What to do.
+        #[command(subcommand)]
+        command: ReaderCommand,
+    },
+}
+
+/// `audit export`
+#[derive(Debug, Args)]
+pub struct AuditExport {
+    /// As what.
+    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+    pub format: ExportFormat,
+    /// The file [default: standard output].
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Which.
+    #[command(flatten)]
+    pub which: AuditWhich,
+}
+
+/// What an export is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// JSON Lines, which `audit verify --file` checks.
+    Jsonl,
+    /// CSV, for spreadsheets.
+    Csv,
+}
+
+/// `audit verify`
+#[derive(Debug, Args)]
+pub struct AuditVerify {
+    /// An export in JSON Lines [default: the database].
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The database of this region [default: the main one].
+    #[arg(long, conflicts_with = "file")]
+    pub region: Option<String>,
+    /// The public key of the broker that signed [default: that of the key in the data directory].
+    /// May be repeated.
+    #[arg(long, value_name = "KEY")]
+    pub key: Vec<String>,
+    /// The export was made with filters: what it leaves out is not missing.
+    #[arg(long, requires = "file")]
+    pub part: bool,
+}
+
+/// `audit reader …`
+#[derive(Debug, Subcommand)]
+pub enum ReaderCommand {
+    /// Make a reader and show its token once.
+    #[command(after_help = "Example:\n  cofferdam audit reader add acme \"Acme Ltd\"")]
+    Add {
+        /// Whose audit it reads.
+        team: String,
+        /// Its name, for people.
+        name: String,
+    },
+    /// List readers.
+    #[command(after_help = "Example:\n  cofferdam audit reader list")]
+    List,
+    /// Remove a reader: its token opens nothing any more.
+    #[command(after_help = "Example:\n  cofferdam audit reader revoke acme \"Acme Ltd\"")]
+    Revoke {
+        /// Whose audit it reads.
+        team: String,
+        /// Its name.
+        name: String,
+    },
 }
 
 /// `audit list`
 #[derive(Debug, Args)]
 pub struct AuditList {
+    /// Which.
+    #[command(flatten)]
+    pub which: AuditWhich,
+    /// At most so many, the latest of them.
+    #[arg(long, default_value_t = 100)]
+    pub limit: u32,
+}
+
+/// Which events; what is left out filters nothing.
+#[derive(Debug, Default, Args)]
+pub struct AuditWhich {
+    /// In this region's database [default: the one of the team that is asked for, or the main one].
+    #[arg(long)]
+    pub region: Option<String>,
     /// Only this team's events.
     #[arg(long)]
     pub team: Option<String>,
+    /// Only events of this level.
+    #[arg(long, value_enum)]
+    pub level: Option<LevelName>,
     /// Only events of this kind: connect, connect_refused, disconnect, takeover, publish_refused …
     #[arg(long)]
     pub event: Option<String>,
@@ -239,15 +350,33 @@ pub struct AuditList {
     /// Only by this username, or by this person at the command line.
     #[arg(long)]
     pub username: Option<String>,
+    /// Only from this address or network: 192.0.2.7, 192.0.2.0/24, 2001:db8::/32.
+    #[arg(long)]
+    pub address: Option<String>,
     /// Not before this time: RFC 3339, a date, or how long ago (90s, 15m, 2h, 7d).
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
     /// Before this time: likewise.
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
-    /// At most so many, the latest of them.
-    #[arg(long, default_value_t = 100)]
-    pub limit: u32,
+}
+
+/// Whose business an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LevelName {
+    /// The operator's.
+    Platform,
+    /// A team's.
+    Team,
+}
+
+impl From<LevelName> for crate::audit::Level {
+    fn from(name: LevelName) -> Self {
+        match name {
+            LevelName::Platform => Self::Platform,
+            LevelName::Team => Self::Team,
+        }
+    }
 }
 
 /// `config …`
@@ -314,6 +443,8 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, Failure> {
         Command::Client { command } => client::run(&context, &command),
         Command::Policy { command } => policy::run(&context, &command),
         Command::Audit { command } => audit::run(&context, &command),
+        Command::Backup { folder } => backup::back_up(&context, &folder),
+        Command::Restore { folder } => backup::restore(&context, &folder),
         Command::Config {
             command: ConfigCommand::Check,
         } => config::check(&context),

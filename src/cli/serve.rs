@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::certificates::Certificates;
+use super::chronicle;
 use super::data_dir::DataDir;
 use super::descriptors;
 use super::hook;
@@ -24,13 +25,15 @@ use super::vouchers::{self, ClientVerifiers};
 use super::welcome::Welcome;
 use super::{Context, Failure, panics, print};
 use crate::admin::{self, Pages, Readiness, Slot};
-use crate::audit::{self, AuditWriter, Finished};
-use crate::config::{Config, Listener};
+use crate::audit::{AuditWriter, rfc3339};
+use crate::config::{AuditMode, Config, Listener};
 use crate::database::{Database, Place};
-use crate::identity::{self, Authenticator, Follower, HandOver, Secrets, TeamPlans, TokenKey};
+use crate::identity::{
+    self, Accounts, Authenticator, Follower, HandOver, Presence, Secrets, TeamPlans, TokenKey,
+};
 use crate::net::addresses::Addresses;
 use crate::net::clock::Clock;
-use crate::net::server::{Bound, ListenerSpec, Parts, Record, Request, Server, Verdicts};
+use crate::net::server::{Bound, ListenerSpec, Parts, Request, Server, Verdicts};
 use crate::net::tls::{self, Development, Made};
 use crate::provision::Provisioner;
 use crate::team::World;
@@ -40,11 +43,8 @@ use crate::telemetry::{Board, Snapshot, install};
 /// Logins that may wait for a judge; beyond it a new one is closed without CONNACK.
 const LOGINS_WAITING_MAX: usize = 16_384;
 
-/// How often the database is asked whether it is there, for `/readyz`.
-const PING_EVERY: Duration = Duration::from_secs(2);
-
 /// How long a stop waits for the audit to be written.
-const LAST_WORDS: Duration = Duration::from_millis(800);
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(800);
 
 /// How often to look whether teams have other plans.
 const PLANS_POLL: Duration = Duration::from_millis(500);
@@ -97,16 +97,27 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let (stop_admin, admin_address) = serve_admin(config, pages).await?;
 
     tracing::info!(url = %config.database.url, "opening the database");
-    let database = Database::open(config.database.url.expose(), &Default::default())
-        .await
-        .map_err(failed)?;
+    let accounts = Accounts::open(
+        config.database.url.expose(),
+        &Default::default(),
+        &config.data_dir,
+        config.database.serve_without,
+    )
+    .await
+    .map_err(failed)?;
+    let database = accounts.primary().clone();
+    let is_away = accounts.is_away();
     readiness.ready(DATABASE);
-    tokio::spawn(watch_database(database.clone(), Arc::clone(&readiness)));
+    let heeded = Arc::clone(&readiness);
+    let keeping = accounts
+        .clone()
+        .keep(move |presence| heed(&heeded, presence));
+    tokio::spawn(keeping);
 
     let variable = std::env::var(TokenKey::VARIABLE).ok();
     let key = TokenKey::load(&config.data_dir, variable.as_deref()).map_err(failed)?;
     let secrets = Arc::new(Secrets::new(key).map_err(failed)?);
-    let orphans = identity::tokens_under_another_key(&database, secrets.key())
+    let orphans = identity::tokens_under_another_key(accounts.database(), secrets.key())
         .await
         .map_err(failed)?;
     if orphans > 0 {
@@ -123,7 +134,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let certificates = Certificates::of(config, &listeners, clients.clone());
     let listeners = Bound::bind(listeners, config.shards.get()).map_err(failed)?;
     let judge = Authenticator::new(
-        database.clone(),
+        accounts.clone(),
         Arc::clone(&policy),
         Arc::clone(&secrets),
         anonymous_teams(config),
@@ -139,9 +150,9 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         None => judge,
     };
     let judge = vouchers::attach(judge, config)?;
-    let (sink, writer) = audit::start(database.clone(), Default::default()).map_err(failed)?;
-    let audited = sink.clone();
-    let record: Record = Arc::new(move |event| audited.record(event));
+    let (sink, writer) = chronicle::open(config, database.clone()).await?;
+    let strict = config.audit.mode == AuditMode::Strict;
+    let record = chronicle::record(&sink, strict);
 
     // Makes passwords that are shown only once, so it comes after all that may keep the broker
     // from showing them.
@@ -153,10 +164,13 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         actor: "first start",
         now: clock.now(),
     };
-    let first_start = provisioner.first_start().await.map_err(failed)?;
+    let first_start = match is_away {
+        false => provisioner.first_start().await.map_err(failed)?,
+        true => None,
+    };
 
     // Read before anybody logs in: what is changed from here on counts for those who are in.
-    let place = Place::end(&database).await.map_err(failed)?;
+    let place = Place::end(accounts.database()).await.map_err(failed)?;
 
     // Read back before any listener is served.
     let reading = config.clone();
@@ -171,7 +185,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         world.with_listener(&listener.name, listener.limits.clone())
     }));
     let plans = TeamPlans::new(config.plans.clone(), Arc::clone(&world));
-    let applied = plans.apply(&database).await.map_err(failed)?;
+    let applied = plans.apply(accounts.database()).await.map_err(failed)?;
     let of_plans = database.clone();
     tokio::spawn(async move { plans.follow(&of_plans, applied, PLANS_POLL).await });
     let kept = match opened {
@@ -193,8 +207,11 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         desk: hook.as_ref().map(hook::Opened::desk),
         record: Arc::clone(&record),
         kept,
+        strict,
     })
     .map_err(failed)?;
+    let spooling = server.spooling();
+    sink.on_spooled(move |spooled| spooling.tell(spooled));
     let reviews = server.reviews();
     let hand_over: HandOver = Arc::new(move |review| reviews.hand_over(review));
     let follower = Arc::new(Follower::new(judge.clone(), place, hand_over));
@@ -205,8 +222,9 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         policy,
         put_in_force: Box::new(move |policy| reloads.reload(policy)),
         shards: server.shards(),
-        sink,
+        sink: sink.clone(),
         record,
+        database: database.clone(),
         clock,
         readiness: Arc::clone(&readiness),
         board: &board,
@@ -216,9 +234,10 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     .await?;
     tokio::spawn(judge_logins(judge, waiting, server.verdicts(), clock));
     if let Some(opened) = hook {
-        opened.serve(server.verdicts(), database.clone(), clock);
+        opened.serve(server.verdicts(), sink.clone(), clock);
     }
     clients.follow(followed, &server.verdicts());
+    let life = chronicle::begin(config, &sink, &server, clock)?;
     readiness.ready(LISTENERS);
 
     let bound = as_bound(config, &server, admin_address);
@@ -233,7 +252,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     tracing::info!(signal, "stopping");
     readiness.not_ready(LISTENERS, "the broker is stopping");
     steering.stop().await;
-    stop(server, writer, database).await;
+    stop(server, life, writer, database).await;
     let _ = stop_admin.send(());
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
@@ -259,13 +278,14 @@ async fn serve_admin(
     Ok((stop, address))
 }
 
-async fn watch_database(database: Database, readiness: Arc<Readiness>) {
-    let mut every = tokio::time::interval(PING_EVERY);
-    loop {
-        every.tick().await;
-        match database.ping().await {
-            Ok(()) => readiness.ready(DATABASE),
-            Err(error) => readiness.not_ready(DATABASE, error.to_string()),
+fn heed(readiness: &Readiness, presence: Presence) {
+    match presence {
+        Presence::There => readiness.ready(DATABASE),
+        Presence::Away { why } => readiness.not_ready(DATABASE, why),
+        Presence::Copied { why, until } => {
+            let until = rfc3339(until);
+            let what = format!("{why}; who was known before can log in until {until}");
+            readiness.makes_do(DATABASE, what);
         }
     }
 }
@@ -423,28 +443,14 @@ impl Signals {
 }
 
 /// Tells every client to go, then writes down that they went.
-async fn stop(server: Server, writer: AuditWriter, database: Database) {
+async fn stop(server: Server, life: chronicle::Life, writer: AuditWriter, database: Database) {
     match tokio::task::spawn_blocking(move || server.stop()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "the journal is not whole"),
         Err(_) => tracing::error!("the shards did not stop in order"),
     }
-    match writer.finish(LAST_WORDS).await {
-        Finished::Whole { written } => tracing::info!(written, "the audit is whole"),
-        Finished::Incomplete {
-            cause,
-            written,
-            lost,
-        } => {
-            let why = match cause {
-                audit::Cause::Slow => "the audit store was too slow for the last events",
-                audit::Cause::Away => "the audit store took none of the last events",
-                audit::Cause::Failed => "the last audit events could not be written",
-            };
-            let waited_ms = LAST_WORDS.as_millis();
-            tracing::error!(written, lost, waited_ms, "{why}");
-        }
-    }
+    life.end();
+    chronicle::close(writer).await;
     let _ = tokio::time::timeout(LAST_WORDS, database.close()).await;
 }
 

@@ -16,6 +16,7 @@ use super::store::{failed, unreadable};
 use crate::admin::{Api, ControlSocket, Gate, PutInForce, Readiness, Rulebook, Slot, Token, Tools};
 use crate::audit::AuditSink;
 use crate::config::Config;
+use crate::database::Database;
 use crate::net::clock::Clock;
 use crate::net::server::{Record, Shards};
 use crate::policy::Policy;
@@ -39,6 +40,8 @@ pub(super) struct Parts<'a> {
     pub(super) shards: Shards,
     pub(super) sink: AuditSink,
     pub(super) record: Record,
+    /// Where the audit store is, and who may read it.
+    pub(super) database: Database,
     pub(super) clock: Clock,
     pub(super) readiness: Arc<Readiness>,
     pub(super) board: &'a Board,
@@ -85,6 +88,7 @@ impl Steering {
             shards,
             sink,
             record,
+            database,
             clock,
             readiness,
             board,
@@ -123,6 +127,9 @@ impl Steering {
             rulebook,
             readiness,
             record,
+            database,
+            regions: Arc::new(super::chronicle::region_readers(config).await?),
+            names: super::chronicle::pseudonyms(config),
             clock,
         };
         // It is set once, here.

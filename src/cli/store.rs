@@ -131,9 +131,10 @@ pub(super) fn failed(error: impl std::error::Error + Send + Sync + 'static) -> F
 impl From<ProvisionError> for Failure {
     fn from(error: ProvisionError) -> Self {
         match error {
-            ProvisionError::File(_) | ProvisionError::Name(_) | ProvisionError::Pattern { .. } => {
-                Self::Usage(error.to_string())
-            }
+            ProvisionError::File(_)
+            | ProvisionError::Name(_)
+            | ProvisionError::ReaderName
+            | ProvisionError::Pattern { .. } => Self::Usage(error.to_string()),
             _ => failed(error),
         }
     }

@@ -24,7 +24,8 @@ fn the_subcommands_are_those_that_are_fixed() {
     let wanted = "serve, apply, team, team add, team plan, team list, team suspend, team resume, team remove, \
                   client, client add, client list, client rotate, client revoke, policy, \
                   policy explain, policy test, policy diff, policy show, policy reload, policy observe, \
-                  audit, audit list, config, config check";
+                  audit, audit list, audit export, audit verify, audit reader, audit reader add, \
+                  audit reader list, audit reader revoke, backup, restore, config, config check";
     assert_eq!(names.join(", "), wanted);
     CommandLine::command().debug_assert();
 }

@@ -11,6 +11,7 @@
 //! contradiction names the file and line (or the variable), the key, and the nearest known key.
 //! Called by `cli`; everything below it takes the finished [`Config`].
 
+mod audit;
 mod check;
 mod followed;
 mod guard;
@@ -36,7 +37,9 @@ use std::sync::Arc;
 
 use crate::limits::Limits;
 use crate::policy::TeamId;
+use crate::time::Span;
 
+pub use audit::{Audit, AuditMode, Region};
 pub use followed::{FollowError, Followed};
 pub use guard::{AddressLimits, LoginLimits};
 pub use hook::{Hook, Style};
@@ -75,6 +78,8 @@ pub struct Config {
     pub admin: Admin,
     /// Credentials, policy data, audit.
     pub database: Database,
+    /// How events are kept.
+    pub audit: Audit,
     /// Durable state.
     pub journal: Journal,
     /// The numbers that bound everything.
@@ -183,6 +188,8 @@ pub struct Admin {
 pub struct Database {
     /// `sqlite:…` or `postgres://…`
     pub url: DatabaseUrl,
+    /// How long those who were known before can log in while a server is away; zero: not at all.
+    pub serve_without: Span,
 }
 
 /// A database's URL. May hold a password, so that printing it (also with `Debug`) leaves that out.

@@ -10,16 +10,20 @@ use super::section::Section;
 use super::tree::Table;
 use super::{
     Admin, CertificateFiles, ClientCertificates, Config, Database, DatabaseUrl, Durability,
-    Journal, Listener, Log, Policy, Proxies, Transport, WebSocket, check, guard, identity, limits,
-    plan,
+    Journal, Listener, Log, Policy, Proxies, Transport, WebSocket, audit, check, guard, identity,
+    limits, plan,
 };
 use crate::limits::Limits;
 use crate::policy::TeamId;
+use crate::time::Span;
 
 const DEFAULT_DATA_DIR: &str = "data";
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9080);
 const DEFAULT_PATHS: [&str; 2] = ["/", "/mqtt"];
 const DEFAULT_MAX_FRAME: u64 = 16 << 20;
+const DEFAULT_SERVE_WITHOUT: Span = Span::from_secs(3_600);
+/// Up to a week.
+const SERVE_WITHOUT_MS: std::ops::RangeInclusive<u64> = 0..=7 * 24 * 3_600 * 1_000;
 const MAX_SHARDS: u64 = 256;
 
 /// Reads everything; what the report holds afterwards says whether the result is any good.
@@ -44,6 +48,7 @@ pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
         listeners,
         admin,
         database: database(top.section("database"), &data_dir),
+        audit: audit::read(top.section("audit")),
         journal: journal(top.section("journal")),
         limits,
         plans,
@@ -88,10 +93,12 @@ fn database(mut section: Section<'_>, data_dir: &Path) -> Database {
         Some(url) => section.keep("url", check::database_url(url)),
         None => None,
     };
+    let serve_without = section.span("serve_without", &SERVE_WITHOUT_MS);
     section.finish();
     let beside = || format!("sqlite://{}/cofferdam.db", data_dir.display());
     Database {
         url: DatabaseUrl(url.unwrap_or_else(beside)),
+        serve_without: serve_without.unwrap_or(DEFAULT_SERVE_WITHOUT),
     }
 }
 

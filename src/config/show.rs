@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::guard;
 use super::limits::{Slot, rows};
 use super::quantity::{format_size, format_span};
-use super::{Config, Listener, identity};
+use super::{Config, Listener, audit, identity};
 use crate::limits::Limits;
 use crate::time::Span;
 
@@ -15,7 +15,11 @@ pub(super) fn json(config: &Config) -> Value {
         "shards": config.shards,
         "listener": config.listeners.iter().map(|l| listener(l, &config.limits)).collect::<Vec<_>>(),
         "admin": { "bind": config.admin.bind.to_string() },
-        "database": { "url": config.database.url.to_string() },
+        "database": {
+            "url": config.database.url.to_string(),
+            "serve_without": format_span(config.database.serve_without),
+        },
+        "audit": audit::json(&config.audit),
         "journal": { "durability": config.journal.durability.as_str() },
         "limits": limits(&config.limits),
         "plan": config.plans.show(),
@@ -44,7 +48,9 @@ pub(super) fn json(config: &Config) -> Value {
 
 /// TOML in the order of the default file. Written by hand: a serialiser would sort the keys.
 pub(super) fn toml(config: &Config) -> String {
-    const SECTIONS: [&str; 6] = ["admin", "database", "journal", "limits", "policy", "log"];
+    const SECTIONS: [&str; 7] = [
+        "admin", "database", "audit", "journal", "limits", "policy", "log",
+    ];
     let value = json(config);
     let mut out = String::new();
     for key in ["data_dir", "shards"] {
@@ -97,18 +103,8 @@ pub(super) fn toml(config: &Config) -> String {
     }
     for section in SECTIONS {
         if let Some(entries) = value[section].as_object() {
-            out.push_str(&format!("\n[{section}]\n"));
-            let (within, keys): (Vec<_>, Vec<_>) =
-                entries.iter().partition(|(_, value)| value.is_object());
-            for (key, value) in keys {
-                line(&mut out, key, value);
-            }
-            for (name, entries) in within {
-                out.push_str(&format!("[{section}.{name}]\n"));
-                for (key, value) in entries.as_object().into_iter().flatten() {
-                    line(&mut out, key, value);
-                }
-            }
+            out.push('\n');
+            table(&mut out, section, entries);
         }
     }
     for (section, keys) in identity::show(&config.identity) {
@@ -148,6 +144,22 @@ pub(super) fn redacted(url: &str) -> String {
         .collect();
     let mark = if query.is_empty() { "" } else { "?" };
     format!("{scheme}://{shown}{path}{mark}{}", query.join("&"))
+}
+
+/// A table, and those within it.
+fn table(out: &mut String, path: &str, entries: &Map<String, Value>) {
+    let (within, keys): (Vec<_>, Vec<_>) = entries.iter().partition(|(_, value)| value.is_object());
+    if !keys.is_empty() || within.is_empty() {
+        out.push_str(&format!("[{path}]\n"));
+    }
+    for (key, value) in keys {
+        line(out, key, value);
+    }
+    for (name, entries) in within {
+        if let Some(entries) = entries.as_object() {
+            table(out, &format!("{path}.{name}"), entries);
+        }
+    }
 }
 
 /// TOML writes these kinds of value as JSON does.

@@ -478,3 +478,44 @@ fn a_file_or_variable_that_nests_without_end_is_a_problem() {
     let found = problems(LISTENER, &[(&name, "1")]);
     assert_eq!(found, [format!("{name}: names no key")]);
 }
+
+#[test]
+fn the_audit_has_regions_and_what_is_wrong_with_one_is_named() {
+    let listener = "[[listener]]\nname = \"l\"\ntransport = \"tcp\"\nbind = \"127.0.0.1:1\"\n";
+    let parse = |audit: &str| Config::parse("c.toml", &format!("{listener}{audit}"), []);
+    let good = "[audit]\nmode = \"strict\"\nretention = \"400 d\"\npseudonymise = [\"address\"]\n\
+                [audit.region.eu]\nurl = \"sqlite://eu.db\"\nteams = [\"a\", \"b\"]\n\
+                [audit.region.us]\nurl = \"postgres://me:secret@us/audit\"\nteams = [\"c\"]\n";
+    let config = parse(good).expect("good");
+    let names: Vec<_> = config
+        .audit
+        .regions
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    assert_eq!(names, ["eu", "us"]);
+    let shown = config.to_toml();
+    assert!(!shown.contains("secret"), "{shown}");
+    let again = Config::parse("c.toml", &shown, []).expect("can be read again");
+    assert_eq!(again.audit.regions[0], config.audit.regions[0]);
+    assert_eq!(again.audit.retention, config.audit.retention);
+    for (wrong, what) in [
+        ("[audit]\nmode = \"lax\"\n", "not one of relaxed, strict"),
+        ("[audit]\nretention = \"1 h\"\n", "is not between"),
+        ("[audit]\npseudonymise = [\"payload\"]\n", "neither"),
+        ("[audit.region.eu]\nteams = [\"a\"]\n", "url: is missing"),
+        ("[audit.region.eu]\nurl = \"sqlite://e\"\n", "names no team"),
+        (
+            "[audit.region.eu]\nurl = \"mysql://e\"\nteams = [\"a\"]\n",
+            "is no database",
+        ),
+        (
+            "[audit.region.eu]\nurl = \"sqlite://e\"\nteams = [\"a\"]\n\
+             [audit.region.us]\nurl = \"sqlite://u\"\nteams = [\"a\"]\n",
+            "is in another region already",
+        ),
+    ] {
+        let error = parse(wrong).expect_err(wrong).to_string();
+        assert!(error.contains(what), "{wrong}: {error}");
+    }
+}

@@ -59,6 +59,16 @@ pub enum DatabaseError {
     },
 }
 
+impl DatabaseError {
+    /// Whether the same may go well later: the database is away, or out of reach for now.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } | Self::Query(source) => is_away(source),
+            _ => false,
+        }
+    }
+}
+
 fn noun(backend: Backend) -> &'static str {
     match backend {
         Backend::Sqlite => "SQLite file",
@@ -86,11 +96,11 @@ pub fn is_away(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // SQLite: busy, locked, I/O error, cannot open. PostgreSQL: classes 08 (connection), 53
+        // SQLite: busy, locked, I/O error, full, cannot open. PostgreSQL: classes 08 (connection), 53
         // (resources), 57 (operator intervention) and 40 (serialisation).
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             code.parse::<u32>()
-                .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 14) && code < 10_000)
+                .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14) && code < 10_000)
                 || (code.len() == 5
                     && ["08", "53", "57", "40"]
                         .iter()

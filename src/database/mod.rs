@@ -6,8 +6,11 @@
 //! opened, how a writing transaction begins, and which errors mean that it is away. Called by
 //! `identity`, `audit`, `provision` and the command line; never from a shard's thread.
 
+mod backup;
 mod changes;
+mod copy;
 mod error;
+mod postgres;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -19,8 +22,10 @@ use sqlx::Connection as _;
 use sqlx::any::AnyPoolOptions;
 use sqlx::postgres::PgConnectOptions;
 
+pub use backup::BackupError;
 pub use changes::{Concerned, KEPT, News, Place};
 pub use error::{DatabaseError, is_away};
+pub(crate) use postgres::Part;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
@@ -79,7 +84,6 @@ impl Database {
     pub async fn open(url: &str, settings: &Settings) -> Result<Self, DatabaseError> {
         sqlx::any::install_default_drivers();
         let (backend, place, url) = locate(url, settings).await?;
-        let busy_timeout_ms = settings.busy_timeout.as_millis();
         let unreachable = |source| DatabaseError::Unreachable {
             place: place.clone(),
             backend,
@@ -93,6 +97,41 @@ impl Database {
             .map_err(unreachable)?
             .close()
             .await?;
+        let database = Self::with_pool(backend, place.clone(), &url, settings)?;
+        database.migrate().await?;
+        tracing::debug!(place = %database.place, took_ms = begun.elapsed().as_millis(), "database open");
+        Ok(database)
+    }
+
+    /// A server that is away now: connections are made when there are some to be had. Whoever finds it
+    /// there first calls [`migrate`](Self::migrate).
+    pub(crate) fn open_later(url: &str, settings: &Settings) -> Result<Self, DatabaseError> {
+        sqlx::any::install_default_drivers();
+        let place = place_of(url)?;
+        Self::with_pool(Backend::Postgres, place, url, settings)
+    }
+
+    /// Opens it, now or, where it is a server that is away, later.
+    pub(crate) async fn open_or_later(
+        url: &str,
+        settings: &Settings,
+    ) -> Result<Self, DatabaseError> {
+        match Self::open(url, settings).await {
+            Err(DatabaseError::Unreachable {
+                backend: Backend::Postgres,
+                ..
+            }) => Self::open_later(url, settings),
+            opened => opened,
+        }
+    }
+
+    fn with_pool(
+        backend: Backend,
+        place: String,
+        url: &str,
+        settings: &Settings,
+    ) -> Result<Self, DatabaseError> {
+        let busy_timeout_ms = settings.busy_timeout.as_millis();
         let pool = AnyPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
@@ -104,21 +143,22 @@ impl Database {
                     Ok(())
                 })
             })
-            .connect_lazy(&url)
-            .map_err(unreachable)?;
-        let database = Self {
+            .connect_lazy(url)
+            .map_err(|source| DatabaseError::Unreachable {
+                place: place.clone(),
+                backend,
+                source,
+            })?;
+        Ok(Self {
             pool,
             backend,
             place,
-        };
-        database.migrate().await?;
-        tracing::debug!(place = %database.place, took_ms = begun.elapsed().as_millis(), "database open");
-        Ok(database)
+        })
     }
 
     /// One transaction around all pending migrations, taken with the writers' lock: of several
     /// processes that start at once one migrates and the others find it done.
-    async fn migrate(&self) -> Result<(), DatabaseError> {
+    pub(crate) async fn migrate(&self) -> Result<(), DatabaseError> {
         let mut transaction = self.begin_administration().await?;
         MIGRATIONS
             .run_direct(None, &mut *transaction, false)
@@ -127,7 +167,49 @@ impl Database {
                 place: self.place.clone(),
                 source: Box::new(source),
             })?;
+        if self.backend == Backend::Postgres {
+            postgres::divide(&mut transaction).await?;
+        }
         Ok(transaction.commit().await?)
+    }
+
+    /// PostgreSQL: makes the part of the audit table that a month's records go to.
+    pub(crate) async fn make_part(&self, part: Part) -> Result<(), DatabaseError> {
+        if self.backend == Backend::Postgres {
+            let mut transaction = self.begin_administration().await?;
+            postgres::make(&mut transaction, part).await?;
+            transaction.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// PostgreSQL: drops the parts of the audit table before a time that hold nothing any more.
+    pub(crate) async fn drop_old_parts(&self, before_us: i64) -> Result<(), DatabaseError> {
+        if self.backend == Backend::Postgres {
+            let mut transaction = self.begin_administration().await?;
+            postgres::drop_empty(&mut transaction, before_us).await?;
+            transaction.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is a table of this name.
+    pub(crate) async fn has_table(
+        &self,
+        transaction: &mut Transaction,
+        name: &str,
+    ) -> Result<bool, sqlx::Error> {
+        let sql = match self.backend {
+            Backend::Sqlite => {
+                "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = $1"
+            }
+            Backend::Postgres => "SELECT COUNT(*) FROM pg_class WHERE oid = to_regclass($1::text)",
+        };
+        let count: i64 = sqlx::query_scalar(sql)
+            .bind(name)
+            .fetch_one(&mut **transaction)
+            .await?;
+        Ok(count > 0)
     }
 
     /// Connections to read from, or to write one statement with.
@@ -147,6 +229,15 @@ impl Database {
             Backend::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await,
             Backend::Postgres => self.pool.begin().await,
         }
+    }
+
+    /// A transaction that only reads, and sees the database as it is at one moment.
+    pub(crate) async fn begin_snapshot(&self) -> Result<Transaction, sqlx::Error> {
+        let begin = match self.backend {
+            Backend::Sqlite => "BEGIN",
+            Backend::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        self.pool.begin_with(begin).await
     }
 
     /// A transaction for an administrative change: no two of them run at once, so that what one
@@ -187,6 +278,31 @@ impl Database {
     }
 }
 
+/// Makes `copy` have the same teams and principals, all of one moment. Returns their revision.
+pub(crate) async fn refresh_accounts(from: &Database, to: &Database) -> Result<i64, DatabaseError> {
+    let mut reading = from.begin_snapshot().await?;
+    let mut writing = to.begin().await?;
+    for table in copy::ACCOUNTS.into_iter().rev() {
+        copy::clear(&mut writing, table).await?;
+    }
+    for table in copy::ACCOUNTS {
+        let mut rows = copy::Rows::of(table);
+        loop {
+            let some = rows.next(&mut reading).await?;
+            if some.is_empty() {
+                break;
+            }
+            copy::write(&mut writing, table, &some).await?;
+        }
+    }
+    reading.rollback().await?;
+    let revision = sqlx::query_scalar("SELECT value FROM revision")
+        .fetch_one(&mut *writing)
+        .await?;
+    writing.commit().await?;
+    Ok(revision)
+}
+
 /// The backend of `url`, its place in words, and the URL for sqlx.
 async fn locate(
     url: &str,
@@ -197,6 +313,11 @@ async fn locate(
         let url = sqlite::create(&path, settings.busy_timeout).await?;
         return Ok((Backend::Sqlite, path.display().to_string(), url));
     }
+    Ok((Backend::Postgres, place_of(url)?, url.to_owned()))
+}
+
+/// The place of a server's database in words.
+fn place_of(url: &str) -> Result<String, DatabaseError> {
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         let options = PgConnectOptions::from_str(url).map_err(|source| DatabaseError::Url {
             why: source.to_string(),
@@ -210,12 +331,14 @@ async fn locate(
             options.get_port(),
             options.get_username()
         );
-        return Ok((Backend::Postgres, place, url.to_owned()));
+        return Ok(place);
     }
     Err(DatabaseError::Url {
         why: "it begins with neither sqlite:// nor postgres://".to_owned(),
     })
 }
 
+#[cfg(test)]
+mod backup_tests;
 #[cfg(test)]
 mod tests;

@@ -16,12 +16,13 @@ use super::guard::{Caller, Guard};
 use super::http::Hook;
 use super::memo::Memo;
 use super::secret::{Scheme, SecretError, Secrets};
+use super::standby::Accounts;
 use super::token::{Tokens, is_token};
 use super::waiting_room::WaitingRoom;
 use super::world::{AtLogin, Members};
 use crate::broker::{ExchangeState, Login, Refusal, Verdict};
 use crate::config::LoginLimits;
-use crate::database::{Database, DatabaseError};
+use crate::database::DatabaseError;
 use crate::policy::{Grant, Policy, Principal, TeamId, TeamMembers};
 use crate::telemetry::metric as m;
 use crate::time::Time;
@@ -71,7 +72,7 @@ pub struct Authenticator {
 }
 
 pub(super) struct Inner {
-    pub(super) database: Database,
+    pub(super) accounts: Accounts,
     pub(super) policy: ArcSwap<Policy>,
     pub(super) secrets: Arc<Secrets>,
     anonymous: HashMap<Arc<str>, TeamId>,
@@ -158,12 +159,13 @@ impl Authenticator {
     /// # Errors
     /// Where the system has no randomness.
     pub fn new(
-        database: Database,
+        accounts: impl Into<Accounts>,
         policy: Arc<Policy>,
         secrets: Arc<Secrets>,
         anonymous: HashMap<Arc<str>, TeamId>,
         settings: Settings,
     ) -> Result<Self, SecretError> {
+        let accounts = accounts.into();
         let mut memo_key = [0; 32];
         getrandom::fill(&mut memo_key).map_err(|error| SecretError::Hashing(error.to_string()))?;
         Ok(Self {
@@ -172,12 +174,18 @@ impl Authenticator {
                 guard: Guard::new(settings.logins.clone()),
                 hashing: WaitingRoom::new(settings.hashing_at_once, settings.hashing_waiting_max),
                 judging: AtomicUsize::new(0),
-                turns: Semaphore::new(database.max_connections().saturating_sub(1).max(1)),
+                turns: Semaphore::new(
+                    accounts
+                        .primary()
+                        .max_connections()
+                        .saturating_sub(1)
+                        .max(1),
+                ),
                 members: Members::new(),
                 hook: None,
                 tokens: None,
                 certificates: None,
-                database,
+                accounts,
                 policy: ArcSwap::new(policy),
                 secrets,
                 anonymous,
@@ -354,7 +362,13 @@ impl Inner {
             username
         };
         let _turn = self.turn().await?;
-        Ok(account::find(&self.database, username).await?)
+        match account::find(self.accounts.database(), username).await {
+            Err(error) => match self.accounts.instead(&error) {
+                Some(copy) => Ok(account::find(copy, username).await?),
+                None => Err(error.into()),
+            },
+            found => Ok(found?),
+        }
     }
 
     pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, Declined> {
@@ -413,10 +427,25 @@ impl Inner {
         revision: i64,
     ) -> Result<Grant, Declined> {
         let members = match &account.team {
-            Some(team) => Some(self.members.of(&self.database, team, revision).await?),
+            Some(team) => Some(self.members_of(team, revision).await?),
             None => None,
         };
         self.bind(username, account, members)
+    }
+
+    pub(super) async fn members_of(
+        &self,
+        team: &TeamId,
+        revision: i64,
+    ) -> Result<Arc<TeamMembers>, Declined> {
+        let (accounts, members) = (&self.accounts, &self.members);
+        match members.of(accounts.database(), team, revision).await {
+            Err(error) => match accounts.instead(&error) {
+                Some(copy) => Ok(members.of(copy, team, revision).await?),
+                None => Err(error.into()),
+            },
+            found => Ok(found?),
+        }
     }
 
     /// The grant of what is on record, under the policy of now.
@@ -468,7 +497,11 @@ impl Inner {
             return Err(Declined::Refused(Refusal::Anonymous));
         };
         let turn = self.turn().await?;
-        let suspended = is_suspended(&self.database, team, now).await?;
+        let suspended = match self.accounts.is_away() {
+            // Where the team is to be made, that can wait.
+            true => account::is_suspended(self.accounts.database(), team).await?,
+            false => is_suspended(self.accounts.primary(), team, now).await?,
+        };
         drop(turn);
         if suspended {
             return Err(Declined::Refused(Refusal::TeamSuspended));

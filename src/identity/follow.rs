@@ -78,7 +78,7 @@ impl Follower {
     pub async fn catch_up(&self) -> Result<(), DatabaseError> {
         let mut place = self.place.lock().await;
         loop {
-            match place.news(&self.judge.inner.database).await? {
+            match place.news(self.judge.inner.accounts.primary()).await? {
                 News::None => return Ok(()),
                 News::Missed(next) => {
                     tracing::warn!(
@@ -130,7 +130,10 @@ impl Follower {
 
     /// All that a review of these changes asks of the database.
     async fn look_up(&self, changes: &[(i64, Concerned)]) -> Result<Facts, DatabaseError> {
-        let (database, members) = (&self.judge.inner.database, &self.judge.inner.members);
+        let (database, members) = (
+            self.judge.inner.accounts.primary(),
+            &self.judge.inner.members,
+        );
         let mut facts = Facts::default();
         let mut usernames = Vec::new();
         for (revision, concerned) in changes {

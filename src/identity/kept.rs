@@ -39,7 +39,7 @@ impl Authenticator {
     ) -> Result<HashMap<Arc<str>, Arc<Grant>>, DatabaseError> {
         let inner = &self.inner;
         let usernames: Vec<_> = principals.iter().map(|it| &*it.username).collect();
-        let accounts = account::find_all(&inner.database, &usernames).await?;
+        let accounts = account::find_all(inner.accounts.database(), &usernames).await?;
         let mut grants = HashMap::with_capacity(principals.len());
         for principal in principals {
             let grant = match accounts.get(&*principal.username) {
@@ -54,9 +54,12 @@ impl Authenticator {
                 }
                 None if inner.is_vouched_for(principal) => {
                     let members = match &principal.team {
-                        Some(team) => {
-                            Some(inner.members.of(&inner.database, team, revision).await?)
-                        }
+                        Some(team) => Some(
+                            inner
+                                .members
+                                .of(inner.accounts.database(), team, revision)
+                                .await?,
+                        ),
                         None => None,
                     };
                     let directory = AsKept { members, principal };

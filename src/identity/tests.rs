@@ -57,6 +57,25 @@ const WORLD: &str = r##"
     password = "platform password"
 "##;
 
+/// Usernames, passwords, and what comes of them while team `b` is suspended, however the password is
+/// shown to be known.
+const SENT_OR_PROVED: [(&str, &str, &str); 10] = [
+    (INSTANCE, TOKEN, "admit project:a:i1"),
+    ("device:a:d1", "device password", "admit device:a:d1"),
+    ("alice@a", "correct horse", "admit alice@a"),
+    (
+        "forge_platform",
+        "platform password",
+        "admit forge_platform",
+    ),
+    (INSTANCE, OTHER_TOKEN, "refuse wrong_password"),
+    ("alice@a", "Correct horse", "refuse wrong_password"),
+    ("alice@a", TOKEN, "refuse wrong_password"),
+    ("mute@a", "correct horse", "refuse no_credential"),
+    ("bob@b", "battery staple", "refuse team_suspended"),
+    ("bob@b", "wrong", "refuse wrong_password"),
+];
+
 /// Everything that a test of the judge needs.
 struct Court {
     database: Database,
@@ -175,23 +194,13 @@ each_database! {
         let court = Court::open(&database, quick()).await;
         court.provision().team_suspend("b", true).await.unwrap();
         for (username, password, verdict) in [
-            (INSTANCE, TOKEN, "admit project:a:i1"),
-            ("device:a:d1", "device password", "admit device:a:d1"),
-            ("alice@a", "correct horse", "admit alice@a"),
-            ("forge_platform", "platform password", "admit forge_platform"),
-            (INSTANCE, OTHER_TOKEN, "refuse wrong_password"),
             (INSTANCE, "correct horse", "refuse wrong_password"),
-            ("alice@a", "Correct horse", "refuse wrong_password"),
             ("alice@a", "", "refuse wrong_password"),
-            ("alice@a", TOKEN, "refuse wrong_password"),
             ("alice@b", "correct horse", "refuse unknown_user"),
             ("", "correct horse", "refuse unknown_user"),
             ("alice@a\0", "correct horse", "refuse unknown_user"),
-            ("mute@a", "correct horse", "refuse no_credential"),
             ("mute@a", "", "refuse no_credential"),
-            ("bob@b", "battery staple", "refuse team_suspended"),
-            ("bob@b", "wrong", "refuse wrong_password"),
-        ] {
+        ].into_iter().chain(SENT_OR_PROVED) {
             assert_eq!(court.judge(username, password).await, verdict, "{username} {password}");
         }
 
@@ -310,11 +319,10 @@ each_database! {
         }
         let filter = audit::Filter {
             team: Some("dev".to_owned()),
-            limit: 10,
             ..audit::Filter::default()
         };
-        let records = audit::list(&court.database, &filter).await.unwrap();
-        let events: Vec<_> = records.iter().map(|record| record.event.as_str()).collect();
+        let records = audit::latest(&court.database, &filter, 10).await.unwrap();
+        let events: Vec<_> = records.iter().map(|it| it.record.event.as_str()).collect();
         assert_eq!(events, ["team_add"]);
 
         // Whoever gives a name or a password is judged by it, also there.

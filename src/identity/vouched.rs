@@ -101,7 +101,7 @@ impl Inner {
                 if suspended {
                     return Err(Declined::Refused(Refusal::TeamSuspended));
                 }
-                Some(self.members.of(&self.database, team, revision).await?)
+                Some(self.members_of(team, revision).await?)
             }
             None => None,
         };
@@ -126,7 +126,7 @@ impl Inner {
         team: &crate::policy::TeamId,
     ) -> Result<bool, Declined> {
         let _turn = self.turn().await?;
-        Ok(account::is_suspended(&self.database, team).await?)
+        Ok(account::is_suspended(self.accounts.database(), team).await?)
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Link {
     pub(super) blocked: bool,
     /// Its task knows that it is ending.
     pub(super) ending: bool,
+    /// Events of its own that are not on record yet, and that it is not to be seen before.
+    pub(super) held: u32,
     /// Not read because the core wanted no more; read again when it has been written to.
     pub(super) sated: bool,
 }
@@ -92,6 +94,7 @@ impl Link {
             state: State::Open,
             blocked: false,
             ending: false,
+            held: 0,
             sated: false,
         }
     }

@@ -18,6 +18,7 @@
 
 pub mod addresses;
 pub mod clock;
+mod held;
 mod kept;
 mod layers;
 mod link;

@@ -7,6 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::reactor::Arrival;
 use super::recheck::Recheck;
 use super::visit::Visit;
+use crate::audit::Spooled;
 use crate::broker::{Answer, Batch, ConnId, Review, Verdict};
 use crate::journal::Told;
 
@@ -28,6 +29,8 @@ pub(super) enum Inbound {
     Resume,
     /// The journal has kept something, or cannot.
     Told(Told),
+    /// Events of this shard are on record, or cannot be put there now.
+    Spooled(Spooled),
     /// Somebody asks from outside.
     Visit(Visit),
     /// The broker is stopping.

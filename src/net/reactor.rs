@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 
 use super::addresses::{Addresses, Seat};
 use super::clock::Clock;
+use super::held::{Held, Release};
 use super::kept::Ledger;
 use super::layers::{Ending, Heard, Layers};
 use super::link::{Link, State};
@@ -23,8 +24,9 @@ use super::peers::Peers;
 use super::recheck::Recheck;
 use super::services::Services;
 use super::visit::Visit;
+use crate::audit::{Kept, Spooled};
 use crate::broker::{
-    Answer, Batch, ConnId, Effect, Migrant, Peer, Refusal, Review, Shard, Verdict,
+    Answer, Batch, ConnId, Effect, EventKind, Migrant, Peer, Refusal, Review, Shard, Verdict,
 };
 use crate::journal::Told;
 use crate::time::Time;
@@ -46,6 +48,9 @@ pub(super) struct Reactor {
     pub(super) clock: Clock,
     services: Services,
     peers: Peers,
+    held: Held,
+    /// Who may be admitted in this turn.
+    at_the_door: Option<ConnId>,
     touched: Vec<ConnId>,
     flusher: Waker,
     flush_due: bool,
@@ -92,6 +97,7 @@ impl Reactor {
         services: Services,
         peers: Peers,
         ledger: Option<Ledger>,
+        held: Held,
     ) -> Self {
         Self {
             core,
@@ -102,6 +108,8 @@ impl Reactor {
             clock,
             services,
             peers,
+            held,
+            at_the_door: None,
             touched: Vec::new(),
             flusher: Waker::noop().clone(),
             flush_due: false,
@@ -169,6 +177,7 @@ impl Reactor {
         self.put(Link::new(conn, tcp, layers, listener, seat));
         self.new_links.push(conn);
         self.recheck_one(conn);
+        self.at_the_door = Some(conn);
         self.end_turn();
         Ok(())
     }
@@ -181,6 +190,7 @@ impl Reactor {
     pub(super) fn judged(&mut self, conn: ConnId, verdict: Verdict) {
         self.core.judged(conn, verdict, self.clock.now());
         self.wake(conn);
+        self.at_the_door = Some(conn);
         self.end_turn();
     }
 
@@ -202,6 +212,46 @@ impl Reactor {
         self.turn_began.get_or_insert_with(Instant::now);
         self.core.deliver_batch(batch, self.clock.now());
         self.end_turn();
+    }
+
+    /// Those whose events are on record go on. Where events cannot be put there, nobody waits, and who
+    /// may not be admitted without goes.
+    pub(super) fn spooled(&mut self, spooled: Spooled) {
+        while let Some((conn, release)) = self.held.next(spooled) {
+            let Some(link) = self.link(conn) else {
+                continue;
+            };
+            link.held = link.held.saturating_sub(1);
+            match release {
+                Release::GoOn => self.touched.push(conn),
+                Release::TurnAway => link.state = State::Over,
+            }
+            self.wake(conn);
+        }
+        self.end_turn();
+    }
+
+    /// Nothing leaves for this connection until its event is on record.
+    fn hold(&mut self, conn: ConnId, kept: Kept, is_admission: bool) {
+        if self.stopping {
+            return;
+        }
+        let is_strict = self.held.is_strict() && is_admission;
+        match kept {
+            Kept::At(ticket) => {
+                if let Some(link) = self.link(conn) {
+                    link.held += 1;
+                    self.held.put(ticket, conn, is_admission);
+                }
+            }
+            Kept::LeftOut if is_strict => {
+                if let Some(link) = self.link(conn) {
+                    link.state = State::Over;
+                }
+                self.wake(conn);
+            }
+            Kept::LeftOut | Kept::Folded => {}
+        }
     }
 
     /// Somebody asks from outside.
@@ -236,6 +286,11 @@ impl Reactor {
     /// Everyone is told to go.
     pub(super) fn stop(&mut self) {
         self.stopping = true;
+        // Nobody tells how far the spool is any more, and it is written to its end behind us.
+        self.spooled(Spooled {
+            upto: u64::MAX,
+            is_kept: true,
+        });
         self.core.stop(self.clock.now());
         self.end_turn();
     }
@@ -261,6 +316,9 @@ impl Reactor {
                 return Poll::Ready(Outcome::Gone);
             };
             link.waker.clone_from(cx.waker());
+            if link.held > 0 && link.state == State::Open {
+                return Poll::Pending;
+            }
             if link.blocked && link.tcp.poll_write_ready(cx).is_ready() {
                 link.blocked = false;
                 self.flush(conn);
@@ -386,6 +444,7 @@ impl Reactor {
 
     /// Carries out what the core asked for, and sees to it that outboxes are written soon.
     pub(super) fn end_turn(&mut self) {
+        let mut last = Kept::Folded;
         loop {
             let effects = self.core.take_effects();
             if effects.is_empty() {
@@ -393,7 +452,16 @@ impl Reactor {
             }
             for effect in effects {
                 match effect {
-                    Effect::Record(event) => self.services.record(event),
+                    Effect::Record(event) => {
+                        let is_admission = matches!(event.kind, EventKind::Connected { .. });
+                        let kept = self.services.record(event);
+                        if let (true, Some(conn)) = (is_admission, self.at_the_door) {
+                            self.hold(conn, kept, true);
+                        }
+                        if matches!(kept, Kept::At(_)) {
+                            last = kept;
+                        }
+                    }
                     Effect::Judge(mut login) => {
                         let conn = login.conn;
                         login.certificate = self.certificate(conn);
@@ -403,6 +471,8 @@ impl Reactor {
                     }
                     Effect::Close(conn) => {
                         self.count_unfinished_handshake(conn);
+                        // What the end was put on record by came just before it.
+                        self.hold(conn, last, false);
                         self.finish(conn);
                     }
                     Effect::Ask(question) => {
@@ -416,6 +486,7 @@ impl Reactor {
                 }
             }
         }
+        self.at_the_door = None;
         if self.core.take_caught_up() {
             self.peers.resume_all();
             self.core.resume();
@@ -501,7 +572,7 @@ impl Reactor {
             else {
                 return;
             };
-            if link.conn != conn || link.blocked {
+            if link.conn != conn || link.blocked || link.held > 0 {
                 return;
             }
             match link.write(self.core.outbox(conn).map(|outbox| &*outbox)) {

@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::addresses::Addresses;
 use super::clock::Clock;
+use super::held::Held;
 use super::kept::Share;
 use super::listener::{self, accept};
 use super::peers::{Inbound, Peers};
@@ -25,6 +26,7 @@ use super::reactor::{Outcome, Reactor, SharedReactor};
 use super::recheck::{Recheck, recheck_all};
 use super::services::Services;
 use super::tls::ClientVerifier;
+use crate::audit::Spooled;
 use crate::broker::{Answer, ConnId, Review, Shard, Verdict};
 use crate::journal::{Journal, Unfinished};
 use crate::team::World;
@@ -70,6 +72,8 @@ pub struct Parts {
     pub record: Record,
     /// What was kept, and the journal; `None`: nothing is kept beyond a restart.
     pub kept: Option<Kept>,
+    /// Nobody is admitted whose connect is not on record.
+    pub strict: bool,
 }
 
 /// Listeners whose addresses are ours. Clients may connect; they wait until the shards run.
@@ -112,6 +116,10 @@ pub struct Verdicts(Peers);
 #[derive(Clone)]
 pub struct Reviews(Arc<Mutex<Peers>>);
 
+/// Tells all shards how far events are on record. Cheap to clone.
+#[derive(Clone)]
+pub struct Spooling(Arc<Mutex<Peers>>);
+
 /// One shard's share of the parts.
 struct ShardParts {
     id: u16,
@@ -125,6 +133,7 @@ struct ShardParts {
     inbox: UnboundedReceiver<Inbound>,
     sockets: Vec<(ListenerSpec, TcpListener)>,
     share: Option<Share>,
+    strict: bool,
 }
 
 impl Bound {
@@ -210,6 +219,7 @@ impl Server {
                 inbox,
                 sockets,
                 share: shares.next().flatten(),
+                strict: parts.strict,
             };
             let name = format!("{SHARD_THREAD}{id}");
             let thread = std::thread::Builder::new()
@@ -238,6 +248,11 @@ impl Server {
     /// Who is asked what stands on the shards.
     pub fn shards(&self) -> Shards {
         Shards(self.peers.clone())
+    }
+
+    /// Where it is told how far events are on record.
+    pub fn spooling(&self) -> Spooling {
+        Spooling(Arc::new(Mutex::new(self.peers.clone())))
     }
 
     /// Where reviews go.
@@ -289,6 +304,13 @@ impl Reviews {
     }
 }
 
+impl Spooling {
+    /// Connections that wait for that go on, or end.
+    pub fn tell(&self, spooled: Spooled) {
+        self.0.lock().send_to_all(|| Inbound::Spooled(spooled));
+    }
+}
+
 /// One shard's thread.
 fn run(parts: ShardParts) {
     let runtime = match tokio::runtime::Builder::new_current_thread()
@@ -313,6 +335,7 @@ fn run(parts: ShardParts) {
         inbox,
         sockets,
         share,
+        strict,
     } = parts;
     let core = Shard::new(id, count, world, core_seed);
     let (core, ledger) = match share {
@@ -323,7 +346,13 @@ fn run(parts: ShardParts) {
         None => (core, None),
     };
     let reactor = Rc::new(RefCell::new(Reactor::new(
-        core, addresses, clock, services, peers, ledger,
+        core,
+        addresses,
+        clock,
+        services,
+        peers,
+        ledger,
+        Held::new(strict),
     )));
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
@@ -367,6 +396,7 @@ async fn serve_inbox(mut inbox: UnboundedReceiver<Inbound>, reactor: &SharedReac
             Inbound::Review(review) => reactor_now.review(review),
             Inbound::Told(told) => reactor_now.told(told),
             Inbound::Resume => reactor_now.resume(),
+            Inbound::Spooled(spooled) => reactor_now.spooled(spooled),
             Inbound::Visit(visit) => reactor_now.visit(visit),
             Inbound::Stop => return,
         }

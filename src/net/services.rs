@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::audit::Kept;
 use crate::broker::{
     Answer, Breach, Counters, DisconnectCause, Drop, Event, EventKind, Login, Question, Refusal,
     Verdict, Way,
@@ -17,8 +18,9 @@ use crate::time::Span;
 /// Before something is asked again for which there was no room.
 const ASK_AGAIN: Span = Span::from_secs(1);
 
-/// Where events go on record: never waits, may be called from any thread.
-pub type Record = Arc<dyn Fn(Box<Event>) + Send + Sync>;
+/// Where events go on record: never waits, may be called from any thread. What it returns says
+/// whether the event is worth waiting for.
+pub type Record = Arc<dyn Fn(Box<Event>) -> Kept + Send + Sync>;
 
 /// A login, and the shard that waits for its verdict.
 pub struct Request {
@@ -116,7 +118,7 @@ impl Services {
     }
 
     /// Counts an event and puts it on record.
-    pub(super) fn record(&mut self, event: Box<Event>) {
+    pub(super) fn record(&mut self, event: Box<Event>) -> Kept {
         let listener = &event.who.peer.listener;
         match &event.kind {
             EventKind::Connected { version, .. } => {
@@ -162,11 +164,13 @@ impl Services {
             // Each is counted where it is, the events are of many.
             EventKind::TakenOver { .. }
             | EventKind::LimitHit { .. }
+            | EventKind::WillSent { .. }
+            | EventKind::SessionExpired { .. }
             | EventKind::Crossed { .. }
             | EventKind::Observed { .. }
             | EventKind::AdminRefused { .. } => {}
         }
-        (self.record)(event);
+        (self.record)(event)
     }
 
     /// Counts what a client broke below MQTT.

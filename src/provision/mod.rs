@@ -18,6 +18,7 @@ mod document;
 mod first_start;
 mod member;
 mod names;
+mod readers;
 mod teams;
 
 use crate::config::{ConfigErrors, Plans, UnknownPlan};
@@ -31,6 +32,7 @@ pub use change::{Change, Verb};
 pub use clients::ClientEntry;
 pub use first_start::{DemoClient, FirstStart};
 pub use names::NameError;
+pub use readers::Reader;
 pub use teams::TeamEntry;
 
 /// Who changes what, with all that it takes. Made for one command.
@@ -86,6 +88,17 @@ pub enum ProvisionError {
         /// Why.
         why: String,
     },
+    /// A reader of a team's audit that there is not.
+    #[error("team {team} has no reader {name}; `cofferdam audit reader list` shows what there is")]
+    NoReader {
+        /// Whose.
+        team: String,
+        /// Its name.
+        name: String,
+    },
+    /// A name of a reader that cannot be.
+    #[error("a reader's name has 1 to 128 bytes and no control characters")]
+    ReaderName,
     /// A secret that cannot be stored.
     #[error(transparent)]
     Secret(#[from] SecretError),

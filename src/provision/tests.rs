@@ -5,8 +5,10 @@ use serde_json::json;
 use sqlx::Row as _;
 
 use super::*;
-use crate::audit::{Filter, Record, list};
-use crate::cli::{Answer, AuditList, ClientCommand, TeamCommand, apply, audit, client, team};
+use crate::audit::{Filter, Record, latest};
+use crate::cli::{
+    Answer, AuditList, AuditWhich, ClientCommand, TeamCommand, apply, audit, client, team,
+};
 use crate::config::Config;
 use crate::database::testing::{TestDatabase, each_database};
 use crate::identity::TokenKey;
@@ -79,11 +81,10 @@ impl Office {
     }
 
     async fn records(&self) -> Vec<Record> {
-        let filter = Filter {
-            limit: 1000,
-            ..Filter::default()
-        };
-        list(&self.database, &filter).await.unwrap()
+        let linked = latest(&self.database, &Filter::default(), 1000)
+            .await
+            .unwrap();
+        linked.into_iter().map(|linked| linked.record).collect()
     }
 
     async fn events(&self) -> Vec<String> {
@@ -457,15 +458,15 @@ each_database! {
                 }
                 _ => {
                     let list = AuditList {
-                        team: Some("a".to_owned()),
-                        event: Some("client_add".to_owned()),
-                        client: None,
-                        username: None,
-                        since: Some("5s".to_owned()),
-                        until: None,
+                        which: AuditWhich {
+                            team: Some("a".to_owned()),
+                            event: Some("client_add".to_owned()),
+                            since: Some("5s".to_owned()),
+                            ..AuditWhich::default()
+                        },
                         limit: 5,
                     };
-                    audit::show(&list, at.database, at.now, &mut answer).await
+                    audit::show(&list, at.database, at.now, None, &mut answer).await
                 }
             }
             .unwrap();
@@ -502,8 +503,11 @@ each_database! {
         assert_eq!(answer(false, "audit").await,
             "TIME                  LEVEL  TEAM  EVENT       ACTOR     CLIENT ID  REMOTE  LISTENER  DETAIL\n\
              1970-01-01T00:00:01Z  team   a     client_add  cli:root  -          -       -         name=alice@a revision=1 via=apply\n");
-        let records = parsed(answer(true, "audit").await);
-        assert_eq!(records, [json!({"time": "1970-01-01T00:00:01Z", "time_us": 1_000_000,
+        let mut records = parsed(answer(true, "audit").await);
+        let hash = records[0].as_object_mut().unwrap().remove("hash");
+        assert_eq!(hash.unwrap().as_str().unwrap().len(), 64);
+        assert_eq!(records, [json!({"chain": "a", "number": 3,
+            "time": "1970-01-01T00:00:01Z", "time_us": 1_000_000,
             "level": "team", "team": "a", "event": "client_add", "actor": "cli:root",
             "client_id": null, "remote": null, "listener": null,
             "detail": {"name": "alice@a", "via": "apply", "revision": 1}})]);

@@ -131,17 +131,27 @@ metrics! {
     ROUTING_DURATION Histogram "cofferdam_routing_duration_seconds" []
         "Time from the read that completed a PUBLISH to the write of its deliveries, per message."
     AUDIT_QUEUE Gauge "cofferdam_audit_queue_events" []
-        "Audit events that wait to be written."
+        "Audit events that wait for the spool."
+    AUDIT_SPOOLED Counter "cofferdam_audit_spooled_events_total" []
+        "Records that are synced to the spool."
+    AUDIT_SPOOL_BYTES Gauge "cofferdam_audit_spool_bytes" []
+        "Bytes of the spool on disk: what the audit store has not taken yet, and the open segment."
+    AUDIT_SPOOL_FAILING Gauge "cofferdam_audit_spool_failing" []
+        "1 while the spool is full or its disk takes nothing, else 0."
+    AUDIT_SPOOL_FAILURES Counter "cofferdam_audit_spool_failures_total" []
+        "Writes to the spool that failed and were tried again."
     AUDIT_WRITTEN Counter "cofferdam_audit_written_events_total" []
         "Records that are in the audit store; one may stand for several events."
     AUDIT_FOLDED Counter "cofferdam_audit_folded_events_total" []
         "Refusals that are counted in the record of another: the same again within a second."
     AUDIT_DROPPED Counter "cofferdam_audit_dropped_events_total" []
-        "Audit events that were lost because their queue was full; a gap record has the count."
+        "Audit events that were left out because there was no room for them; a gap record has the count."
     AUDIT_WRITE_FAILURES Counter "cofferdam_audit_write_failures_total" []
         "Batches that the audit store did not take and that were tried again."
     AUDIT_BATCH_DURATION Histogram "cofferdam_audit_batch_duration_seconds" []
         "Time from the first try to write a batch until the audit store had it."
+    DATABASE_AWAY Gauge "cofferdam_database_away" []
+        "1 while the database does not answer, else 0."
     LOGINS_WAITING Gauge "cofferdam_logins_waiting" []
         "Logins that wait for their password to be hashed."
     LOGIN_DURATION Histogram "cofferdam_login_duration_seconds" []
@@ -252,7 +262,11 @@ pub(crate) fn describe() {
                 }
             }
             Kind::Histogram => {
-                metrics::describe_histogram!(metric.name, Unit::Seconds, metric.help)
+                metrics::describe_histogram!(metric.name, Unit::Seconds, metric.help);
+                // That one is the shards', and written by itself.
+                if metric.labels.is_empty() && metric.name != ROUTING_DURATION.name {
+                    drop(metrics::histogram!(metric.name));
+                }
             }
         }
     }

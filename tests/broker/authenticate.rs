@@ -75,6 +75,7 @@ fn come_in(cluster: &Cluster, shard: u16, hello: Hello) -> Client {
 #[track_caller]
 fn ended(cluster: &Cluster) -> (Vec<EventKind>, DisconnectCause) {
     let mut record = cluster.record();
+    record.retain(|kind| !matches!(kind, EventKind::WillSent { .. }));
     match record.pop() {
         Some(EventKind::Disconnected { cause, .. }) => (record, cause),
         other => panic!("not ended: {record:?} {other:?}"),

@@ -12,14 +12,20 @@ fn limited(change: impl FnOnce(&mut Limits)) -> Cluster {
     Cluster::limited(1, limits)
 }
 
-#[test]
-fn a_queue_has_a_limit_in_messages() {
-    let cluster = limited(|limits| limits.max_queued_messages = 3);
-    let publisher = cluster.connect(0, client("alice@alpha"));
+/// Somebody who waits for `a` and is away; gives how he comes back.
+fn absent_bob(cluster: &Cluster) -> Hello {
     let hello = client("bob@alpha").kept(100);
     let absent = cluster.connect(0, hello.clone());
     absent.subscribe("a", QOS_1);
     absent.cut();
+    hello
+}
+
+#[test]
+fn a_queue_has_a_limit_in_messages() {
+    let cluster = limited(|limits| limits.max_queued_messages = 3);
+    let publisher = cluster.connect(0, client("alice@alpha"));
+    let hello = absent_bob(&cluster);
     for n in 0..5 {
         let answer = publisher.publish_at(QOS_1, "a", &n.to_string());
         let expected = match n {
@@ -40,10 +46,7 @@ fn a_queue_has_a_limit_in_bytes() {
     let size = "ff/v1/alpha/c/a".len() as u64 + 10;
     let cluster = limited(|limits| limits.max_queued_bytes = 3 * size);
     let publisher = cluster.connect(0, client("alice@alpha"));
-    let hello = client("bob@alpha").kept(100);
-    let absent = cluster.connect(0, hello.clone());
-    absent.subscribe("a", QOS_1);
-    absent.cut();
+    let hello = absent_bob(&cluster);
     for n in 0..5 {
         publisher.publish_at(QOS_1, "a", &format!("{n:010}"));
     }
@@ -55,10 +58,7 @@ fn a_queue_has_a_limit_in_bytes() {
 fn what_expired_in_a_full_queue_makes_room() {
     let cluster = limited(|limits| limits.max_queued_messages = 2);
     let publisher = cluster.connect(0, client("alice@alpha"));
-    let hello = client("bob@alpha").kept(1_000);
-    let absent = cluster.connect(0, hello.clone());
-    absent.subscribe("a", QOS_1);
-    absent.cut();
+    let hello = absent_bob(&cluster);
     for _ in 0..2 {
         publisher.complete(Publish {
             qos: QOS_1,

@@ -10,6 +10,13 @@ use cofferdam::wire::{QoS, ReasonCode, SubscriptionOptions, Version};
 const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];
 const NONE: [&str; 0] = [];
 
+fn no_local() -> SubscriptionOptions {
+    SubscriptionOptions {
+        no_local: true,
+        ..options(QOS_1)
+    }
+}
+
 /// A way for a client to leave its share group.
 type Leave<'a> = &'a dyn Fn(&Client);
 
@@ -166,14 +173,10 @@ fn a_second_subscription_to_a_filter_takes_the_place_of_the_first() {
 #[test]
 fn no_local_leaves_out_what_the_same_session_published() {
     let cluster = Cluster::new(2);
-    let no_local = SubscriptionOptions {
-        no_local: true,
-        ..options(QOS_1)
-    };
     let alice = cluster.connect(0, client("alice@alpha"));
     let bob = cluster.connect(1, client("bob@alpha"));
     for client in [&alice, &bob] {
-        client.try_subscribe(&[("a", no_local)], &[]);
+        client.try_subscribe(&[("a", no_local())], &[]);
     }
     alice.publish("a", "from alice");
     bob.publish_at(QOS_1, "a", "from bob");
@@ -193,11 +196,12 @@ fn no_local_leaves_out_what_the_same_session_published() {
 fn no_local_on_a_shared_subscription_is_a_protocol_error() {
     let cluster = Cluster::new(1);
     let client = cluster.connect(0, client("alice@alpha"));
-    let no_local = SubscriptionOptions {
-        no_local: true,
-        ..options(QOS_1)
-    };
-    client.send(subscribe(Version::V5, 1, &[("$share/g/a", no_local)], &[]));
+    client.send(subscribe(
+        Version::V5,
+        1,
+        &[("$share/g/a", no_local())],
+        &[],
+    ));
     assert_eq!(client.bytes(), [0xE0, 1, 0x82]);
 }
 

@@ -37,6 +37,22 @@ fn roomy() -> Limits {
     }
 }
 
+fn turns_of(cluster: &Cluster, act: impl FnOnce()) -> u64 {
+    let before = cluster.turns();
+    act();
+    cluster.turns() - before
+}
+
+/// The turns that it takes to do all that was sent; in the first of them another is served too.
+fn turns_that_leave_room_for(other: &Client, cluster: &Cluster) -> u64 {
+    other.send_later(pingreq());
+    turns_of(cluster, || {
+        assert!(cluster.turn());
+        assert_eq!(other.answer(), ServerPacket::PingResp);
+        cluster.run();
+    })
+}
+
 #[test]
 fn filters_that_match_no_retained_message_do_not_keep_the_others_waiting() {
     let cluster = Cluster::new(1);
@@ -49,12 +65,7 @@ fn filters_that_match_no_retained_message_do_not_keep_the_others_waiting() {
     let filters: Vec<String> = (0..50).map(|i| format!("+/z{i}")).collect();
     let asked: Vec<_> = filters.iter().map(|f| (&**f, options(QOS_0))).collect();
     greedy.send_later(subscribe(Version::V5, 1, &asked, &[]));
-    other.send_later(pingreq());
-    let before = cluster.turns();
-    assert!(cluster.turn());
-    assert_eq!(other.answer(), ServerPacket::PingResp);
-    cluster.run();
-    let turns = cluster.turns() - before;
+    let turns = turns_that_leave_room_for(&other, &cluster);
     assert!(turns + 3 >= 50 * 2000 / RETAINED_STEPS, "{turns} turns");
     assert!(matches!(greedy.answer(), ServerPacket::SubAck { codes, .. } if codes.len() == 50));
 }
@@ -72,9 +83,7 @@ fn retained_messages_that_are_not_handed_out_count_as_well() {
     }
     cluster.pass_secs(2);
     let late = cluster.connect(0, client("bob@alpha"));
-    let before = cluster.turns();
-    late.subscribe("#", QOS_0);
-    let turns = cluster.turns() - before;
+    let turns = turns_of(&cluster, || late.subscribe("#", QOS_0));
     assert!(turns >= 5000 / RETAINED_STEPS, "{turns} turns");
     assert_eq!(late.messages(), []);
     let kept = cluster.team("alpha").with_retained(|kept| kept.len());
@@ -90,9 +99,7 @@ fn a_reader_who_takes_everything_at_once_does_not_get_a_large_set_at_once() {
         keeper.retain(&format!("r{i:02}"), &payload);
     }
     let late = cluster.connect(0, client("bob@alpha"));
-    let before = cluster.turns();
-    late.subscribe("#", QOS_0);
-    let turns = cluster.turns() - before;
+    let turns = turns_of(&cluster, || late.subscribe("#", QOS_0));
     assert_eq!(late.messages().len(), 100);
     // 64 KiB and one message are encoded ahead.
     assert!(turns >= 100 * 10_000 / (65_536 + 10_050), "{turns} turns");
@@ -111,12 +118,7 @@ fn publishes_that_are_dear_to_match_are_spread_over_turns() {
         .collect::<Vec<_>>()
         .concat();
     greedy.send_later(publishes);
-    other.send_later(pingreq());
-    let before = cluster.turns();
-    assert!(cluster.turn());
-    assert_eq!(other.answer(), ServerPacket::PingResp);
-    cluster.run();
-    let turns = cluster.turns() - before;
+    let turns = turns_that_leave_room_for(&other, &cluster);
     assert!(
         turns >= 200 * 1535 / (PACKET_STEPS as u64 + 1535),
         "{turns} turns"

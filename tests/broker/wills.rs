@@ -259,6 +259,39 @@ fn a_will_that_the_policy_refuses_goes_on_record_and_nowhere_else() {
 }
 
 #[test]
+fn a_will_that_goes_out_is_on_its_clients_record_and_so_is_the_end_of_a_session() {
+    let (cluster, watcher) = watched();
+    let client = cluster.connect(0, delayed(30).kept(100));
+    cluster.events();
+    client.cut();
+    cluster.pass_secs(29);
+    let kinds = || -> Vec<_> { cluster.record().iter().map(EventKind::as_str).collect() };
+    assert_eq!(kinds(), ["disconnect"]);
+    cluster.pass_secs(1);
+    assert_eq!(watcher.heard(), ["will gone"]);
+    let events = cluster.events();
+    let topic = "ff/v1/alpha/c/will".into();
+    let [sent] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(
+        sent.kind,
+        EventKind::WillSent {
+            topic,
+            retain: false
+        }
+    );
+    assert_eq!(sent.who.username.as_deref(), Some("bob@alpha"));
+    assert_eq!(
+        sent.who.team.as_ref().map(|team| team.as_str()),
+        Some("alpha")
+    );
+    cluster.pass_secs(70);
+    let after = Span::from_secs(100);
+    assert_eq!(cluster.record(), [EventKind::SessionExpired { after }]);
+}
+
+#[test]
 fn the_will_of_a_connection_that_was_never_admitted_never_goes_out() {
     let (cluster, watcher) = watched();
     cluster.dial(0, bob().password("wrong"));

@@ -13,6 +13,7 @@ mod client;
 mod hook;
 pub mod issuer;
 mod numbers;
+mod postgres;
 mod process;
 mod record;
 mod schema;
@@ -35,6 +36,7 @@ pub use api::Answer;
 pub use client::{Bystander, Client, Link, lasting};
 pub use hook::{Hook, Mood};
 pub use numbers::Numbers;
+pub use postgres::Postgres;
 pub use process::Process;
 pub use record::Record;
 pub use schema::Document;
@@ -261,7 +263,13 @@ impl Place {
 
     /// Starts a broker here and waits until it is ready.
     pub fn start(self) -> Broker {
-        let process = Process::start(self.command(&["serve"]));
+        let serve = self.command(&["serve"]);
+        self.start_as(serve)
+    }
+
+    /// Starts a broker here in another way.
+    pub fn start_as(self, serve: Command) -> Broker {
+        let process = Process::start(serve);
         let welcome = process.wait_for("Ctrl-C stops it.");
         let broker = Broker {
             addresses: addresses(&welcome),

@@ -236,6 +236,18 @@ fn every_link_of_the_documentation_leads_somewhere() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(links > 30, "{links}");
+    let index = repository::read("docs/README.md");
+    for page in pages() {
+        let Ok(page) = page.strip_prefix("docs") else {
+            continue;
+        };
+        let listed = format!("({})", page.display());
+        let own = page.parent() == Some(Path::new("")) && page != Path::new("README.md");
+        assert!(
+            !own || index.contains(&listed),
+            "docs/README.md does not list {listed}"
+        );
+    }
     let readme = Path::new("README.md");
     assert_eq!(broken(readme, "docs/policy.md#why-is-it-so"), None);
     assert!(broken(readme, "docs/policy.md#why-not").is_some());
@@ -260,6 +272,13 @@ fn every_target_of_the_makefile_explains_itself() {
         targets += 1;
     }
     assert!(targets > 10, "{targets}");
+    for command in [
+        "cargo fmt --check",
+        "cargo clippy --locked --all-targets -- -D warnings",
+        "cargo deny --locked check bans licenses sources",
+    ] {
+        assert!(makefile.contains(&format!("\n\t{command}\n")), "{command}");
+    }
     let ci = repository::read(".ci/run");
     assert!(ci.contains("step make check\nstep make test\n"), "{ci}");
 }

@@ -205,6 +205,11 @@ fn connections_sessions_subscriptions_and_retained_messages_are_those_that_there
 #[test]
 fn what_waits_for_the_audit_store_and_what_is_in_it_is_counted() {
     let broker = Broker::start();
+    // The broker and its listeners are on record too.
+    let own = 1 + 6 + 2;
+    broker.wait_for_numbers(|numbers| {
+        numbers.check("cofferdam_audit_written_events_total", &[], own)
+    });
     let before = broker.place().audit().len() as u64;
     for _ in 0..3 {
         drop(Client::login(&broker, "tcp", &World::alice(), Version::V5));
@@ -214,7 +219,9 @@ fn what_waits_for_the_audit_store_and_what_is_in_it_is_counted() {
             numbers,
             &[
                 ("cofferdam_audit_queue_events", &[], 0),
-                ("cofferdam_audit_written_events_total", &[], 6),
+                ("cofferdam_audit_written_events_total", &[], own + 6),
+                ("cofferdam_audit_spooled_events_total", &[], own + 6),
+                ("cofferdam_audit_spool_failing", &[], 0),
                 ("cofferdam_audit_dropped_events_total", &[], 0),
                 ("cofferdam_audit_write_failures_total", &[], 0),
             ],

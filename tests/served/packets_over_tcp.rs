@@ -4,7 +4,7 @@
 use std::io::Write as _;
 
 use crate::packets::{Case, MAX_PACKET_SIZE, cases};
-use crate::running::{Broker, Bystander, Client, Stream};
+use crate::running::{Broker, Bystander, Client, Setup, Stream};
 use cofferdam::wire::client::{Connect, ServerPacket};
 use cofferdam::wire::decode::{Framing, frame, packet};
 use cofferdam::wire::{Packet, QoS, ReasonCode, Version};
@@ -43,7 +43,9 @@ fn decoded(case: &Case) -> Packet<'_> {
 /// MQTT-4.7.3-1, MQTT-4.8.0-1 (3.1.1); PEER-18
 #[test]
 fn every_packet_of_the_table_gets_its_answer_and_harms_nobody() {
-    let broker = Broker::start();
+    // PINGRESP ends what is read, and must not overtake an acknowledgement that waits for the disk.
+    let memory = ("COFFERDAM__JOURNAL__DURABILITY", "memory");
+    let broker = Setup::new().variable(memory.0, memory.1).start();
     let bystander = Bystander::join(&broker);
     let wrong: Vec<_> = cases()
         .iter()

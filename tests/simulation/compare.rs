@@ -9,7 +9,7 @@ use cofferdam::team::SessionAddress;
 
 use crate::expected::is_queued;
 use crate::failure::{Failure, Kept, broken, hold};
-use crate::model::{Entry, Phase};
+use crate::model::{Entry, Phase, Remote};
 use crate::sim::{Deliveries, Sim};
 
 impl Sim<'_> {
@@ -145,9 +145,8 @@ impl Sim<'_> {
                 })?,
             };
             entry.seen = Some(Arc::clone(&item.message));
-            // Messages without a payload cannot be told apart.
-            if !entry.message.payload.is_empty() && !entry.handed {
-                let after = last.insert(entry.message.publisher, entry.message.serial);
+            if let Some(order) = entry.order() {
+                let after = last.insert(order, entry.message.serial);
                 let right = after.is_none_or(|after| after >= entry.message.serial);
                 hold(right, "order is kept", || {
                     format!("queued after what came later: {entry:?}")
@@ -186,10 +185,21 @@ impl Sim<'_> {
                         && entry.id == route.subscription_id
                         && entry.share == route.share
                 };
-                let remote = self.model.turn.remote.iter_mut().find(|remote| {
-                    !remote.gone && remote.uid == uid && remote.to == to && is_it(&remote.entry)
+                // One that is not seen may look like one that is, and they arrive one by one.
+                let own = route.no_local && view.publisher == route.session;
+                let hidden = self.held(to, Some(route.session)).is_some_and(|held| {
+                    own || !route.sees(view.topic, &held.grant)
+                        || !route.permits(view.topic, &held.grant)
                 });
-                if let Some(remote) = remote {
+                let remotes = &mut self.model.turn.remote;
+                let is_open = |remote: &Remote| {
+                    !remote.gone && remote.uid == uid && remote.to == to && is_it(&remote.entry)
+                };
+                let found = remotes
+                    .iter()
+                    .position(|remote| is_open(remote) && remote.hidden == hidden);
+                let found = found.or_else(|| remotes.iter().position(is_open));
+                if let Some(remote) = found.map(|at| &mut remotes[at]) {
                     remote.gone = true;
                     // What it may not read now it may when it arrives.
                     let arrives = (!remote.hidden || denied).then(|| {

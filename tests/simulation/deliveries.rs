@@ -60,6 +60,7 @@ impl Sim<'_> {
             if let Some(at) = at {
                 let (_, entry) = self.model.sessions[place].at_once.remove(at);
                 self.model.fate(entry.message.serial).taken = true;
+                self.note_sent_at_once(line, place, &entry)?;
                 return hold(!late(&entry), "expired messages are not sent", || {
                     format!("{} was sent {publish:?}", self.name(line))
                 });
@@ -72,17 +73,10 @@ impl Sim<'_> {
             let entry = session.queue[at].clone();
             let sent = session.flights.iter().filter(|flight| flight.fresh);
             let (mut sent, mut waits) = (sent.map(|flight| &flight.entry), session.waits.iter());
-            // Messages without a payload cannot be told apart.
-            let of_same = |other: &Entry| {
-                other.message.publisher == entry.message.publisher
-                    && !(entry.handed || other.handed)
-                    && !other.message.payload.is_empty()
-            };
             let overtaken = waits
-                .find(|other| of_same(other) && other.message.serial < entry.message.serial)
+                .find(|other| other.is_before(&entry))
                 .filter(|other| other.message.expires > now)
-                .or(sent
-                    .find(|other| of_same(other) && other.message.serial > entry.message.serial));
+                .or(sent.find(|other| entry.is_before(other)));
             hold(overtaken.is_none(), "order is kept", || {
                 format!(
                     "{} was sent {payload:?} on the wrong side of {:?}",
@@ -103,6 +97,20 @@ impl Sim<'_> {
             return self.fly(line, place, entry, &publish);
         }
         self.judge_other(line, place, &publish, &carried)
+    }
+
+    /// A QoS 0 message was sent: after those before it, and before those behind it.
+    fn note_sent_at_once(&mut self, line: usize, place: usize, entry: &Entry) -> Kept {
+        let Some((publisher, team)) = entry.order() else {
+            return Ok(());
+        };
+        let sent = &mut self.model.sessions[place].sent_at_once;
+        let last = sent.entry((line, publisher, team)).or_default();
+        let overtaken = *last > entry.message.serial;
+        *last = entry.message.serial;
+        hold(!overtaken, "order is kept", || {
+            format!("{} was sent {entry:?} behind a later one", self.name(line))
+        })
     }
 
     /// What is neither due at once nor queued: of a share group, or retained.
@@ -130,6 +138,9 @@ impl Sim<'_> {
             });
         }
         let mut entry = chosen.as_ref().ok().cloned().flatten();
+        if let Some(entry) = entry.as_ref().filter(|it| it.qos == QoS::AtMostOnce) {
+            self.note_sent_at_once(line, place, entry)?;
+        }
         if entry.is_none() && publish.retain {
             let person = self.model.people[self.model.lines[line].who].clone();
             let on = &self.model.lines[line];

@@ -29,11 +29,8 @@ impl Sim<'_> {
             })?;
             for item in late.iter().rev() {
                 let entry = self.match_late(place, line, item)?;
-                let after = self.model.sessions[place].late.iter();
-                let mut after =
-                    after.filter(|(on, other)| *on == line && is_of_same(other, &entry));
-                let overtaken =
-                    after.find(|(_, other)| other.message.serial < entry.message.serial);
+                let mut after = self.model.sessions[place].late.iter();
+                let overtaken = after.find(|(on, other)| *on == line && other.is_before(&entry));
                 hold(overtaken.is_none(), "order is kept", || {
                     format!("late after what came later: {entry:?}, {overtaken:?}")
                 })?;
@@ -103,9 +100,8 @@ impl Sim<'_> {
                 hold(is_full, "QoS 0 reaches those who read", || {
                     format!("{who} loses {entry:?}")
                 })?;
-                let kept = self.model.sessions[place].at_once.iter();
-                let mut kept = kept.filter(|(on, other)| on == line && is_of_same(other, entry));
-                let older = kept.find(|(_, other)| other.message.serial < entry.message.serial);
+                let mut kept = self.model.sessions[place].at_once.iter();
+                let older = kept.find(|(on, other)| on == line && other.is_before(entry));
                 hold(older.is_none(), "the oldest are dropped", || {
                     format!("{who} loses {entry:?} and keeps {older:?}")
                 })?;
@@ -154,10 +150,4 @@ impl Sim<'_> {
         let before = &self.counted[usize::from(shard)];
         now.dropped[why as usize] - before.dropped[why as usize]
     }
-}
-
-/// Whether the order of two messages is known.
-fn is_of_same(one: &Entry, other: &Entry) -> bool {
-    let is_known = |entry: &Entry| !entry.handed && !entry.message.payload.is_empty();
-    one.message.publisher == other.message.publisher && is_known(one) && is_known(other)
 }

@@ -276,6 +276,8 @@ impl Sim<'_> {
                     EventKind::PublishRefused { .. } => found.publishes += 1,
                     EventKind::SubscribeRefused { .. } => found.subscribes += 1,
                     EventKind::SubscriptionEnded { .. } => found.ended += 1,
+                    // What wills and expiry do is compared where it shows.
+                    EventKind::WillSent { .. } | EventKind::SessionExpired { .. } => {}
                     // The platform's, folded by the hour.
                     EventKind::Crossed { .. } => {}
                     EventKind::UnsubscribeRefused { .. } => {}

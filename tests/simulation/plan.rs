@@ -125,7 +125,7 @@ fn limits(random: &mut Random) -> Limits {
         max_inflight: *random.choose(&[1, 2, 5, 1024]),
         max_queued_messages: *random.choose(&[2, 8, 50, 100_000]),
         max_queued_bytes: *random.choose(&[300, 20_000, 1 << 20]),
-        max_outbox_bytes: *random.choose(&[100, 1_000, 4 << 20]),
+        max_outbox_bytes: *random.choose(&[100, 400, 1_000, 4 << 20]),
         max_subscriptions: *random.choose(&[3, 10_000]),
         topic_alias_maximum: *random.choose(&[0, 3, 64]),
         max_session_expiry: Span::from_secs(*random.choose(&[50, 7 * 24 * 3600])),

@@ -12,9 +12,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq as _;
 
-use super::Slot;
 use super::problem::Problem;
+use super::{FOR_READERS, ROOT, Slot};
+use crate::audit::Scope;
 use crate::broker::{Event, EventKind, Peer, Who};
+use crate::provision::Reader;
 use crate::telemetry::metric as m;
 
 /// Fewest characters of a token: what is shorter can be guessed.
@@ -94,9 +96,14 @@ pub(crate) struct Gate {
     pub(crate) slot: Slot,
 }
 
-/// Who asks, for the record of what is then done.
+/// Who asks.
 #[derive(Clone, Debug)]
-pub(super) struct Caller(pub(super) Arc<str>);
+pub(super) struct Caller {
+    /// For the record of what is then done.
+    pub(super) name: Arc<str>,
+    /// What it may see of the audit.
+    pub(super) scope: Scope,
+}
 
 /// Lets in whoever has the token; everybody else is told the same, counted and put on record.
 pub(super) async fn with_token(
@@ -107,11 +114,26 @@ pub(super) async fn with_token(
 ) -> Response {
     let why = match presented(request.headers()) {
         Some(token) if gate.token.is(token) => {
-            let caller = Caller(Arc::from(format!("api:{}", remote.ip())));
+            let caller = Caller {
+                name: Arc::from(format!("api:{}", remote.ip())),
+                scope: Scope::All,
+            };
             request.extensions_mut().insert(caller);
             return next.run(request).await;
         }
-        Some(_) => "wrong_token",
+        Some(token) => match reader(&gate, token).await {
+            Err(problem) => return problem.into_response(),
+            Ok(Some(caller)) => {
+                let path = request.uri().path();
+                let path = path.strip_prefix(ROOT).unwrap_or(path);
+                if !FOR_READERS.contains(&path) {
+                    return Problem::forbidden().into_response();
+                }
+                request.extensions_mut().insert(caller);
+                return next.run(request).await;
+            }
+            Ok(None) => "wrong_token",
+        },
         None => "no_token",
     };
     m::ADMIN_REFUSED.count(&[why], 1);
@@ -132,13 +154,33 @@ pub(super) async fn with_token(
     Problem::unauthorized().into_response()
 }
 
+/// Whose token this is, where it is that of a team's reader.
+async fn reader(gate: &Gate, token: &[u8]) -> Result<Option<Caller>, Problem> {
+    let Some(api) = gate.slot.get() else {
+        return Ok(None);
+    };
+    match Reader::of_token(&api.database, token).await {
+        Ok(found) => Ok(found.map(|reader| Caller {
+            name: Arc::from(format!("reader:{}", reader.name)),
+            scope: Scope::Team(reader.team),
+        })),
+        Err(error) => {
+            tracing::warn!(%error, "a reader's token cannot be looked up");
+            Err(Problem::not_running())
+        }
+    }
+}
+
 /// On the control socket: the file's permissions have said who may.
 pub(super) async fn local(mut request: Request, next: Next) -> Response {
     let named = request.headers().get(ACTOR);
     let named = named.and_then(|name| name.to_str().ok());
     let fits = |name: &&str| !name.is_empty() && name.len() <= ACTOR_MAX;
     let actor = named.filter(fits).unwrap_or("control socket");
-    let caller = Caller(Arc::from(actor));
+    let caller = Caller {
+        name: Arc::from(actor),
+        scope: Scope::All,
+    };
     request.extensions_mut().insert(caller);
     next.run(request).await
 }

@@ -8,6 +8,7 @@
 //! Made by `cli::serve` once there are shards to ask; until then every answer is that the broker is
 //! starting. Runs on the ordinary runtime, never on a shard.
 
+mod audit;
 mod broker;
 mod diff;
 mod explain;
@@ -27,11 +28,16 @@ use axum::{Router, middleware};
 
 use super::Readiness;
 use super::rulebook::Rulebook;
+use crate::audit::Pseudonyms;
+use crate::database::Database;
 use crate::net::clock::Clock;
 use crate::net::server::{Record, Shards};
 use problem::Problem;
 
 pub(crate) use gate::{ACTOR, Gate, Token};
+
+/// What readers of one team may ask for; each of these heeds the caller's scope.
+pub(super) const FOR_READERS: [&str; 2] = ["/audit", "/audit/export"];
 
 /// Where it begins.
 pub(crate) const ROOT: &str = "/api/v1";
@@ -49,6 +55,12 @@ pub struct Api {
     pub readiness: Arc<Readiness>,
     /// Where failed attempts to use it go on record.
     pub record: Record,
+    /// Where the audit store is, and who may read a team's part of it.
+    pub database: Database,
+    /// Databases of regions, and the teams whose records are there.
+    pub regions: Arc<Vec<(crate::config::Region, Database)>>,
+    /// What names and addresses are called on record, where not by themselves.
+    pub names: Option<Pseudonyms>,
     /// When.
     pub clock: Clock,
 }
@@ -73,6 +85,8 @@ const OPERATIONS: &[Operation] = &[
     }),
     ("post", "/policy/explain", || post(explain::explain)),
     ("post", "/policy/diff", || post(diff::diff)),
+    ("get", "/audit", || get(audit::show)),
+    ("get", "/audit/export", || get(audit::export)),
 ];
 
 /// For the control socket: whoever may open it may ask.

@@ -33,7 +33,7 @@ pub(super) async fn reload(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>, Problem> {
     let rulebook = Arc::clone(&api.rulebook);
-    let reloaded = to_the_end(async move { rulebook.reload(&caller.0).await }).await?;
+    let reloaded = to_the_end(async move { rulebook.reload(&caller.name).await }).await?;
     let changed = matches!(reloaded.map_err(refused)?, Reloaded::Changed { .. });
     let mut answer = in_force(&api.rulebook);
     answer["changed"] = changed.into();
@@ -47,7 +47,7 @@ pub(super) async fn observe(
 ) -> Result<Json<Value>, Problem> {
     let Document { file, text } = document;
     let rulebook = Arc::clone(&api.rulebook);
-    let observed = async move { rulebook.observe(&file, &text, &caller.0).await };
+    let observed = async move { rulebook.observe(&file, &text, &caller.name).await };
     to_the_end(observed).await?.map_err(refused)?;
     Ok(Json(in_force(&api.rulebook)))
 }
@@ -57,7 +57,7 @@ pub(super) async fn stop_observing(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>, Problem> {
     let rulebook = Arc::clone(&api.rulebook);
-    let stopped = async move { rulebook.stop_observing(&caller.0).await };
+    let stopped = async move { rulebook.stop_observing(&caller.name).await };
     if to_the_end(stopped).await?.is_none() {
         let (title, detail) = ("No policy is observed", "there is nothing to stop");
         return Err(Problem::new(

@@ -73,6 +73,13 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", title, detail)
     }
 
+    /// Who asks may do other things, and not this.
+    pub(super) fn forbidden() -> Self {
+        let title = "This token reads one team's audit and does nothing else";
+        let detail = "GET /api/v1/audit and /api/v1/audit/export are open to it";
+        Self::new(StatusCode::FORBIDDEN, "forbidden", title, detail)
+    }
+
     /// Who asks has not shown that it may.
     pub(super) fn unauthorized() -> Self {
         let title = "A token is needed";

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::super::Failure;
 use super::super::store::{Store, failed};
-use crate::audit::{Filter, Record, list, rfc3339};
+use crate::audit::{Filter, Record, latest, rfc3339};
 use crate::identity::World;
 use crate::policy::{Action, Changed, Grant, Policy, Ruling, Side};
 use crate::time::{Span, Time};
@@ -32,12 +32,14 @@ pub(super) async fn allowed_by(
         let filter = Filter {
             event: Some(event.to_owned()),
             since: Some(since),
-            limit: RECORDS_MAX,
             ..Filter::default()
         };
-        let records = list(store.database(), &filter).await.map_err(failed)?;
+        let records = latest(store.database(), &filter, RECORDS_MAX)
+            .await
+            .map_err(failed)?;
         // The latest first: of the same refusal, that is the one which is told.
-        for record in records.iter().rev().filter(|record| by_policy(record)) {
+        let records = records.iter().rev().map(|linked| &linked.record);
+        for record in records.filter(|record| by_policy(record)) {
             let topic = record.detail.get(key).and_then(|topic| topic.as_str());
             let (Some(username), Some(topic)) = (&record.actor, topic) else {
                 continue;

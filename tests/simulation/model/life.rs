@@ -101,6 +101,7 @@ impl Model {
             waits: Vec::new(),
             at_once: Vec::new(),
             late: Vec::new(),
+            sent_at_once: Default::default(),
             held: Vec::new(),
             replays: Vec::new(),
             ended: false,

@@ -10,6 +10,8 @@ use cofferdam::time::{Span, Time};
 use cofferdam::wire::client::{Property, Publish};
 use cofferdam::wire::{QoS, SubscriptionOptions};
 
+use crate::cast::TEAMS;
+
 /// A message that was accepted.
 pub struct Message {
     /// In the order of acceptance; a message that a client sent twice at QoS 1 has two.
@@ -125,6 +127,8 @@ pub struct Session {
     pub at_once: Vec<(usize, Entry)>,
     /// Those of them that the core has waiting, while a turn is compared.
     pub late: Vec<(usize, Entry)>,
+    /// The last of them that were sent, by line and order.
+    pub sent_at_once: HashMap<(usize, u64, Option<&'static str>), u64>,
     /// QoS 2 identifiers received and not released.
     pub held: Vec<u16>,
     pub replays: Vec<Replay>,
@@ -191,6 +195,28 @@ impl Entry {
     pub fn is_like(&self, other: &Self) -> bool {
         let terms = |entry: &Self| (entry.qos, entry.retain);
         Rc::ptr_eq(&self.message, &other.message) && terms(self) == terms(other)
+    }
+}
+
+impl Entry {
+    /// Messages of which the order is known, and promised, have the same: those of one publisher to
+    /// topics of one team. What a principal that spans teams says to two of them has turns of either.
+    pub fn order(&self) -> Option<(u64, Option<&'static str>)> {
+        let Message {
+            publisher, topic, ..
+        } = &*self.message;
+        let mut teams = TEAMS.into_iter();
+        let team = teams.find(|team| topic.starts_with(&format!("ff/v1/{team}/")));
+        // Without a payload they cannot be told apart.
+        let is_known = !self.handed && !self.message.payload.is_empty();
+        is_known.then_some((*publisher, team))
+    }
+
+    /// Whether it has an order with another that was accepted later.
+    pub fn is_before(&self, other: &Self) -> bool {
+        self.order().is_some()
+            && self.order() == other.order()
+            && self.message.serial < other.message.serial
     }
 }
 
