@@ -193,6 +193,19 @@ def connections():
         riddle = connect(who, 0, 64) + step(who, 15, 2, 0, 0)
         yield "connection", riddle + step(who, 15, 2, 1, 1) + step(who, 15, 2, 0, 0) + step(who, 2, 1, 1, 2)
         yield "connection", step(0, 13, 0) + riddle + step(0, 13, 2) + step(who, 15, 2, 0, 0) + step(0, 13, 3)
+    # Clients of two teams with the same client id, filters and names, and the platform.
+    for (alpha, beta), (flags, held), filters in itertools.product(
+        [(0, 2), (1, 8), (4, 9), (5, 10), (11, 12), (14, 13)], [(0, b""), (0x85, step(0, 14, 0)), (0x20, b"")],
+        [(1, 3, 5, 6), (16, 18, 21, 22), (9, 19, 20, 23)],
+    ):
+        will = [0x57, 9, 1] if flags & 0x20 else []
+        both = connect(0, alpha, flags, 0, 60, *will) + connect(1, beta, flags, 0, 60, *will) + connect(2, 3)
+        wanted = b"".join(step(who, 2, 1 + place, filter, 0x81) for who in (0, 1) for place, filter in enumerate(filters))
+        said = [step(who, 4, name, 0x45, 2, name) + step(who, 7) for name in range(16) for who in (0, 1)]
+        crossing = step(2, 2, 1, 17, 1) + step(2, 4, 15, 1, 1, 1)
+        yield "connection", both + wanted + held + b"".join(said[:16]) + crossing + step(0, 14, 1) + step(0, 10)
+        yield "connection", both + b"".join(said[16:]) + wanted + held + crossing + step(1, 10) + connect(
+            3, beta, flags | 4, 0, 60, *will) + wanted
     for version, when, packet, _ in table():
         pieces = [packet[i:i + 255] for i in range(0, len(packet), 255)][:3]
         said = b"".join(step(0, 0, len(piece)) + piece for piece in pieces)

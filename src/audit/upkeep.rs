@@ -41,7 +41,7 @@ impl Witness {
         for checkpoint in checkpoints {
             self.last.insert(checkpoint.chain.clone(), checkpoint);
         }
-        let draft = self.path.with_extension("draft");
+        let draft = draft_of(&self.path);
         let mut file = fs::File::create(&draft)?;
         let mut text = String::new();
         for checkpoint in self.last.values() {
@@ -52,6 +52,14 @@ impl Witness {
         file.sync_all()?;
         fs::rename(draft, &self.path)
     }
+}
+
+/// Where a file is written before it takes its place. Each has its own: the stores of a broker sign at
+/// the same time.
+fn draft_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("~");
+    PathBuf::from(name)
 }
 
 /// The checkpoints in a file, one a line.
@@ -248,5 +256,24 @@ pub(super) async fn link_old(database: &Database) -> Result<(), DatabaseError> {
                 .await?;
         }
         transaction.commit().await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::draft_of;
+    use crate::audit::witness_of;
+    use std::collections::HashSet;
+
+    #[test]
+    fn what_each_store_signs_is_drafted_in_a_file_of_its_own() {
+        let data = std::path::Path::new("data");
+        let stores = [None, Some("eu"), Some("us"), Some("draft")];
+        let files: HashSet<_> = stores
+            .into_iter()
+            .map(|region| witness_of(data, region))
+            .flat_map(|path| [draft_of(&path), path])
+            .collect();
+        assert_eq!(files.len(), 2 * stores.len());
     }
 }

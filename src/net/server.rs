@@ -6,12 +6,13 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -123,6 +124,7 @@ pub struct Spooling(Arc<Mutex<Peers>>);
 /// One shard's share of the parts.
 struct ShardParts {
     id: u16,
+    runtime: Runtime,
     core_seed: [u8; 32],
     world: Arc<World>,
     count: u16,
@@ -133,6 +135,9 @@ struct ShardParts {
     inbox: UnboundedReceiver<Inbound>,
     sockets: Vec<(ListenerSpec, TcpListener)>,
     share: Option<Share>,
+    /// Passed when every shard has its sessions back: until then a client would be told that there is
+    /// none of its own, and a message would miss those to come.
+    restored: Arc<Barrier>,
     strict: bool,
 }
 
@@ -192,7 +197,8 @@ impl Server {
             None => (None, Vec::new()),
         };
         let mut shares = shares.into_iter();
-        let mut threads = Vec::with_capacity(count);
+        let restored = Arc::new(Barrier::new(count));
+        let mut ready = Vec::with_capacity(count);
         let shards = peers
             .into_iter()
             .zip(inboxes)
@@ -200,6 +206,10 @@ impl Server {
             .zip(parts.reporters);
         for (id, (((peers, inbox), sockets), reporter)) in shards.enumerate() {
             let id = id as u16;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(ServerError::Shard)?;
             let mut core_seed = [0; 32];
             getrandom::fill(&mut core_seed).map_err(ServerError::Random)?;
             let (judge, record) = (parts.judge.clone(), Arc::clone(&parts.record));
@@ -207,8 +217,9 @@ impl Server {
             let services = Services::new(id, judge, desk, record, reporter);
             let (world, clock) = (Arc::clone(&parts.world), parts.clock);
             let addresses = parts.addresses.clone();
-            let shard = ShardParts {
+            ready.push(ShardParts {
                 id,
+                runtime,
                 core_seed,
                 world,
                 count: count as u16,
@@ -219,11 +230,14 @@ impl Server {
                 inbox,
                 sockets,
                 share: shares.next().flatten(),
+                restored: Arc::clone(&restored),
                 strict: parts.strict,
-            };
-            let name = format!("{SHARD_THREAD}{id}");
+            });
+        }
+        let mut threads = Vec::with_capacity(count);
+        for shard in ready {
             let thread = std::thread::Builder::new()
-                .name(name)
+                .name(format!("{SHARD_THREAD}{}", shard.id))
                 .spawn(move || run(shard));
             threads.push(thread.map_err(ServerError::Shard)?);
         }
@@ -313,18 +327,9 @@ impl Spooling {
 
 /// One shard's thread.
 fn run(parts: ShardParts) {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "a shard has no runtime");
-            return;
-        }
-    };
     let ShardParts {
         id,
+        runtime,
         core_seed,
         world,
         count,
@@ -335,6 +340,7 @@ fn run(parts: ShardParts) {
         inbox,
         sockets,
         share,
+        restored,
         strict,
     } = parts;
     let core = Shard::new(id, count, world, core_seed);
@@ -345,6 +351,7 @@ fn run(parts: ShardParts) {
         }
         None => (core, None),
     };
+    restored.wait();
     let reactor = Rc::new(RefCell::new(Reactor::new(
         core,
         addresses,

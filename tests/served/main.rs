@@ -35,5 +35,6 @@ mod proxy;
 mod refusals;
 mod refused_messages;
 mod refused_websockets;
+mod restored;
 mod shards;
 mod transports;

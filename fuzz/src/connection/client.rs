@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::collections::VecDeque;
 
 use cofferdam::broker::{ConnId, Login};
+use cofferdam::policy::Grant;
 use cofferdam::wire::client::{self, Property, Publish, ServerPacket};
 use cofferdam::wire::{QoS, ReasonCode, Version};
+
+use super::mark::Mark;
 
 /// A client.
 pub struct Client {
@@ -19,6 +22,7 @@ pub struct Client {
     pub room: usize,
     /// What CONNECT asked for, once the broker has taken it up.
     version: Option<Version>,
+    home: Home,
     /// Bytes of the packet under way to it.
     inbox: Vec<u8>,
     /// Messages that the broker sent and it has not answered, by identifier.
@@ -33,6 +37,17 @@ pub struct Client {
     welcome: bool,
     /// DISCONNECT came.
     dismissed: bool,
+}
+
+/// Whose messages may reach a client.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Home {
+    /// Nobody's yet; where it can be told, those of this team are to.
+    Outside(Option<Mark>),
+    /// This team's.
+    Team(Mark),
+    /// Everybody's.
+    All,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -50,6 +65,7 @@ impl Client {
             unread: VecDeque::new(),
             room: usize::MAX,
             version: None,
+            home: Home::Outside(None),
             inbox: Vec::new(),
             unanswered: BTreeMap::new(),
             wild: false,
@@ -74,6 +90,34 @@ impl Client {
             before.is_none() || login.exchange.is_some(),
             "one CONNECT a connection"
         );
+    }
+
+    /// It logs in under this username, and cannot turn out to be somebody else.
+    pub fn says_who(&mut self, username: &str) {
+        self.home = Home::Outside(Mark::named_in(username));
+    }
+
+    /// It may come in.
+    pub fn is_admitted(&mut self, grant: &Grant) {
+        // Whoever proves to be somebody else later stays who it is, or is sent away.
+        let Home::Outside(told) = self.home else {
+            return;
+        };
+        let mark = Mark::named_in(grant.root());
+        assert!(
+            told.is_none() || told == mark,
+            "{told:?} comes in as {mark:?}"
+        );
+        self.home = mark.map_or(Home::All, Home::Team);
+    }
+
+    /// What it puts into all that it publishes.
+    pub const fn mark(&self) -> Option<Mark> {
+        match self.home {
+            Home::Outside(told) => told,
+            Home::Team(mark) => Some(mark),
+            Home::All => None,
+        }
     }
 
     /// It is about to send this CONNECT, or something that may be one.
@@ -109,6 +153,7 @@ impl Client {
         loop {
             match client::read(&self.inbox[used..], version) {
                 Ok(Some((packet, length))) => {
+                    self.may_have(&self.inbox[used..used + length], &packet);
                     self.reads_packet(packet, length);
                     used += length;
                 }
@@ -136,6 +181,15 @@ impl Client {
         };
         let versions = [Version::V31, Version::V311, Version::V5];
         assert!(versions.into_iter().any(refused), "{:02x?}", self.inbox);
+    }
+
+    fn may_have(&self, bytes: &[u8], packet: &ServerPacket) {
+        let foreign = match self.home {
+            Home::Outside(_) => matches!(packet, ServerPacket::Publish(_)),
+            Home::Team(mark) => mark.is_not_that_in(bytes),
+            Home::All => false,
+        };
+        assert!(!foreign, "{:?} is handed {packet:?}", self.home);
     }
 
     fn reads_packet(&mut self, packet: ServerPacket, length: usize) {

@@ -3,9 +3,11 @@
 //!
 //! The input is a script (`script`): some steps send whole packets, so that flows get somewhere, and
 //! some any bytes. Whatever happens nothing panics, what the broker says is what a server may say
-//! (`client`), and after every step the limits hold (`net`).
+//! (`client`), nothing of one team reaches a client of another (`mark`), and after every step the
+//! limits hold (`net`).
 
 mod client;
+mod mark;
 mod net;
 mod script;
 

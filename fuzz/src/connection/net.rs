@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 
 use cofferdam::broker::{
@@ -11,12 +10,15 @@ use cofferdam::broker::{
 };
 use cofferdam::limits::Limits;
 use cofferdam::policy::Policy;
-use cofferdam::team::{Team, World};
+use cofferdam::team::World;
 use cofferdam::time::{Span, Time};
 use cofferdam::wire::{QoS, ReasonCode, Version};
 
+mod check;
+
 use super::client::Client;
 use super::directory::Directory;
+use super::mark::Mark;
 
 const SHARDS: usize = 2;
 const CLIENTS: usize = 4;
@@ -119,6 +121,19 @@ impl Net {
         self.clients[who] = conn.map(|conn| Client::new(self.opened, (shard as u16, conn)));
     }
 
+    /// A new connection of somebody who cannot turn out to be somebody else.
+    pub fn open_as(&mut self, who: usize, username: &str) {
+        self.open(who);
+        if let Some(client) = &mut self.clients[who] {
+            client.says_who(username);
+        }
+    }
+
+    /// What the client puts into all that it publishes.
+    pub fn mark(&self, who: usize) -> Option<Mark> {
+        self.clients[who].as_ref().and_then(Client::mark)
+    }
+
     /// The client sends a packet.
     pub fn say(&mut self, who: usize, packet: impl FnOnce(Version) -> Vec<u8>) {
         if let Some(client) = &mut self.clients[who] {
@@ -128,13 +143,14 @@ impl Net {
         }
     }
 
-    /// The client sends whatever.
+    /// The client sends whatever, but no marks.
     pub fn say_anything(&mut self, who: usize, bytes: &[u8]) {
         if self.clients[who].is_none() {
             self.open(who);
         }
         if let Some(client) = &mut self.clients[who] {
-            client.sends(bytes);
+            let bytes = Mark::without(bytes);
+            client.sends(&bytes);
             client.goes_wild();
             client.unread.extend(bytes);
         }
@@ -213,8 +229,17 @@ impl Net {
                 },
                 _ => self.directory.judge(&self.policy, &login),
             };
-            self.shards[usize::from(shard)].judged(login.conn, verdict, self.now);
+            self.judged(usize::from(shard), login.conn, verdict);
         }
+    }
+
+    fn judged(&mut self, shard: usize, conn: ConnId, verdict: Verdict) {
+        if let Verdict::Admit(grant) | Verdict::AdmitWith { grant, .. } = &verdict
+            && let Some(client) = self.client_at(shard, conn)
+        {
+            client.is_admitted(grant);
+        }
+        self.shards[shard].judged(conn, verdict, self.now);
     }
 
     pub fn hold_between(&mut self, hold: bool) {
@@ -301,7 +326,7 @@ impl Net {
                     self.logins.push_back((shard as u16, login));
                 } else {
                     let verdict = self.directory.judge(&self.policy, &login);
-                    self.shards[shard].judged(login.conn, verdict, self.now);
+                    self.judged(shard, login.conn, verdict);
                 }
             }
             Effect::Record(event) => match event.kind {
@@ -387,78 +412,5 @@ impl Net {
             moved = true;
         }
         moved
-    }
-
-    fn teams(&self) -> Vec<Arc<Team>> {
-        let mut teams = self.world.teams();
-        teams.push(Arc::clone(self.world.commons()));
-        teams
-    }
-
-    /// Every limit holds.
-    pub fn check(&mut self) {
-        let limits = &self.world.limits;
-        for client in self.clients.iter().flatten() {
-            let Some((shard, conn)) = client.at else {
-                continue;
-            };
-            let shard = &mut self.shards[usize::from(shard)];
-            let appetite = shard.appetite(conn);
-            let waits = shard.outbox(conn).map_or(0, |outbox| outbox.len());
-            let most = limits.max_unauthenticated_bytes as usize;
-            assert!(
-                appetite <= most || appetite == usize::MAX,
-                "appetite {appetite}"
-            );
-            // One message over the limit, and the answers to one read.
-            let most = (limits.max_outbox_bytes + 2 * limits.max_packet_size) as usize;
-            assert!(waits <= most + 2 * READ_MAX, "{waits} bytes in the outbox");
-        }
-        for shard in &self.shards {
-            let counters = shard.counters();
-            assert!(counters.connections <= u64::from(limits.max_connections) + CLIENTS as u64);
-        }
-        for team in self.teams() {
-            assert!(team.registry.len() <= limits.max_sessions_per_team as usize);
-            let most = limits.max_sessions_per_team * limits.max_subscriptions;
-            assert!(team.subscriptions() <= CLIENTS * most as usize);
-            let kept = team.with_retained(|retained| retained.len());
-            assert!(
-                kept <= limits.max_retained_messages as usize,
-                "{kept} retained"
-            );
-        }
-    }
-
-    /// Everybody goes and time passes: nothing stays behind.
-    pub fn end(mut self) {
-        self.holds_between = false;
-        for who in 0..CLIENTS {
-            self.cut(who);
-            self.run();
-        }
-        let connected: i64 = self
-            .teams()
-            .iter()
-            .map(|t| t.connections.load(Ordering::Relaxed))
-            .sum();
-        assert_eq!(
-            (self.admitted, connected),
-            (0, 0),
-            "connections by record, and by team"
-        );
-        // Delayed wills and sessions, each in its turn, for the longest time that any may stay.
-        for _ in 0..3 {
-            self.pass(self.world.limits.max_session_expiry);
-            self.run();
-        }
-        for shard in &self.shards {
-            let counters = shard.counters();
-            assert_eq!((counters.connections, counters.sessions), (0, 0));
-            assert!(!shard.has_output());
-        }
-        for team in self.teams() {
-            assert!(team.registry.is_empty() && team.subscriptions() == 0);
-        }
     }
 }

@@ -6,9 +6,10 @@ use cofferdam::wire::{QoS, ReasonCode, RetainHandling, SubscriptionOptions, Vers
 
 use super::super::input::Input;
 use super::directory::{PASSWORD, RIDDLE};
+use super::mark::Mark;
 use super::net::Net;
 
-const USERNAMES: [&str; 8] = [
+const USERNAMES: [&str; 16] = [
     "alice@alpha",
     "bob@alpha",
     "alice@beta",
@@ -17,9 +18,18 @@ const USERNAMES: [&str; 8] = [
     "device:alpha:ad",
     "",
     "nobody@alpha",
+    "bob@beta",
+    "project:beta:b1",
+    "device:beta:bd",
+    "mq:hosted:alpha:a1",
+    "mq:hosted:beta:b1",
+    "agent:watch@beta",
+    "project:alpha:a2",
+    "expert-agent:u:s",
 ];
 
-const NAMES: [&str; 8] = [
+/// `@` is for the mark of the client's team.
+const NAMES: [&str; 16] = [
     "a",
     "a/b",
     "",
@@ -28,9 +38,17 @@ const NAMES: [&str; 8] = [
     "ff/v1/alpha/c/a",
     "ff/v1/alpha/p/a1/out/x",
     "$x/a",
+    "@",
+    "a/@",
+    "ff/v1/alpha/p/a1/in/@",
+    "ff/v1/alpha/d/ad/status",
+    "ff/v1/beta/c/a",
+    "ff/v1/beta/p/b1/in/@",
+    "ff/v1/beta/p/b1/out/x",
+    "ff/v1/beta/d/bd/command",
 ];
 
-const FILTERS: [&str; 16] = [
+const FILTERS: [&str; 24] = [
     "a",
     "#",
     "+",
@@ -47,6 +65,14 @@ const FILTERS: [&str; 16] = [
     "a#",
     "",
     "$share/g",
+    "ff/v1/+/p/+/out/#",
+    "ff/v1/+/d/+/status",
+    "ff/v1/alpha/p/+/out/#",
+    "ff/v1/alpha/c/#",
+    "$share/a1/ff/v1/alpha/p/a1/in/#",
+    "ff/v1/beta/#",
+    "ff/v1/beta/p/+/out/#",
+    "ff/v1/beta/c/#",
 ];
 
 /// What clients say in AUTH.
@@ -72,7 +98,10 @@ pub fn step(net: &mut Net, input: &mut Input<'_>) {
         }
         1 => {
             let connect = connect(input);
-            net.open(who);
+            match names_itself(&connect) {
+                Some(username) => net.open_as(who, username),
+                None => net.open(who),
+            }
             net.say(who, |_| connect.encode());
         }
         2 => subscribe(net, who, input),
@@ -148,6 +177,7 @@ fn connect(input: &mut Input<'_>) -> Connect {
     connect.clean_start = flags & 4 == 0;
     connect.keep_alive = u16::from(input.u8());
     connect.client_id = match username {
+        _ if flags & 128 != 0 => "the same".to_owned(),
         "forge_platform" => "forge_platform:1".to_owned(),
         name => name.to_owned(),
     };
@@ -173,11 +203,12 @@ fn connect(input: &mut Input<'_>) -> Connect {
     if flags & 64 != 0 {
         connect.properties.extend(authentication(username));
     }
+    let mark = names_itself(&connect).and_then(Mark::named_in);
     if flags & 32 != 0 {
         let how = input.u8();
         connect.will = Some(Will {
-            topic: input.pick(&NAMES).to_owned(),
-            payload: vec![b'w'; usize::from(how >> 4)],
+            topic: name(input, mark),
+            payload: vec![mark.map_or(b'w', Mark::byte); usize::from(how >> 4)],
             qos: qos(how & 3),
             retain: how & 4 != 0,
             properties: match input.u8() {
@@ -187,6 +218,18 @@ fn connect(input: &mut Input<'_>) -> Connect {
         });
     }
     connect
+}
+
+/// The username, where nothing but that says who it is.
+fn names_itself(connect: &Connect) -> Option<&str> {
+    let proves = |property: &Property| matches!(property, Property::AuthenticationMethod(_));
+    let username = connect.username.as_deref();
+    username.filter(|_| !connect.properties.iter().any(proves))
+}
+
+fn name(input: &mut Input<'_>, mark: Option<Mark>) -> String {
+    let mark = mark.map_or("m".to_owned(), Mark::text);
+    input.pick(&NAMES).replace('@', &mark)
 }
 
 fn authentication(said: &str) -> Vec<Property> {
@@ -219,11 +262,13 @@ fn subscribe(net: &mut Net, who: usize, input: &mut Input<'_>) {
 }
 
 fn publish(net: &mut Net, who: usize, input: &mut Input<'_>) {
-    let (name, bits) = (input.pick(&NAMES), input.u8());
-    let payload = vec![b'p'; 8 * usize::from(input.u8() & 0x7F)];
+    let mark = net.mark(who);
+    let (name, bits) = (name(input, mark), input.u8());
+    let filling = mark.map_or(b'p', Mark::byte);
+    let payload = vec![filling; 8 * usize::from(input.u8() & 0x7F)];
     let mut publish = Publish {
         retain: bits & 4 != 0,
-        ..Publish::new(name, &payload)
+        ..Publish::new(&name, &payload)
     };
     if bits & 3 > 0 {
         publish = publish.at(qos(bits & 3), 1 + u16::from(input.u8()));
@@ -246,10 +291,10 @@ fn publish(net: &mut Net, who: usize, input: &mut Input<'_>) {
     if bits & 64 != 0 {
         publish
             .properties
-            .push(Property::ResponseTopic("r/x".to_owned()));
+            .push(Property::ResponseTopic(name.clone()));
         publish
             .properties
-            .push(Property::User("k".to_owned(), "v".to_owned()));
+            .push(Property::User("k".to_owned(), name));
     }
     net.say(who, |version| publish.encode(version));
 }
