@@ -117,7 +117,13 @@ pub struct KeptMessage<M> {
 impl KeptSession {
     /// Nothing was ever said of it but what it had: it was over before that was stated.
     fn is_nothing(&self) -> bool {
-        self.terms.is_none() && self.owed.is_empty()
+        self.terms.is_none()
+            && self.owed.is_empty()
+            && self.subscriptions.is_empty()
+            && self.released.is_empty()
+            && self.received.is_empty()
+            && self.will.is_none()
+            && self.left.is_none()
     }
 }
 
@@ -266,7 +272,7 @@ impl<M> State<M> {
     }
 
     /// Only sessions whose terms are known, and only messages that they have or that are retained:
-    /// what is left at the end of a log. The sessions that are over with that.
+    /// what is left at the end of a log. Returns the others, which are over.
     pub fn settle(&mut self, dead: &mut Vec<M>) -> Vec<SessionNumber> {
         let unknown = self.sessions.iter().filter(|(_, it)| it.terms.is_none());
         let unknown: Vec<_> = unknown.map(|(number, _)| *number).collect();
@@ -372,11 +378,10 @@ impl<M> State<M> {
         }
     }
 
-    /// Changes a session, where its terms are known.
+    /// Changes a session, where it is known.
     fn of<R>(&mut self, number: SessionNumber, change: impl FnOnce(&mut KeptSession) -> R) {
         self.highest.session = self.highest.session.max(number.0.get());
-        let session = self.sessions.get_mut(&number);
-        if let Some(session) = session.filter(|it| it.terms.is_some()) {
+        if let Some(session) = self.sessions.get_mut(&number) {
             change(session);
         }
     }
