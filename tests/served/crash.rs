@@ -7,27 +7,27 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::running::{Broker, Client, Login, Setup, World, lasting};
+use crate::running::{Broker, Client, Login, Place, Setup, World, lasting};
 use cofferdam::wire::client::{
     self, Publish, ServerPacket, puback, pubcomp, pubrec, pubrel, subscribe,
 };
 use cofferdam::wire::{QoS, ReasonCode, RetainHandling, SubscriptionOptions, Version};
 
-const V5: Version = Version::V5;
-const OK: ReasonCode = ReasonCode::Success;
+pub(crate) const V5: Version = Version::V5;
+pub(crate) const OK: ReasonCode = ReasonCode::Success;
 
 /// Kills of a run where nothing else is asked for.
 const SHORT: u32 = 4;
 
 /// A connection that may break anywhere.
-struct Line {
+pub(crate) struct Line {
     stream: TcpStream,
     came: Vec<u8>,
 }
 
 impl Line {
     /// Logs in to a session that is kept; whether there was one.
-    fn open(broker: &Broker, login: &Login) -> io::Result<(Self, bool)> {
+    pub(crate) fn open(broker: &Broker, login: &Login) -> io::Result<(Self, bool)> {
         let stream = TcpStream::connect(broker.address("tcp"))?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         stream.set_nodelay(true)?;
@@ -43,11 +43,11 @@ impl Line {
         }
     }
 
-    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }
 
-    fn packet(&mut self) -> io::Result<ServerPacket> {
+    pub(crate) fn packet(&mut self) -> io::Result<ServerPacket> {
         loop {
             let read = client::read(&self.came, V5).expect("a packet");
             if let Some((packet, length)) = read {
@@ -64,7 +64,7 @@ impl Line {
 }
 
 /// Publishes 1, 2, 3 … to one topic, each again until it is acknowledged.
-struct Publisher {
+pub(crate) struct Publisher {
     login: Login,
     topic: &'static str,
     qos: QoS,
@@ -77,7 +77,7 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn new(login: Login, topic: &'static str, qos: QoS, retain: bool) -> Self {
+    pub(crate) fn new(login: Login, topic: &'static str, qos: QoS, retain: bool) -> Self {
         Self {
             login,
             topic,
@@ -89,13 +89,21 @@ impl Publisher {
         }
     }
 
-    fn acknowledged(&self) -> u64 {
+    pub(crate) fn acknowledged(&self) -> u64 {
         self.under_way - 1
     }
 
     fn run(&mut self, broker: &Broker, stop: &AtomicBool) {
         let _ = self.until_it_breaks(broker, stop);
         self.again = true;
+    }
+
+    /// Until so many are acknowledged in all.
+    pub(crate) fn run_until(&mut self, broker: &Broker, count: u64) {
+        let (mut line, _) = Line::open(broker, &self.login).expect("a session");
+        while self.acknowledged() < count {
+            self.one(&mut line).expect("acknowledged");
+        }
     }
 
     fn until_it_breaks(&mut self, broker: &Broker, stop: &AtomicBool) -> io::Result<()> {
@@ -189,13 +197,9 @@ impl Subscriber {
     }
 }
 
-fn killed_while_messages_pass(rounds: u32) {
-    let publishers = ["p1", "p2", "p3"].map(|name| Login::of(&format!("{name}@red")));
-    let provisions: String = publishers.iter().map(|it| it.client("#")).collect();
-    let mut place = Setup::new().and(&provisions).place();
-    let broker = place.start();
-    // The session that everything is for.
-    let (mut line, _) = Line::open(&broker, &World::anna()).expect("a session");
+/// Begins the session that everything is for.
+pub(crate) fn subscribe_both(broker: &Broker) {
+    let (mut line, _) = Line::open(broker, &World::anna()).expect("a session");
     let options = SubscriptionOptions {
         qos: QoS::ExactlyOnce,
         no_local: false,
@@ -206,7 +210,19 @@ fn killed_while_messages_pass(rounds: u32) {
     line.send(&subscribe(V5, 1, &wanted, &[])).expect("sent");
     let suback = line.packet().expect("SUBACK");
     assert!(matches!(suback, ServerPacket::SubAck { .. }), "{suback:?}");
-    drop(line);
+}
+
+/// Kills it so often. `between` is called before the first start, and after each kill with its round.
+pub(crate) fn killed_while_messages_pass(
+    rounds: u32,
+    mut between: impl FnMut(&mut Place, Option<u32>),
+) {
+    let publishers = ["p1", "p2", "p3"].map(|name| Login::of(&format!("{name}@red")));
+    let provisions: String = publishers.iter().map(|it| it.client("#")).collect();
+    let mut place = Setup::new().and(&provisions).place();
+    between(&mut place, None);
+    let broker = place.start();
+    subscribe_both(&broker);
 
     let [p1, p2, p3] = publishers;
     let mut one = Publisher::new(p1, "one", QoS::AtLeastOnce, false);
@@ -236,6 +252,7 @@ fn killed_while_messages_pass(rounds: u32) {
         println!("round {round}: {} acknowledged", after - before);
         running.process().wait();
         place = running.into_place();
+        between(&mut place, Some(round));
         broker = Some(place.start());
     }
 
@@ -285,9 +302,13 @@ fn killed_while_messages_pass(rounds: u32) {
     );
 }
 
+/// How often to kill it.
+pub(crate) fn kills() -> u32 {
+    let kills = std::env::var("COFFERDAM_TEST_KILLS").ok();
+    kills.map_or(SHORT, |kills| kills.parse().expect("how often to kill it"))
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_wherever_the_broker_is_killed() {
-    let kills = std::env::var("COFFERDAM_TEST_KILLS").ok();
-    let kills = kills.map_or(SHORT, |kills| kills.parse().expect("how often to kill it"));
-    killed_while_messages_pass(kills);
+    killed_while_messages_pass(kills(), |_, _| {});
 }

@@ -30,6 +30,7 @@ mod packets_over_tcp;
 mod plans;
 mod policy_diff;
 mod policy_reload;
+mod power;
 mod proofs;
 mod proxy;
 mod refusals;
