@@ -16,6 +16,7 @@ mod changes_at_scale;
 mod client_certificates;
 mod control;
 mod crash;
+mod disk_full;
 mod documentation;
 mod frames;
 mod guessing;
