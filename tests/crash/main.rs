@@ -1,11 +1,13 @@
 //! The broker is killed while messages pass, and started again where it was, again and again: nothing
 //! that it acknowledged is lost, QoS 2 arrives once, order holds, wills go out, and what is retained is
-//! the last that was acknowledged.
+//! the last that was acknowledged. The same where the power fails, and where the disk is full.
 
 #[path = "../running/mod.rs"]
 mod running;
 
+mod disk_full;
 mod line;
+mod power;
 mod publisher;
 mod subscriber;
 mod wills;
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 use cofferdam::wire::{QoS, Version};
 use publisher::Publisher;
-use running::{Broker, Client, Login, Setup, World};
+use running::{Broker, Client, Login, Place, Setup, World};
 use subscriber::Subscriber;
 use wills::Wills;
 
@@ -64,7 +66,8 @@ fn live(
     });
 }
 
-fn killed_while_messages_pass(rounds: u32) {
+/// Kills it so often. `between` is called before the first start, and after each kill with its round.
+fn killed_while_messages_pass(rounds: u32, mut between: impl FnMut(&mut Place, Option<u32>)) {
     let mut publishers = publishers();
     let mut wills = Wills::default();
     let mut subscribers = [
@@ -76,7 +79,8 @@ fn killed_while_messages_pass(rounds: u32) {
         .chain((0..rounds).map(Wills::login))
         .map(|login| login.client("#"))
         .collect();
-    let place = Setup::new().and(&provisions).place();
+    let mut place = Setup::new().and(&provisions).place();
+    between(&mut place, None);
     let mut broker = place.start();
     for subscriber in &mut subscribers {
         subscriber.subscribe(&broker);
@@ -93,7 +97,9 @@ fn killed_while_messages_pass(rounds: u32) {
         let after: u64 = publishers.iter().map(Publisher::acknowledged).sum();
         println!("round {round}: {} acknowledged", after - before);
         broker.process().wait();
-        broker = broker.into_place().start();
+        let mut place = broker.into_place();
+        between(&mut place, Some(round));
+        broker = place.start();
     }
 
     assert!(publishers.iter().all(|it| it.acknowledged() > 0));
@@ -146,9 +152,13 @@ fn check(subscriber: &Subscriber, publisher: &Publisher) {
     }
 }
 
+/// How often to kill it.
+fn kills() -> u32 {
+    let kills = std::env::var("COFFERDAM_TEST_KILLS").ok();
+    kills.map_or(KILLS, |kills| kills.parse().expect("how often to kill it"))
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_wherever_the_broker_is_killed() {
-    let kills = std::env::var("COFFERDAM_TEST_KILLS").ok();
-    let kills = kills.map_or(KILLS, |kills| kills.parse().expect("how often to kill it"));
-    killed_while_messages_pass(kills);
+    killed_while_messages_pass(kills(), |_, _| {});
 }

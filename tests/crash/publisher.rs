@@ -97,18 +97,32 @@ impl Publisher {
             })?;
         }
         while !stop.load(Ordering::Acquire) {
-            while self.under_way.len() < self.window {
-                let number = self.next;
-                // Under way from here on: the broker may have it whatever the socket says.
-                self.next += 1;
-                self.under_way.push_back(UnderWay {
-                    number,
-                    is_received: false,
-                    is_again: false,
-                });
-                line.send(&self.publish(number, false))?;
-            }
+            self.fill_window(&mut line, u64::MAX)?;
             self.answer(&mut line)?;
+        }
+        Ok(())
+    }
+
+    /// Until so many are acknowledged in all.
+    pub fn run_until(&mut self, broker: &Broker, count: u64) {
+        let (mut line, _) = Line::open(broker, &self.login, self.version).expect("a session");
+        while self.acknowledged() < count {
+            self.fill_window(&mut line, count).expect("sent");
+            self.answer(&mut line).expect("acknowledged");
+        }
+    }
+
+    fn fill_window(&mut self, line: &mut Line, last: u64) -> io::Result<()> {
+        while self.under_way.len() < self.window && self.next <= last {
+            let number = self.next;
+            // Under way from here on: the broker may have it whatever the socket says.
+            self.next += 1;
+            self.under_way.push_back(UnderWay {
+                number,
+                is_received: false,
+                is_again: false,
+            });
+            line.send(&self.publish(number, false))?;
         }
         Ok(())
     }
