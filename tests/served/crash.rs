@@ -16,6 +16,9 @@ use cofferdam::wire::{QoS, ReasonCode, RetainHandling, SubscriptionOptions, Vers
 const V5: Version = Version::V5;
 const OK: ReasonCode = ReasonCode::Success;
 
+/// Kills of a run where nothing else is asked for.
+const SHORT: u32 = 4;
+
 /// A connection that may break anywhere.
 struct Line {
     stream: TcpStream,
@@ -148,8 +151,9 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    fn run(&mut self, broker: &Broker, enough: &dyn Fn(&Self) -> bool) {
-        let _ = self.until_it_breaks(broker, enough);
+    /// Returns what broke it, where it did not get enough.
+    fn run(&mut self, broker: &Broker, enough: &dyn Fn(&Self) -> bool) -> io::Result<()> {
+        self.until_it_breaks(broker, enough)
     }
 
     fn until_it_breaks(
@@ -218,9 +222,10 @@ fn killed_while_messages_pass(rounds: u32) {
             scope.spawn(|| one.run(&running, &stop));
             scope.spawn(|| two.run(&running, &stop));
             scope.spawn(|| kept.run(&running, &stop));
-            // In every other life there is nobody to take them.
-            if round % 2 == 0 {
-                scope.spawn(|| subscriber.run(&running, &|_| false));
+            // In every other life there is nobody to take them; in a short run in none, see
+            // `docs/durability.md`.
+            if rounds > SHORT && round % 2 == 0 {
+                scope.spawn(|| drop(subscriber.run(&running, &|_| false)));
             }
             // Some time that is another in each round; what counts is that it comes anywhere.
             let millis = 100 + u64::from(round) * 131 % 400;
@@ -242,9 +247,18 @@ fn killed_while_messages_pass(rounds: u32) {
         ones > 0 && twos > 0 && kept.acknowledged() > 0,
         "nothing passed"
     );
-    subscriber.run(&broker, &|it| {
+    let ended = subscriber.run(&broker, &|it| {
         it.one.contains(&ones) && it.two.contains(&twos)
     });
+    assert!(
+        ended.is_ok(),
+        "{ended:?}: of {ones} acknowledged at QoS 1 the last to come was {:?}, of {twos} at QoS 2 {:?}; \
+         held {:?}; {}",
+        subscriber.one.last(),
+        subscriber.two.last(),
+        subscriber.held,
+        broker.process().whole_log(),
+    );
     let mut firsts = Vec::new();
     for number in &subscriber.one {
         if firsts.last().is_none_or(|last| number > last) {
@@ -274,11 +288,7 @@ fn killed_while_messages_pass(rounds: u32) {
 
 #[test]
 fn nothing_acknowledged_is_lost_wherever_the_broker_is_killed() {
-    killed_while_messages_pass(4);
-}
-
-#[test]
-#[ignore = "fifty kills take a minute"]
-fn nothing_acknowledged_is_lost_in_fifty_kills() {
-    killed_while_messages_pass(50);
+    let kills = std::env::var("COFFERDAM_TEST_KILLS").ok();
+    let kills = kills.map_or(SHORT, |kills| kills.parse().expect("how often to kill it"));
+    killed_while_messages_pass(kills);
 }
