@@ -12,6 +12,7 @@ use super::late::Late;
 use super::outbox::BufferPool;
 use super::publish::Passing;
 use super::shard::Shard;
+use super::subscribe::is_wanted;
 use super::turn::steps_of;
 use crate::fact::{Delivery, Fact, Facts, Target};
 use crate::limits::Limit;
@@ -117,6 +118,9 @@ impl Shard {
             if message.expires < now {
                 self.counters.drop(Drop::Expired);
                 self.state_dropped(route, &message, copy);
+            } else if self.has_lost(route, message.topic()) {
+                self.counters.drop(Drop::Denied);
+                self.state_dropped(route, &message, copy);
             } else {
                 self.deliver(route, &Passing::of(&message), Some(copy), now);
             }
@@ -125,6 +129,18 @@ impl Shard {
         }
         self.caught_up |= batch.team().transit.arrived(before - batch.len());
         steps
+    }
+
+    /// Whether a session has lost the right to a message since another shard routed it.
+    fn has_lost(&self, route: Route, topic: &str) -> bool {
+        let address = route.session;
+        let session = self.sessions.get(address.index, address.generation);
+        session.is_some_and(|session| {
+            let lost = session.lost.as_ref();
+            lost.is_some_and(|lost| {
+                !is_wanted(&session.subscriptions, &session.grant, lost.iter(), topic)
+            })
+        })
     }
 
     /// One message for one session. That it is for that session was stated with this copy, by another
