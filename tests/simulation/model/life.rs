@@ -95,6 +95,7 @@ impl Model {
             window: 0,
             rights: 0,
             subscriptions: Vec::new(),
+            lost: Vec::new(),
             last_share: 0,
             flights: Vec::new(),
             queue: Vec::new(),

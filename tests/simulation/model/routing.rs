@@ -235,7 +235,9 @@ impl Model {
             return;
         }
         let (person, topic) = (&self.people[session.who], &entry.message.topic);
-        if entry.doubtful && person.is_denied(session.rights, topic) {
+        if session.has_lost(person, topic)
+            || entry.doubtful && person.is_denied(session.rights, topic)
+        {
             return;
         }
         entry.fresh = true;

@@ -116,6 +116,8 @@ pub struct Session {
     pub will_due: Time,
     pub window: usize,
     pub subscriptions: Vec<Subscription>,
+    /// Those that it lost with its rights, ever.
+    pub lost: Vec<Subscription>,
     /// The number of the last shared subscription.
     pub last_share: u32,
     pub flights: Vec<Flight>,
