@@ -381,6 +381,38 @@ fn a_will_in_delay_goes_out_in_its_time_and_a_lost_connections_will_from_the_res
     assert_eq!(dave.heard(), [] as [&str; 0], "a will goes out once");
 }
 
+/// What is due when the broker starts again is due to sessions that are put back later, too.
+#[test]
+fn a_will_and_the_rest_of_a_share_group_find_those_who_come_back_after_them() {
+    for shards in [1, 2] {
+        let cluster = Cluster::new(2);
+        let hello = alice().with_will("w", "bye", QOS_1, false, vec![]);
+        let _alice = cluster.connect(0, hello);
+        let dave = cluster.connect(1, client("dave@alpha").kept(10));
+        dave.subscribe("$share/g/a", QOS_1);
+        dave.cut();
+        let carol = cluster.connect(0, client("carol@alpha"));
+        carol.publish_at(QOS_1, "a", "left");
+        let bob = cluster.connect(1, bob());
+        bob.subscribe("w", QOS_1);
+        bob.subscribe("$share/g/a", QOS_1);
+        cluster.hold_journal();
+        bob.cut();
+        cluster.pass_secs(10); // dave's session ends, and nobody gets to know of it
+        cluster.crash(shards);
+        cluster.release_journal();
+        cluster.pass_secs(0);
+        let (_bob, packets) = resumed(&cluster, 0, self::bob());
+        let payloads = packets.iter().map(|packet| match packet {
+            ServerPacket::Publish(publish) => String::from_utf8_lossy(&publish.payload),
+            other => panic!("{other:?}"),
+        });
+        let mut payloads: Vec<_> = payloads.collect();
+        payloads.sort();
+        assert_eq!(payloads, ["bye", "left"], "{shards} shards");
+    }
+}
+
 #[test]
 fn a_session_ends_at_its_time_whatever_crashed_meanwhile() {
     let cluster = Cluster::new(1);
