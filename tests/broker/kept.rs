@@ -302,6 +302,31 @@ fn a_qos_2_message_that_is_sent_again_after_a_crash_is_the_same_one() {
     assert_eq!(payloads, ["once", "twice"]);
 }
 
+/// Also where the publisher's session has come to be one that is not kept.
+#[test]
+fn a_message_that_is_sent_again_is_not_acknowledged_before_it_is_kept() {
+    let cluster = Cluster::new(1);
+    let bob = cluster.connect(0, bob());
+    bob.subscribe("a", QOS_2);
+    bob.cut();
+    let alice = cluster.connect(0, alice());
+    cluster.hold_journal();
+    alice.put(message(QOS_2, 5, "once"));
+    alice.cut();
+    let alice = cluster.dial(0, client("alice@alpha").kept(0));
+    assert!(alice.connack().session_present);
+    alice.put(Publish {
+        dup: true,
+        ..message(QOS_2, 5, "once")
+    });
+    assert_eq!(alice.received(), []);
+    cluster.release_journal();
+    assert!(matches!(
+        alice.answer(),
+        ServerPacket::PubRec { packet_id: 5, .. }
+    ));
+}
+
 #[test]
 fn what_was_not_kept_was_not_acknowledged() {
     let cluster = Cluster::new(1);
