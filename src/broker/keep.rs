@@ -306,28 +306,30 @@ impl Shard {
     }
 
     /// A session has begun or goes on: from now on it is kept, or not any more. What its client is told,
-    /// CONNACK first of all, is held until that is so.
+    /// CONNACK first of all, is held until that is so: of one that is kept no more, too, for until then
+    /// a crash would bring it back as it was.
     pub(super) fn keep_session(&mut self, index: u32) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
         let is_kept = session.expiry > Span::ZERO && self.keeping.is_on();
-        let number = match (session.number, is_kept) {
+        let facts = &mut self.keeping.facts;
+        match (session.number, is_kept) {
             (None, false) => return,
             (Some(number), false) => {
                 session.keep_as(None);
-                return self.keeping.facts.state(Fact::Ended(number));
+                facts.state(Fact::Ended(number));
             }
-            (Some(number), true) => number,
-            (None, true) => match self.keeping.session() {
-                Some(number) => number,
-                None => return,
-            },
-        };
-        session.keep_as(Some(number));
-        let facts = &mut self.keeping.facts;
-        facts.state(Fact::Session(number, Box::new(terms(session))));
-        facts.state(Fact::Will(number, session.will.clone().map(Box::new)));
+            (known, true) => {
+                let Some(number) = known.or_else(|| self.keeping.session()) else {
+                    return;
+                };
+                session.keep_as(Some(number));
+                let facts = &mut self.keeping.facts;
+                facts.state(Fact::Session(number, Box::new(terms(session))));
+                facts.state(Fact::Will(number, session.will.clone().map(Box::new)));
+            }
+        }
         if let Some(index) = session.conn
             && let Some((generation, conn)) = self.conns.entry_mut(index)
         {
