@@ -257,10 +257,13 @@ impl Shard {
             keep_for_later(conn, session, passing, terms, &mut self.counters);
             return false;
         }
-        if !self.form.fit(session, conn, view, terms, now) {
+        let may_wait =
+            terms.qos == QoS::ExactlyOnce && self.keeping.may_hold(kept_as.is_some(), &conn.outbox);
+        if !self.form.fit(session, conn, view, terms, may_wait, now) {
             self.counters.drop(Drop::TooLarge);
             return false;
         }
+        let facts = &mut self.keeping.facts;
         if let Some(target) = target {
             facts.target(target);
         }
@@ -494,11 +497,17 @@ impl Sending<'_> {
         };
         let passing = Passing::of(&item.message);
         self.form.forget();
-        if !self.form.fit(session, conn, &passing.view, terms, self.now) {
+        let is_kept = session.number.is_some();
+        let may_wait =
+            terms.qos == QoS::ExactlyOnce && self.keeping.may_hold(is_kept, &conn.outbox);
+        let view = &passing.view;
+        if !self
+            .form
+            .fit(session, conn, view, terms, may_wait, self.now)
+        {
             session.outgoing.let_go(id, &mut self.keeping.facts);
             return self.counters.drop(Drop::TooLarge);
         }
-        let is_kept = session.number.is_some();
         let held = match terms.qos {
             QoS::ExactlyOnce => self.keeping.hold(is_kept, &conn.outbox, self.to),
             _ => None,
@@ -543,7 +552,10 @@ impl Sending<'_> {
             }
             let passing = Passing::of(&message);
             self.form.forget();
-            if self.form.fit(session, conn, &passing.view, terms, self.now) {
+            if self
+                .form
+                .fit(session, conn, &passing.view, terms, false, self.now)
+            {
                 self.form
                     .push(session, conn, self.pool, &passing, None, false, None);
                 conn.traffic.messages_out += 1;

@@ -157,6 +157,12 @@ impl Keeping {
         Some(commit)
     }
 
+    /// Whether a QoS 2 packet that is about to be written may have to be [held](Self::hold).
+    pub(super) fn may_hold(&self, is_kept: bool, outbox: &Outbox) -> bool {
+        let holds = self.is_careful || is_kept || outbox.has_held();
+        holds && !outbox.is_closed_until(self.gathering)
+    }
+
     /// Until when something is to be held that promises what was stated last, or was stated since
     /// `mark` facts were; `None`: not at all.
     pub(super) fn promise(&self, mark: Option<usize>) -> Option<u64> {

@@ -141,6 +141,39 @@ fn nothing_waits_and_nothing_is_stated_where_nothing_is_kept() {
     assert_eq!(cluster.waiting_commits(), [] as [u16; 0]);
 }
 
+/// What leaves at once may not rest on an alias that is set by what waits.
+#[test]
+fn what_waits_to_be_kept_sets_no_topic_alias_and_uses_none() {
+    let cluster = Cluster::new(1);
+    let bob = cluster.connect(0, bob().with(Property::TopicAliasMaximum(1)));
+    bob.subscribe("+", QOS_2);
+    let carol = cluster.connect(0, client("carol@alpha"));
+    cluster.hold_journal();
+    let topics = |packets: Vec<ServerPacket>| -> Vec<(String, bool)> {
+        let publishes = packets.into_iter().filter_map(|packet| match packet {
+            ServerPacket::Publish(publish) => Some(publish),
+            _ => None,
+        });
+        publishes
+            .map(|publish| (publish.topic, publish.properties.is_empty()))
+            .collect()
+    };
+    let topic = "a topic that is worth an alias";
+    let waits = |id| Publish::new(topic, b"waits").at(QOS_2, id);
+    carol.put(waits(1));
+    carol.publish(topic, "first");
+    carol.publish(topic, "second");
+    let (in_full, by_alias) = (topic.to_owned(), String::new());
+    let at_once = topics(bob.received());
+    assert_eq!(at_once, [(in_full.clone(), false), (by_alias, false)]);
+    carol.put(waits(2));
+    cluster.release_journal();
+    assert_eq!(
+        topics(bob.received()),
+        [(in_full.clone(), true), (in_full, true)]
+    );
+}
+
 /// A QoS 2 message of the same publisher to the same subscriber does not overtake one that waits.
 #[test]
 fn qos_2_keeps_its_order_while_some_of_it_waits() {
