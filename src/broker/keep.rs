@@ -218,6 +218,12 @@ impl Shard {
         }
     }
 
+    /// What is for other shards once a commit is kept, in order: the commit, and the shard; to look at.
+    pub fn withheld(&self) -> impl Iterator<Item = (u64, u16, &Batch)> {
+        let held = self.keeping.held.iter();
+        held.map(|(commit, shard, batch)| (*commit, *shard, batch))
+    }
+
     /// The journal takes no more, or does again: meanwhile what would have to be kept is refused.
     pub const fn set_full(&mut self, is_full: bool) {
         self.keeping.is_full = is_full;

@@ -70,7 +70,9 @@ impl Sim<'_> {
                 held.incoming.len() == session.held.len()
                     && held.will.is_some() == session.will.is_some()
                     && held.expires == expires
-                    && held.expiry == session.expiry,
+                    && held.number.is_some() == session.kept
+                    // Of one that waits only when it ends is kept.
+                    && (held.expiry == session.expiry || session.line.is_none()),
                 "sessions are as they should be",
                 || format!("{who}: {held:?}, in truth {session:?}"),
             )?;
@@ -108,6 +110,7 @@ impl Sim<'_> {
                 },
             )?;
         }
+        self.compare_kept();
         for team in TEAMS {
             if let Some(id) = TeamId::new(team) {
                 let root = self.world.namespace().root(&id);
