@@ -82,6 +82,9 @@ impl Shard {
             return self.deliver(route, passing, None, now);
         }
         let view = &passing.view;
+        if !route.sees(view.topic) {
+            return; // and it is not stated to be for that session
+        }
         let qos = view.qos.min(route.qos);
         let is_own = route.no_local && view.publisher == route.session;
         let mut copy = 0;
@@ -191,7 +194,7 @@ impl Shard {
         if route.no_local && view.publisher == address {
             return false; // [MQTT-3.8.3-3]
         }
-        if !route.sees(view.topic, &session.grant) {
+        if !route.sees(view.topic) {
             return false;
         }
         if !route.permits(view.topic, &session.grant) {

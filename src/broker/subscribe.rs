@@ -234,7 +234,7 @@ impl Shard {
             no_local: options.no_local,
             retain_as_published: options.retain_as_published,
             checked: subscription.checked,
-            hides: subscription.hides,
+            hides: subscription.hidden_after(&session.grant),
             subscription_id: subscription.id,
             share: subscription.share,
             number: session.number,

@@ -533,6 +533,24 @@ fn a_right_that_is_gone_after_the_crash_is_gone() {
     assert!(bob.is_open());
 }
 
+/// Nor does a message come back that was on its way to somebody who does not see it.
+#[test]
+fn what_a_wildcard_hides_stays_hidden_after_a_crash() {
+    let cluster = Cluster::new(2);
+    let bob = cluster.connect(1, bob());
+    bob.subscribe("#", QOS_1);
+    let carol = cluster.connect(0, client("carol@alpha"));
+    cluster.hold_between();
+    carol.put(Publish::new("$x", b"hidden").at(QOS_1, 1));
+    carol.put(Publish::new("x", b"seen").at(QOS_1, 2));
+    cluster.crash(2);
+    let (_bob, packets) = resumed(&cluster, 0, self::bob());
+    assert!(
+        matches!(&packets[..], [ServerPacket::Publish(only)] if only.topic == "x"),
+        "{packets:?}"
+    );
+}
+
 #[test]
 fn what_another_member_of_a_group_got_is_not_there_twice_after_a_crash() {
     let cluster = Cluster::new(2);

@@ -227,7 +227,7 @@ impl Sim<'_> {
             // One that is not seen may look like one that is, and they arrive one by one.
             let own = route.no_local && view.publisher == route.session;
             let hidden = self.held(to, Some(route.session)).is_some_and(|held| {
-                own || !route.sees(view.topic, &held.grant) || !route.permits(view.topic, &held.grant)
+                own || !route.sees(view.topic) || !route.permits(view.topic, &held.grant)
             });
             let remotes = &mut self.model.turn.remote;
             let is_open = |remote: &Remote| {
