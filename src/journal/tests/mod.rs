@@ -3,6 +3,7 @@
 mod crash;
 mod facts;
 mod random;
+mod snapshot;
 
 use std::sync::Arc;
 
