@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use cofferdam::wire::client::{Property, Publish, ServerPacket, Will};
-use cofferdam::wire::{QoS, Version};
+use cofferdam::wire::client::{Property, Publish, ServerPacket, Will, puback, pubcomp, pubrec};
+use cofferdam::wire::{QoS, ReasonCode, Version};
 
 use crate::running::{Broker, Client, Login, Place, Setup, World, eventually, lasting};
 
 const V5: Version = Version::V5;
+const OK: ReasonCode = ReasonCode::Success;
 
 /// A place of its own for the same broker, where a backup of `from` lies as `saved`.
 fn elsewhere(from: &Place) -> Place {
@@ -78,10 +79,23 @@ fn number(publish: &Publish) -> u64 {
 
 /// What comes until a number, and that they are 1, 2, 3 …
 fn receive_in_order(client: &mut Client, upto: u64) {
-    for expected in 1..=upto {
-        let publish = client.receive();
-        assert_eq!(number(&publish), expected);
-        client.acknowledge(&publish);
+    let mut last = 0;
+    while last < upto {
+        match client.packet() {
+            ServerPacket::Publish(publish) => {
+                last += 1;
+                assert_eq!(number(&publish), last);
+                let id = publish.packet_id.expect("an identifier");
+                client.send(&match publish.qos {
+                    QoS::ExactlyOnce => pubrec(V5, id, OK, &[]),
+                    _ => puback(V5, id, OK, &[]),
+                });
+            }
+            ServerPacket::PubRel { packet_id, .. } => {
+                client.send(&pubcomp(V5, packet_id, OK, &[]));
+            }
+            other => panic!("not for a subscriber: {other:?}"),
+        }
     }
 }
 

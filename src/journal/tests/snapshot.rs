@@ -77,6 +77,8 @@ struct Busy<'a> {
     life: &'a Mutex<Life>,
     disk: Memory,
     turns: Mutex<u64>,
+    /// Or, at each list of its files, until there is another segment.
+    always_rolls: bool,
 }
 
 impl Busy<'_> {
@@ -92,6 +94,14 @@ impl Busy<'_> {
 impl Disk for Busy<'_> {
     fn list(&self) -> io::Result<Vec<String>> {
         self.go_on();
+        let mut life = self.life.lock();
+        let head = life.log.head.number;
+        while self.always_rolls && life.log.head.number == head {
+            life.turn();
+        }
+        // It is not there before something is written to it.
+        life.turn();
+        drop(life);
         self.disk.list()
     }
 
@@ -150,6 +160,7 @@ fn a_copy_is_what_the_journal_was_at_one_moment_while_it_was_taken() {
             life: &life,
             disk,
             turns: Mutex::new(seed % 30),
+            always_rolls: false,
         };
         let snapshot = Snapshot::take_on(&busy).expect("a copy");
         life.lock().is_watched = false;
@@ -178,12 +189,13 @@ fn a_copy_is_what_the_journal_was_at_one_moment_while_it_was_taken() {
 #[test]
 fn a_journal_that_never_holds_still_is_not_copied() {
     let mut life = Life::new(2, 4 << 10);
-    life.stating.payload = 4 << 10;
+    life.stating.ending = 90;
     let disk = life.disk.clone();
     let busy = Busy {
         life: &Mutex::new(life),
         disk,
-        turns: Mutex::new(2_000),
+        turns: Mutex::new(0),
+        always_rolls: true,
     };
     let refused = Snapshot::take_on(&busy).err();
     assert!(
