@@ -13,7 +13,7 @@ use crate::journal::disk::{Disk, DiskFile};
 use crate::journal::{JournalError, Snapshot};
 
 /// Each a journal.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 300;
 
 /// A running journal, and everything that it was.
 struct Life {
@@ -47,7 +47,7 @@ impl Life {
 
     /// A turn of the committer's.
     fn turn(&mut self) {
-        if self.is_failing && self.random.percent(10) {
+        if self.is_failing && self.random.percent(40) {
             self.disk.fail_syncs(1);
         }
         for _ in 0..1 + self.random.below(3) {
@@ -58,7 +58,7 @@ impl Life {
             }
             self.log.append(commit);
         }
-        let sync = self.random.percent(70);
+        let sync = self.random.percent(40);
         while self.log.flush(sync).is_err() {}
         let budget = self.random.below(8_000);
         self.log.clean(budget).expect("nothing is damaged");
