@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::review::{Change, ChangeKind};
 use super::shard::Shard;
 use super::subscribe::Granted;
-use super::timers::Timer;
 use crate::fact::{Fact, KeptSession, Owed, Terms, Wanted};
 use crate::policy::Grant;
 use crate::session::{Flight, Peer, Queued, Session, Subscription};
@@ -19,8 +18,8 @@ use crate::wire::PacketId;
 impl Shard {
     /// Puts back a session under the grant that its principal has now. `message` finds what it has.
     /// A session that had a connection has lost it now. Called before the first connection is opened,
-    /// with [`with_journal`](Self::with_journal) done; time may pass for the shard when every shard has
-    /// its sessions back.
+    /// with [`with_journal`](Self::with_journal) done. What is due for it, its will first of all, is due
+    /// at the first [`tick`](Self::tick): when all sessions of all shards are back, who may want it.
     ///
     /// `false`: there is a session of its key already, which is not touched.
     pub fn restore(
@@ -93,19 +92,8 @@ impl Shard {
             self.keeping.facts.state(left);
         }
         self.rejudge(index, grant, Change::of(ChangeKind::Login), now);
-        self.settle_restored(index);
+        self.set_session_timer(index);
         true
-    }
-
-    /// What is due for a session that was put back comes with the first [`tick`](Self::tick) and not
-    /// now: its will, and what it leaves to its share groups, are for sessions that may not be back yet,
-    /// on other shards too.
-    fn settle_restored(&mut self, index: u32) {
-        if let Some(session) = self.sessions.at_mut(index) {
-            let (due, generation) = (session.due(), session.address.generation);
-            let timer = Timer::Session { index, generation };
-            self.timers.set(timer, due, &mut session.timer);
-        }
     }
 
     /// A session that was kept is nobody's any more.

@@ -513,6 +513,23 @@ fn a_will_and_the_rest_of_a_share_group_find_those_who_come_back_after_them() {
 }
 
 #[test]
+fn a_will_that_a_crash_brings_about_reaches_sessions_that_are_put_back_after_its_own() {
+    for shards in [1, 2] {
+        let cluster = Cluster::new(2);
+        let _bob = cluster.connect(0, bob().with_will("w", "bye", QOS_1, false, vec![]));
+        let alice = cluster.connect(1, alice());
+        alice.subscribe("w", QOS_1);
+        alice.disconnect();
+        cluster.crash(shards);
+        let (_, packets) = resumed(&cluster, 0, self::alice());
+        assert!(
+            matches!(&packets[..], [ServerPacket::Publish(will)] if will.payload == b"bye"),
+            "{packets:?}"
+        );
+    }
+}
+
+#[test]
 fn a_session_ends_at_its_time_whatever_crashed_meanwhile() {
     let cluster = Cluster::new(1);
     let bob = cluster.connect(0, bob());
@@ -610,9 +627,34 @@ fn a_full_journal_refuses_what_it_would_have_to_keep_and_nothing_else() {
     assert_eq!(carol.publish_at(QOS_1, "live", "y"), ReasonCode::Success);
     assert_eq!(dave.heard(), ["live y"]);
     carol.retain("kept", "not retained");
+    // 3.x cannot say no: it is not told yes, and sends the message again.
     let old = cluster.connect(0, client("erin@alpha").v311());
-    old.put(message(QOS_1, 3, "x"));
+    let messages = [message(QOS_1, 3, "x"), message(QOS_2, 4, "y")];
+    let messages = messages.map(|it| Publish {
+        topic: "kept".into(),
+        ..it
+    });
+    messages.iter().for_each(|it| old.put(it.clone()));
+    assert_eq!(old.received(), []);
     cluster.set_full(false);
+    for message in messages {
+        old.put(Publish {
+            dup: true,
+            ..message
+        });
+    }
+    let answers = old.received();
+    assert!(
+        matches!(
+            answers[..],
+            [
+                ServerPacket::PubAck { packet_id: 3, .. },
+                ServerPacket::PubRec { packet_id: 4, .. }
+            ]
+        ),
+        "{answers:?}"
+    );
+    assert_eq!(bob.heard(), ["kept x", "kept y"]);
     assert_eq!(carol.publish_at(QOS_1, "kept", "z"), ReasonCode::Success);
     assert_eq!(bob.heard(), ["kept z"]);
     let late = cluster.connect(0, client("alice@alpha"));

@@ -119,6 +119,9 @@ impl Net {
         let grant = |username: &str| self.directory.grant(&self.policy, username);
         self.store
             .restore(&self.world, &mut self.shards, grant, self.now);
+        for shard in &mut self.shards {
+            shard.tick(self.now);
+        }
         self.run();
     }
 

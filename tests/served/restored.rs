@@ -1,5 +1,6 @@
 //! What was kept is there before the first client is heard, on every shard.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +10,9 @@ use cofferdam::journal::{Commit, Journal, Settings};
 use cofferdam::policy::{Principal, TeamId};
 use cofferdam::team::{MessageNumber, MessageView, SessionAddress, SessionNumber};
 use cofferdam::time::{Span, Time};
-use cofferdam::wire::client::ServerPacket;
 use cofferdam::wire::{QoS, Version};
 
-use crate::running::{Client, Login, Place, Setup, World, lasting};
+use crate::running::{Client, Hook, Link, Login, Place, Setup, Stream, World, eventually, lasting};
 
 const SESSION: fn(u64) -> SessionNumber = |it| SessionNumber(NonZeroU64::new(it).expect("one"));
 
@@ -83,28 +83,45 @@ fn write(place: &Place, facts: Vec<Fact>) {
     journal.finish(Duration::from_secs(60)).expect("written");
 }
 
-/// One shard has a session back at once, the other is busy with a long queue: whichever of them hears
-/// a client first must know of its session.
+/// Asked of the system, and not by connecting: a socket may connect to itself.
+fn is_listening(address: SocketAddr) -> Result<(), String> {
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the system's sockets");
+    let listens = format!(":{:04X} 00000000:0000 0A", address.port());
+    match sockets.contains(&listens) {
+        true => Ok(()),
+        false => Err(sockets),
+    }
+}
+
+/// One shard has its sessions back at once, the other is busy with a long queue: whichever of them
+/// hears a client first must know of its session. The clients are there as soon as the socket is.
 #[test]
 fn no_client_is_heard_before_every_session_is_back() {
-    let place = Setup::new().place();
-    let (quick, slow) = (World::anna(), World::alice());
-    let mut facts = left_by(&quick, SESSION(1), 0);
-    facts.extend(left_by(&slow, SESSION(2), 100_000));
+    let address = Hook::nowhere();
+    let listener =
+        format!("[[listener]]\nname = \"early\"\ntransport = \"tcp\"\nbind = \"{address}\"\n");
+    let place = Setup::new().and_config(&listener).place();
+    // Dealt out in turn: the second shard has the long queue, and after it the session in question.
+    let last = World::alice();
+    let mut facts = left_by(&World::anna(), SESSION(1), 0);
+    facts.extend(left_by(&World::bob(), SESSION(2), 100_000));
+    facts.extend(left_by(&World::lena(), SESSION(3), 0));
+    facts.extend(left_by(&last, SESSION(4), 0));
     write(&place, facts);
 
-    let broker = place.start();
-    let mut clients: Vec<_> = (0..12)
-        .map(|_| Client::dial(&broker, "tcp", Version::V5))
-        .collect();
-    let connect = lasting(slow.connect(Version::V5), 3600).encode();
-    for client in &mut clients {
-        client.send(&connect);
-    }
-    for client in &mut clients {
-        match client.packet() {
-            ServerPacket::ConnAck(connack) => assert!(connack.session_present),
-            other => panic!("no CONNACK: {other:?}"),
-        }
-    }
+    let connect = lasting(last.connect(Version::V5), 3600);
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let early = || {
+            eventually("a socket that listens", || is_listening(address));
+            let link = Link::open("early", "/mqtt", Stream::tcp(address));
+            Client::over(link, Version::V5).connect(&connect)
+        };
+        let clients: Vec<_> = (0..12).map(|_| scope.spawn(early)).collect();
+        let broker = place.start();
+        let answers = clients.into_iter().map(|it| it.join().expect("let in"));
+        let answers = answers.collect();
+        drop(broker);
+        answers
+    });
+    assert!(answers.iter().all(|it| it.session_present), "{answers:?}");
 }

@@ -203,7 +203,11 @@ impl Sim<'_> {
                 !ready
                     || session.queue.is_empty()
                         && session.flights.is_empty()
-                        && client.unacked.is_empty(),
+                        && client.unacked.iter().all(|it| {
+                            let unsaid = session.line.map(|l| &self.model.lines[l].unsaid);
+                            let id = it.publish.packet_id.unwrap_or(0);
+                            unsaid.is_some_and(|unsaid| unsaid.contains(&id))
+                        }),
                 "no shard stalls",
                 || {
                     format!(

@@ -190,6 +190,8 @@ pub struct Line {
     /// Aliases that the client set.
     pub aliases: HashMap<u16, String>,
     pub answers: VecDeque<Answer>,
+    /// Messages that were not answered, for want of a word for no and of room for a yes.
+    pub unsaid: Vec<u16>,
     /// PUBRELs that are owed for PUBRECs.
     pub releases: Vec<(u16, ReasonCode)>,
     /// It must be closed in this turn.
@@ -301,6 +303,7 @@ impl Line {
             alias_maximum: 0,
             aliases: HashMap::new(),
             answers: VecDeque::new(),
+            unsaid: Vec::new(),
             releases: Vec::new(),
             closes: false,
             moves: None,

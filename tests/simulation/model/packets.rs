@@ -136,6 +136,12 @@ impl Model {
         }
         let (uid, who) = (self.sessions[place].uid, self.sessions[place].who);
         let answers = match self.is_out_of_space(place, &publish, told) {
+            // Told nothing that it could take for a yes, it sends it again when it comes back.
+            true if self.lines[line].version != Version::V5 => {
+                self.turn.records.publishes += 1;
+                self.lines[line].unsaid.push(id);
+                return;
+            }
             true => Err(ReasonCode::QuotaExceeded),
             false => self.publish(uid, who, &publish),
         };
