@@ -141,6 +141,26 @@ fn nothing_waits_and_nothing_is_stated_where_nothing_is_kept() {
     assert_eq!(cluster.waiting_commits(), [] as [u16; 0]);
 }
 
+/// Nor does one that had to wait for something else first.
+#[test]
+fn a_qos_2_message_from_the_queue_waits_for_its_receipt_too() {
+    let cluster = Cluster::new(1);
+    let bob = cluster.connect(0, client("bob@alpha").with(Property::ReceiveMaximum(1)));
+    bob.subscribe("a", QOS_2);
+    let alice = cluster.connect(0, alice());
+    alice.put(message(QOS_1, 1, "first"));
+    let ServerPacket::Publish(first) = bob.answer() else {
+        panic!("the first message");
+    };
+    cluster.hold_journal();
+    alice.put(message(QOS_2, 2, "second"));
+    let (id, success) = (first.packet_id.unwrap(), ReasonCode::Success);
+    bob.send(puback(bob.version(), id, success, &[]));
+    assert_eq!(bob.received(), []);
+    cluster.release_journal();
+    assert!(matches!(bob.answer(), ServerPacket::Publish(second) if second.payload == b"second"));
+}
+
 /// What leaves at once may not rest on an alias that is set by what waits.
 #[test]
 fn what_waits_to_be_kept_sets_no_topic_alias_and_uses_none() {
