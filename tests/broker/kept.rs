@@ -161,6 +161,26 @@ fn a_qos_2_message_from_the_queue_waits_for_its_receipt_too() {
     assert!(matches!(bob.answer(), ServerPacket::Publish(second) if second.payload == b"second"));
 }
 
+/// Nor does one that another member of a share group was to have: after a crash both would have it.
+#[test]
+fn a_qos_2_message_that_is_passed_on_waits_until_that_is_kept() {
+    for shard in [0, 1] {
+        let cluster = Cluster::new(2);
+        let bob = cluster.connect(0, bob().with(Property::ReceiveMaximum(1)));
+        bob.subscribe("$share/g/a", QOS_2);
+        let carol = cluster.connect(0, client("carol@alpha"));
+        carol.publish_at(QOS_2, "a", "sent to bob");
+        carol.publish_at(QOS_2, "a", "passed on");
+        let dave = cluster.connect(shard, client("dave@alpha"));
+        dave.subscribe("$share/g/a", QOS_2);
+        cluster.hold_journal();
+        bob.cut();
+        assert_eq!(dave.received(), []);
+        cluster.release_journal();
+        assert_eq!(dave.heard(), ["a passed on"]);
+    }
+}
+
 /// What leaves at once may not rest on an alias that is set by what waits.
 #[test]
 fn what_waits_to_be_kept_sets_no_topic_alias_and_uses_none() {
