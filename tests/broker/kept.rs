@@ -590,6 +590,32 @@ fn a_right_that_is_gone_after_the_crash_is_gone() {
     assert!(bob.is_open());
 }
 
+/// What came by a group that the session has left does not go to members of one that it joins after
+/// the crash.
+#[test]
+fn the_number_of_a_shared_subscription_is_not_used_again_after_a_crash() {
+    let cluster = Cluster::new(1);
+    let bob = || bob().with(Property::ReceiveMaximum(1));
+    let first = cluster.connect(0, bob());
+    first.subscribe("$share/g/+", QOS_1);
+    let carol = cluster.connect(0, client("carol@alpha"));
+    carol.publish_at(QOS_1, "a", "1");
+    carol.publish_at(QOS_1, "a", "2");
+    first.send(unsubscribe(first.version(), 9, &["$share/g/+"], &[]));
+    cluster.crash(1);
+    let (second, _) = resumed(&cluster, 0, bob());
+    second.subscribe("$share/h/+", QOS_1);
+    let dave = cluster.connect(0, client("dave@alpha"));
+    dave.subscribe("$share/h/+", QOS_1);
+    second.cut();
+    assert_eq!(dave.heard(), [] as [&str; 0]);
+    let (third, packets) = resumed(&cluster, 0, bob());
+    assert_eq!(packets.len(), 1);
+    let success = ReasonCode::Success;
+    third.send(puback(third.version(), 1, success, &[]));
+    assert!(matches!(third.answer(), ServerPacket::Publish(last) if last.payload == b"2"));
+}
+
 /// Nor does a message come back that was on its way to somebody who does not see it.
 #[test]
 fn what_a_wildcard_hides_stays_hidden_after_a_crash() {
