@@ -9,6 +9,7 @@ mod ask;
 mod ask_random;
 mod authenticate;
 mod connect;
+mod durable;
 mod expiry;
 mod fair;
 mod kept;

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use cofferdam::broker::{Commit, Shard};
 use cofferdam::fact::{KeptSession, State};
+use cofferdam::limits::Durability;
 use cofferdam::session::Session;
 use cofferdam::team::World;
 use cofferdam::time::Time;
@@ -53,15 +54,24 @@ impl Store {
 
     fn same_retained(&self, world: &World, now: Time) {
         let mut there = HashMap::new();
-        for team in world.teams().iter().chain([world.commons()]) {
+        let teams = world.teams();
+        let all = teams.iter().chain([world.commons()]);
+        for team in all.filter(|it| it.durability() > Durability::Memory) {
             team.with_retained(|retained| {
                 for message in retained.iter().filter(|it| it.expires > now) {
                     there.insert(message.topic().to_owned(), message.number);
                 }
             });
         }
+        let forgetful = teams
+            .iter()
+            .filter(|it| it.durability() == Durability::Memory);
+        let forgetful: Vec<&str> = forgetful.map(|it| it.root()).collect();
         let kept = self.state.retained.iter().filter_map(|(topic, kept)| {
             let number = kept.message?;
+            if forgetful.iter().any(|root| topic.starts_with(root)) {
+                return None; // of a time when it was promised more
+            }
             let message = &self.state.messages.get(&number)?.message;
             (message.expires > now).then(|| (topic.to_string(), number))
         });

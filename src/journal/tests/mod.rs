@@ -4,6 +4,7 @@ mod crash;
 mod facts;
 mod random;
 mod snapshot;
+mod told;
 
 use std::sync::Arc;
 
