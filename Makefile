@@ -47,6 +47,10 @@ test-clients: ## Run the tests with real clients and components against a debug 
 needs: ## Install what the tests of real components need (Debian packages when root)
 	scripts/install-test-needs.sh
 
+.PHONY: bench-journal
+bench-journal: ## Measure what keeping a message costs, and how fast the journal is read back
+	cargo bench --locked --bench journal
+
 .PHONY: bench-fairness
 bench-fairness: ## Measure what a noisy neighbour does to another team
 	cargo bench --locked --bench fairness

@@ -202,6 +202,12 @@ impl Keeping {
         Some(due)
     }
 
+    /// Whether a QoS 2 packet that is about to be written may have to be [held](Self::hold).
+    pub(super) fn may_hold(&self, is_kept: bool, outbox: &Outbox) -> bool {
+        let holds = self.is_careful || is_kept || outbox.has_held();
+        holds && !outbox.is_closed_until(self.due(self.gathering))
+    }
+
     /// Until when something is to be held that promises what was stated last, or was stated since
     /// `mark` facts were; `None`: not at all.
     pub(super) fn promise(&self, mark: Option<usize>) -> Option<Due> {
@@ -325,6 +331,12 @@ impl Shard {
         }
     }
 
+    /// What is for other shards once a commit is kept, in order: the commit, and the shard; to look at.
+    pub fn withheld(&self) -> impl Iterator<Item = (u64, u16, &Batch)> {
+        let held = self.keeping.held.iter();
+        held.map(|(commit, shard, batch)| (*commit, *shard, batch))
+    }
+
     /// The journal takes no more, or does again: meanwhile what would have to be kept is refused.
     pub const fn set_full(&mut self, is_full: bool) {
         self.keeping.is_full = is_full;
@@ -424,7 +436,8 @@ impl Shard {
     }
 
     /// A session has begun or goes on: from now on it is kept, or not any more. What its client is told,
-    /// CONNACK first of all, is held until that is so.
+    /// CONNACK first of all, is held until that is so: of one that is kept no more, too, for until then
+    /// a crash would bring it back as it was.
     ///
     /// What its team is promised counts for one that begins. One that comes back is kept as it was: what
     /// it has was not stated, or is there already.
@@ -443,22 +456,23 @@ impl Shard {
             false => session.team.durability() > Durability::Memory,
         };
         let is_kept = session.expiry > Span::ZERO && self.keeping.is_on() && is_promised;
-        let number = match (session.number, is_kept) {
+        let facts = &mut self.keeping.facts;
+        match (session.number, is_kept) {
             (None, false) => return,
             (Some(number), false) => {
                 session.keep_as(None);
-                return self.keeping.facts.state(Fact::Ended(number));
+                facts.state(Fact::Ended(number));
             }
-            (Some(number), true) => number,
-            (None, true) => match self.keeping.session() {
-                Some(number) => number,
-                None => return,
-            },
-        };
-        session.keep_as(Some(number));
-        let facts = &mut self.keeping.facts;
-        facts.state(Fact::Session(number, Box::new(terms(session))));
-        facts.state(Fact::Will(number, session.will.clone().map(Box::new)));
+            (known, true) => {
+                let Some(number) = known.or_else(|| self.keeping.session()) else {
+                    return;
+                };
+                session.keep_as(Some(number));
+                let facts = &mut self.keeping.facts;
+                facts.state(Fact::Session(number, Box::new(terms(session))));
+                facts.state(Fact::Will(number, session.will.clone().map(Box::new)));
+            }
+        }
         if let Some(index) = session.conn
             && let Some((generation, conn)) = self.conns.entry_mut(index)
         {

@@ -30,7 +30,7 @@ pub(super) struct Passing<'a> {
 }
 
 /// Why a publish is not accepted: what the client is told, and in plain words.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PublishError {
     pub(super) code: ReasonCode,
     pub(super) why: &'static str,
@@ -101,14 +101,9 @@ impl Shard {
             match session.incoming.judge(id, receive_maximum) {
                 Receipt::New => {}
                 Receipt::TooMany => return Err(ReasonCode::ReceiveMaximumExceeded),
-                Receipt::Again if session.number.is_some() => {
-                    self.promise(index, None, |out, version| {
-                        encode::pubrec(out, version, id, ReasonCode::Success);
-                    });
-                    return Ok(());
-                }
+                // Whether or not the session is kept: the message may be, for others.
                 Receipt::Again => {
-                    self.write(index, |out, version| {
+                    self.promise(index, None, |out, version| {
                         encode::pubrec(out, version, id, ReasonCode::Success);
                     });
                     return Ok(());
@@ -128,6 +123,9 @@ impl Shard {
             Ok(false) => ReasonCode::NoMatchingSubscribers,
             Err(refused) => {
                 self.record_refused_publish(session, topic, refused, now);
+                if self.leaves_unsaid(index, refused) {
+                    return Ok(());
+                }
                 refused.code
             }
         };
@@ -137,8 +135,15 @@ impl Shard {
         Ok(())
     }
 
+    /// Whether a refusal is not answered at all: in 3.x, which cannot say no, an acknowledgement would
+    /// say that the message is kept. Its publisher has it still, and sends it again when it comes back.
+    fn leaves_unsaid(&self, index: u32, refused: PublishError) -> bool {
+        let version = self.conns.at(index).map(|conn| conn.version);
+        refused == PublishError::DISK_FULL && version != Some(Version::V5)
+    }
+
     /// PUBACK or PUBREC. 3.x has no way to say no: a message that was not accepted is acknowledged
-    /// and gone `[MQTT-3.3.5-2]` (3.1.1).
+    /// and gone `[MQTT-3.3.5-2]` (3.1.1), unless there is [no room to keep it](Self::leaves_unsaid).
     fn acknowledge(
         &mut self,
         index: u32,

@@ -173,7 +173,11 @@ impl<M> State<M> {
                 self.of(number, |session| session.subscriptions.remove(&key));
             }
             Fact::Will(number, will) => self.of(number, |session| session.will = will),
-            Fact::Kept(kept) => self.keep(self.next_order(), *kept, &[], dead),
+            Fact::Kept(kept) => {
+                let known = self.messages.get(&kept.number);
+                let order = known.map_or(self.next_order(), |known| known.order);
+                self.keep(order, *kept, &[], dead);
+            }
             Fact::Sent(delivery, id) => {
                 if let Some(owed) = self.owed(delivery) {
                     owed.sent = Some(id);
@@ -203,7 +207,8 @@ impl<M> State<M> {
 
     /// Adds a message that has this place among all others, whatever has come since. `sent` says of
     /// its targets, in their order, under which identifier they were sent; it may be shorter. What
-    /// stood for a message that is known is added to `dead`: this stands for it now.
+    /// stood for a message that is known is added to `dead`: this stands for it now. One that is known
+    /// in another place had gone before it came again, even where a log does not say any more how.
     pub fn keep(
         &mut self,
         order: Order,
@@ -219,6 +224,13 @@ impl<M> State<M> {
             receipt,
         } = kept;
         self.last = self.last.max(order);
+        if self
+            .messages
+            .get(&number)
+            .is_some_and(|known| known.order != order)
+        {
+            self.drop_message(number, dead);
+        }
         match self.messages.get_mut(&number) {
             Some(known) => dead.push(std::mem::replace(&mut known.message, message)),
             None => {
@@ -479,6 +491,26 @@ impl<M> State<M> {
         if let Some(kept) = self.messages.get_mut(&number) {
             kept.retained = None;
             self.bury(number, dead);
+        }
+    }
+
+    /// Nobody has a message any more.
+    fn drop_message(&mut self, message: MessageNumber, dead: &mut Vec<M>) {
+        let Some(known) = self.messages.get(&message) else {
+            return;
+        };
+        let retained = known.retained.clone();
+        for (session, copy) in known.holders.clone() {
+            let delivery = Delivery {
+                session,
+                message,
+                copy,
+            };
+            self.done(delivery, dead);
+        }
+        if let Some((topic, version)) = retained {
+            self.retain(&topic, None, version, dead);
+            self.forget_cleared(topic);
         }
     }
 

@@ -22,8 +22,9 @@ use crate::wire::PacketId;
 const GARBAGE_QUARTERS: u64 = 3;
 const GARBAGE_SEGMENTS: u64 = 2;
 
-/// Bytes read at a time.
-const CHUNK: usize = 256 << 10;
+/// Bytes read at a time, at most, and for a segment's size.
+const CHUNK: u64 = 256 << 10;
+const CHUNKS: u64 = 16;
 
 /// Reading costs so much less than writing.
 const READ_DISCOUNT: u64 = 8;
@@ -59,7 +60,8 @@ impl Log {
             if !self.is_crowded() {
                 return Ok(false);
             }
-            if budget == 0 {
+            // The head is to be no larger than what was preallocated for it.
+            if budget == 0 || self.end() >= self.settings.segment_bytes {
                 return Ok(true);
             }
             let cost = match self.index.anchored(segment) {
@@ -118,7 +120,8 @@ impl Log {
             self.abandon(segment);
             return Ok(0);
         }
-        let mut bytes = vec![0; CHUNK.min((end - cursor.at) as usize)];
+        let chunk = CHUNK.min(self.settings.segment_bytes / CHUNKS);
+        let mut bytes = vec![0; chunk.min(end - cursor.at) as usize];
         read(&*cursor.file, &mut bytes, cursor.at)?;
         if let Some(length) = record::whole_length(&bytes, self.salt)
             && length > bytes.len()
@@ -139,17 +142,21 @@ impl Log {
 
     fn carry_from(&mut self, segment: u32, at: u64, bytes: &[u8], is_last: bool) -> Walked {
         let mut carried = 0;
-        for piece in Walk::new(bytes, self.salt, 0) {
-            let record = match piece {
-                Piece::Record(record) => record,
-                // Cut off by the chunk's end, unless there is nothing to cut it off.
-                Piece::Damaged(range)
-                    if !is_last && range.start > 0 && range.end == bytes.len() =>
-                {
-                    let bytes = range.start;
-                    return Walked { bytes, carried };
-                }
-                Piece::Damaged(_) => continue,
+        let mut walk = Walk::new(bytes, self.salt, 0);
+        loop {
+            // The chunk's end cuts a record off; it is the next chunk's.
+            let start = walk.at();
+            let length = record::whole_length(&bytes[start..], self.salt);
+            if !is_last && start > 0 && length.is_none_or(|length| start + length > bytes.len()) {
+                return Walked {
+                    bytes: start,
+                    carried,
+                };
+            }
+            let record = match walk.next() {
+                Some(Piece::Record(record)) => record,
+                Some(Piece::Damaged(_)) => continue,
+                None => break,
             };
             if record.kind != kind::KEPT {
                 continue;

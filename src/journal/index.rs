@@ -257,6 +257,24 @@ impl<M: Placed> Index<M> {
 }
 
 impl Index<Place> {
+    /// That the counts are those of what is there.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let messages = self.state.messages.values().map(|kept| kept.message);
+        let sizes: u64 = messages.clone().map(|it| u64::from(it.length)).sum();
+        let anchors: u64 = self.anchors.values().map(Anchor::size).sum();
+        assert_eq!(self.live, sizes + anchors);
+        for (segment, usage) in &self.usage {
+            let there = messages.clone().filter(|it| it.segment == *segment);
+            assert_eq!(usage.messages, there.count() as u64, "{segment}");
+        }
+        let sessions = self.state.sessions.iter();
+        let known = sessions.filter(|(_, it)| it.terms.is_some()).count();
+        assert_eq!(self.anchors.len(), known);
+        let anchored: usize = self.usage.values().map(|it| it.sessions.len()).sum();
+        assert_eq!(anchored, known);
+    }
+
     /// A segment is gone.
     pub(super) fn forget(&mut self, segment: u32) {
         debug_assert!(self.is_dead(segment), "only what is dead is forgotten");

@@ -121,6 +121,11 @@ impl Log {
         self.ends.values().sum::<u64>() + self.end()
     }
 
+    /// What is preallocated for a segment: what begins before it has its size may end after it.
+    const fn room(&self) -> u64 {
+        self.settings.segment_bytes / 8 * 9
+    }
+
     /// Where the head ends.
     pub(super) const fn end(&self) -> u64 {
         self.head.synced + self.tail.len() as u64
@@ -133,7 +138,7 @@ impl Log {
 
     /// Whether something was appended that is not written, or has to be synced for itself.
     pub(super) fn is_behind(&self) -> bool {
-        self.head.written < self.end() || !self.doomed.is_empty()
+        self.head.written < self.end() || !self.doomed.is_empty() && !self.tail.is_empty()
     }
 
     /// Appends a commit, and counts it as there.
@@ -351,7 +356,7 @@ impl Log {
     fn open_head(&mut self) -> io::Result<()> {
         let spare = match self.spares {
             0 => {
-                let bytes = self.settings.segment_bytes.max(self.end());
+                let bytes = self.room().max(self.end());
                 if let Err(error) = self.disk.create(&spare_name(0), bytes) {
                     self.is_full = true;
                     return Err(error);
@@ -396,9 +401,7 @@ impl Log {
     /// Makes the files of the next segments; whether there is room for all of them.
     pub(super) fn provide(&mut self) -> bool {
         while self.spares < SPARES {
-            let made = self
-                .disk
-                .create(&spare_name(self.spares), self.settings.segment_bytes);
+            let made = self.disk.create(&spare_name(self.spares), self.room());
             if let Err(error) = made {
                 if !self.is_full {
                     tracing::warn!(%error, "no room for the journal to grow: messages that it would have to keep are refused");

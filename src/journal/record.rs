@@ -135,6 +135,11 @@ impl<'a> Walk<'a> {
         Self { bytes, salt, at }
     }
 
+    /// Where the next piece begins.
+    pub(super) const fn at(&self) -> usize {
+        self.at
+    }
+
     fn record(&self, start: usize, length: usize) -> Piece {
         Piece::Record(Record {
             start,

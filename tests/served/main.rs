@@ -16,7 +16,6 @@ mod changes;
 mod changes_at_scale;
 mod client_certificates;
 mod control;
-mod crash;
 mod documentation;
 mod frames;
 mod guessing;

@@ -1,18 +1,26 @@
 //! The journal against a disk that crashes, tears, fills and fails.
 
+mod committer;
 mod crash;
+mod damage;
 mod facts;
+mod full;
 mod random;
 mod snapshot;
+mod space;
 mod told;
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::disk::Memory;
 use super::log::Log;
-use super::{Journal, Opened, Recovery, Settings};
-use crate::fact::{Fact, State};
-use crate::team::{Message, MessageView, SessionAddress};
+use super::{Journal, JournalError, Opened, Recovery, Settings};
+use crate::fact::{Delivery, Fact, Kept, State, Target, Terms};
+use crate::policy::Principal;
+use crate::team::{Message, MessageNumber, MessageView, SessionAddress, SessionNumber};
+use crate::time::{Span, Time};
+use crate::wire::QoS;
 
 /// As no client knows it.
 const SALT: u32 = 0x0BAD_5EED;
@@ -31,6 +39,74 @@ fn add<'a>(state: &mut State<Arc<Message>>, commits: impl IntoIterator<Item = &'
     for fact in commits.into_iter().flatten() {
         state.apply(fact.clone(), &mut dead);
     }
+}
+
+/// A session that goes on for ever.
+fn begun(number: u64) -> Fact {
+    let terms = Terms {
+        client_id: format!("client-{number}").into(),
+        principal: Principal {
+            username: "instance:1@red".into(),
+            role: "instance".into(),
+            team: None,
+            bindings: Vec::new(),
+            patterns: Vec::new(),
+        },
+        expiry: Span::from_secs(1),
+        listener: "tls".into(),
+        address: ([127, 0, 0, 1], 1).into(),
+    };
+    Fact::Session(session(number), Box::new(terms))
+}
+
+fn session(number: u64) -> SessionNumber {
+    SessionNumber(NonZeroU64::new(number).expect("counts from 1"))
+}
+
+/// A message for sessions.
+fn kept(number: u64, sessions: &[u64], payload: usize) -> Fact {
+    let payload = vec![number as u8; payload];
+    let view = MessageView {
+        topic: "ff/v1/red/a",
+        passed_on: &[],
+        response_topic: None,
+        payload: &payload,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        expires: Time::NEVER,
+        publisher: SessionAddress::NOBODY,
+    };
+    let target = |number: &u64| Target {
+        session: session(*number),
+        copy: 0,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        subscription_id: 0,
+        share: 0,
+    };
+    Fact::Kept(Box::new(Kept {
+        number: MessageNumber(number),
+        message: Arc::new(view.keep(MessageNumber(number))),
+        targets: sessions.iter().map(target).collect(),
+        retained: None,
+        receipt: None,
+    }))
+}
+
+/// A session has acknowledged a message.
+fn done(number: u64, of: u64) -> Fact {
+    Fact::Done(Delivery {
+        session: session(of),
+        message: MessageNumber(number),
+        copy: 0,
+    })
+}
+
+/// The numbers of the messages that a state has, in their order.
+fn numbers(state: &State<Arc<Message>>) -> Vec<u64> {
+    let mut kept: Vec<_> = state.messages.iter().collect();
+    kept.sort_by_key(|(_, kept)| kept.order);
+    kept.into_iter().map(|(number, _)| number.0).collect()
 }
 
 /// What a state is after a crash, had it been kept.

@@ -14,7 +14,9 @@ fn told(sync: bool, hasty: bool) -> (Vec<Told>, u64) {
     let opened = Journal::open_on(Box::new(disk.clone()), settings, SALT, &mut |_| {});
     let (tell, told) = mpsc::channel();
     let seen = disk.clone();
-    let tell = Box::new(move |_, what| drop(tell.send((what, seen.syncs()))));
+    let tell = Box::new(move |_, what| {
+        let _ = tell.send((what, seen.syncs()));
+    });
     let journal = opened.expect("a journal").log.start(1, tell);
     let journal = journal.expect("a thread");
     let commit = |number, sync, hasty| Commit {
