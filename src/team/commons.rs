@@ -91,6 +91,8 @@ impl World {
             Some(_) => vec![Arc::clone(self.standing(home, in_commons))],
             None => {
                 let mut all = self.teams();
+                // So that a place in the walk means the same after a restart.
+                all.sort_unstable_by(|one, other| one.root().cmp(other.root()));
                 all.push(Arc::clone(self.commons()));
                 all
             }

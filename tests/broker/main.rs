@@ -17,6 +17,7 @@ mod limits;
 mod listener_limits;
 mod messages;
 mod observed;
+mod owed;
 mod plans;
 mod policy;
 mod properties;

@@ -1,6 +1,6 @@
 //! A journal in memory: what it has taken is kept, the rest is lost with the shards.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use cofferdam::broker::{Commit, Numbers, Shard};
@@ -166,6 +166,11 @@ fn same_session(session: &Session, kept: &KeptSession) {
         })
         .collect();
     assert_eq!(wanted, there, "the subscriptions of {key:?}");
+    let standings = session.replays.iter();
+    let standings: BTreeMap<_, _> = standings
+        .map(|(key, it)| (Arc::clone(key), it.standing().expect("not at its end")))
+        .collect();
+    assert_eq!(kept.replays, standings, "what is replayed to {key:?}");
 
     let outgoing = &session.outgoing;
     let sent: BTreeSet<_> = kept

@@ -144,6 +144,9 @@ fn lines(state: &State<Arc<Message>>) -> Vec<String> {
         for (key, wanted) in &it.subscriptions {
             lines.push(format!("{number:?} wants {key} {wanted:?}"));
         }
+        for (key, standing) in &it.replays {
+            lines.push(format!("{number:?} is replayed {key} {standing:?}"));
+        }
         for owed in it.owed.values() {
             lines.push(format!("{number:?} is owed {owed:?}"));
         }
