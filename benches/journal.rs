@@ -69,6 +69,7 @@ impl Driven {
             shard: 0,
             number: self.number,
             sync,
+            hasty: false,
             facts,
         });
     }
