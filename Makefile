@@ -51,6 +51,10 @@ needs: ## Install what the tests of real components need (Debian packages when r
 bench-journal: ## Measure what keeping a message costs, and how fast the journal is read back
 	cargo bench --locked --bench journal
 
+.PHONY: bench-durability
+bench-durability: ## Measure acknowledgements at each durability, beside mosquitto, and starts
+	cargo bench --locked --bench durability
+
 .PHONY: bench-fairness
 bench-fairness: ## Measure what a noisy neighbour does to another team
 	cargo bench --locked --bench fairness
