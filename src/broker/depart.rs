@@ -194,11 +194,13 @@ impl Shard {
                     .extend(number.map(|it| Fact::Will(it, None)));
             }
         }
-        let Some(session) = self.sessions.at(index) else {
-            return;
-        };
-        let (due, generation) = (session.due(), session.address.generation);
+        self.set_session_timer(index);
+    }
+
+    /// Has the session looked after when something is due for it.
+    pub(super) fn set_session_timer(&mut self, index: u32) {
         if let Some(session) = self.sessions.at_mut(index) {
+            let (due, generation) = (session.due(), session.address.generation);
             self.timers.set(
                 Timer::Session { index, generation },
                 due,

@@ -18,7 +18,8 @@ use crate::wire::PacketId;
 impl Shard {
     /// Puts back a session under the grant that its principal has now. `message` finds what it has.
     /// A session that had a connection has lost it now. Called before the first connection is opened,
-    /// with [`with_journal`](Self::with_journal) done.
+    /// with [`with_journal`](Self::with_journal) done. What is due for it, its will first of all, is due
+    /// at the first [`tick`](Self::tick): when all sessions of all shards are back, who may want it.
     ///
     /// `false`: there is a session of its key already, which is not touched.
     pub fn restore(
@@ -91,7 +92,7 @@ impl Shard {
             self.keeping.facts.state(left);
         }
         self.rejudge(index, grant, Change::of(ChangeKind::Login), now);
-        self.settle_session(index, now);
+        self.set_session_timer(index);
         true
     }
 

@@ -364,6 +364,7 @@ fn run(parts: ShardParts) {
     )));
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
+        reactor.borrow_mut().tick(); // what became due while nobody was there, before anybody is
         let tasks: Vec<_> = sockets
             .into_iter()
             .map(|(spec, socket)| spawn_local(accept(spec, socket, Rc::clone(&reactor))))

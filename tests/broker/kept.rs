@@ -382,6 +382,23 @@ fn a_will_in_delay_goes_out_in_its_time_and_a_lost_connections_will_from_the_res
 }
 
 #[test]
+fn a_will_that_a_crash_brings_about_reaches_sessions_that_are_put_back_after_its_own() {
+    for shards in [1, 2] {
+        let cluster = Cluster::new(2);
+        let _bob = cluster.connect(0, bob().with_will("w", "bye", QOS_1, false, vec![]));
+        let alice = cluster.connect(1, alice());
+        alice.subscribe("w", QOS_1);
+        alice.disconnect();
+        cluster.crash(shards);
+        let (_, packets) = resumed(&cluster, 0, self::alice());
+        assert!(
+            matches!(&packets[..], [ServerPacket::Publish(will)] if will.payload == b"bye"),
+            "{packets:?}"
+        );
+    }
+}
+
+#[test]
 fn a_session_ends_at_its_time_whatever_crashed_meanwhile() {
     let cluster = Cluster::new(1);
     let bob = cluster.connect(0, bob());

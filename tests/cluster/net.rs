@@ -140,6 +140,9 @@ impl Net {
             assert!(shard.restore(*number, kept.clone(), find, &Arc::new(grant), self.now));
         }
         self.store = store;
+        for shard in &mut self.shards {
+            shard.tick(self.now);
+        }
         self.run();
     }
 

@@ -1,5 +1,5 @@
 /* What a power cut takes from one folder: all that was written to its files, and done to their names,
- * since it was synced. Loaded into the broker with LD_PRELOAD by tests/served/power.rs, which kills it
+ * since it was synced. Loaded into the broker with LD_PRELOAD by tests/crash/power.rs, which kills it
  * and then undoes what this notes:
  *
  *   $POWER_CUT_FOLDER  the folder

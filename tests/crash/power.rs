@@ -13,10 +13,12 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::crash::{self, Line, Publisher};
+use crate::line::Line;
+use crate::publisher::Publisher;
 use crate::running::{Login, Place, Setup, World};
-use cofferdam::wire::QoS;
+use crate::subscriber::Subscriber;
 use cofferdam::wire::client::{ServerPacket, puback};
+use cofferdam::wire::{QoS, ReasonCode, Version};
 
 const SECTOR: u64 = 512;
 
@@ -57,7 +59,7 @@ impl Power {
     fn of(place: &mut Place) -> Self {
         let notes = tempfile::tempdir().expect("a directory");
         let library = notes.path().join("power_cut.so");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/served/power_cut.c");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crash/power_cut.c");
         let built = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-o"])
             .args([&library, &source])
@@ -185,7 +187,7 @@ fn nothing_acknowledged_is_lost_when_the_power_fails_at_any_moment() {
     println!("seed {seed}");
     let mut random = Random(seed);
     let mut power = None;
-    crash::killed_while_messages_pass(crash::kills(), |place, round| {
+    crate::killed_while_messages_pass(crate::kills(), |place, round| {
         let power = power.get_or_insert_with(|| Power::of(place));
         let Some(round) = round else { return };
         let lost = match round % 2 {
@@ -205,10 +207,10 @@ fn acknowledged_and_kept(durability: &str) -> (u64, u64) {
         .place();
     let power = Power::of(&mut place);
     let broker = place.start();
-    crash::subscribe_both(&broker);
+    Subscriber::new(World::anna(), Version::V5).subscribe(&broker);
     let (place, _) = broker.stop(); // in order: the session is on disk
     let broker = place.start();
-    let mut publisher = Publisher::new(login.clone(), "one", QoS::AtLeastOnce, false);
+    let mut publisher = Publisher::new(login.clone(), Version::V5, "one", QoS::AtLeastOnce);
     publisher.run_until(&broker, 50);
     let acknowledged = publisher.acknowledged();
     broker.process().signal("KILL");
@@ -216,7 +218,7 @@ fn acknowledged_and_kept(durability: &str) -> (u64, u64) {
     power.cut(Lost::All);
 
     let broker = broker.into_place().start();
-    let (mut line, present) = Line::open(&broker, &World::anna()).expect("a session");
+    let (mut line, present) = Line::open(&broker, &World::anna(), Version::V5).expect("a session");
     assert!(present, "it was there before");
     publisher.run_until(&broker, acknowledged + 1);
     let mut kept = 0;
@@ -226,7 +228,7 @@ fn acknowledged_and_kept(durability: &str) -> (u64, u64) {
             ServerPacket::Publish(publish) => {
                 kept += 1;
                 let id = publish.packet_id.expect("an identifier");
-                line.send(&puback(crash::V5, id, crash::OK, &[]))
+                line.send(&puback(Version::V5, id, ReasonCode::Success, &[]))
                     .expect("sent");
             }
             other => panic!("not for a subscriber: {other:?}"),

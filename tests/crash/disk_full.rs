@@ -5,8 +5,8 @@
 
 use std::process::Command;
 
-use crate::crash;
 use crate::running::{Broker, Client, Login, Setup, World, lasting};
+use crate::subscriber::Subscriber;
 use cofferdam::wire::client::{Publish, ServerPacket};
 use cofferdam::wire::{QoS, ReasonCode, Version};
 
@@ -60,7 +60,7 @@ fn number(publish: &Publish) -> u32 {
 #[ignore = "mounts a file system, as root: make test"]
 fn what_the_full_disk_cannot_keep_is_refused_and_all_goes_on_when_there_is_room() {
     let broker = start();
-    crash::subscribe_both(&broker);
+    Subscriber::new(World::anna(), Version::V5).subscribe(&broker);
     let [new, old] = ["p1", "p2"].map(|name| Login::of(&format!("{name}@red")));
     let mut live = Client::login(&broker, "tcp", &World::alice(), Version::V5);
     live.subscribe("live", QoS::AtLeastOnce);
