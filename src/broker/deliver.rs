@@ -12,6 +12,7 @@ use super::late::Late;
 use super::outbox::BufferPool;
 use super::publish::Passing;
 use super::shard::Shard;
+use super::subscribe::is_wanted;
 use super::turn::steps_of;
 use crate::fact::{Delivery, Fact, Facts, Target};
 use crate::limits::Limit;
@@ -81,6 +82,9 @@ impl Shard {
             return self.deliver(route, passing, None, now);
         }
         let view = &passing.view;
+        if !route.sees(view.topic) {
+            return; // and it is not stated to be for that session
+        }
         let qos = view.qos.min(route.qos);
         let is_own = route.no_local && view.publisher == route.session;
         let mut copy = 0;
@@ -117,6 +121,9 @@ impl Shard {
             if message.expires < now {
                 self.counters.drop(Drop::Expired);
                 self.state_dropped(route, &message, copy);
+            } else if self.has_lost(route, message.topic()) {
+                self.counters.drop(Drop::Denied);
+                self.state_dropped(route, &message, copy);
             } else {
                 self.deliver(route, &Passing::of(&message), Some(copy), now);
             }
@@ -125,6 +132,18 @@ impl Shard {
         }
         self.caught_up |= batch.team().transit.arrived(before - batch.len());
         steps
+    }
+
+    /// Whether a session has lost the right to a message since another shard routed it.
+    fn has_lost(&self, route: Route, topic: &str) -> bool {
+        let address = route.session;
+        let session = self.sessions.get(address.index, address.generation);
+        session.is_some_and(|session| {
+            let lost = session.lost.as_ref();
+            lost.is_some_and(|lost| {
+                !is_wanted(&session.subscriptions, &session.grant, lost.iter(), topic)
+            })
+        })
     }
 
     /// One message for one session. That it is for that session was stated with this copy, by another
@@ -175,7 +194,7 @@ impl Shard {
         if route.no_local && view.publisher == address {
             return false; // [MQTT-3.8.3-3]
         }
-        if !route.sees(view.topic, &session.grant) {
+        if !route.sees(view.topic) {
             return false;
         }
         if !route.permits(view.topic, &session.grant) {
@@ -241,10 +260,13 @@ impl Shard {
             keep_for_later(conn, session, passing, terms, &mut self.counters);
             return false;
         }
-        if !self.form.fit(session, conn, view, terms, now) {
+        let may_wait =
+            terms.qos == QoS::ExactlyOnce && self.keeping.may_hold(kept_as.is_some(), &conn.outbox);
+        if !self.form.fit(session, conn, view, terms, may_wait, now) {
             self.counters.drop(Drop::TooLarge);
             return false;
         }
+        let facts = &mut self.keeping.facts;
         if let Some(target) = target {
             facts.target(target);
         }
@@ -478,13 +500,19 @@ impl Sending<'_> {
         };
         let passing = Passing::of(&item.message);
         self.form.forget();
-        if !self.form.fit(session, conn, &passing.view, terms, self.now) {
+        // It may have come while its receipt was not kept, whoever's session this is.
+        let waits = self.keeping.is_on();
+        let may_wait = terms.qos == QoS::ExactlyOnce && self.keeping.may_hold(waits, &conn.outbox);
+        let view = &passing.view;
+        if !self
+            .form
+            .fit(session, conn, view, terms, may_wait, self.now)
+        {
             session.outgoing.let_go(id, &mut self.keeping.facts);
             return self.counters.drop(Drop::TooLarge);
         }
-        let is_kept = session.number.is_some();
         let held = match terms.qos {
-            QoS::ExactlyOnce => self.keeping.hold(is_kept, &conn.outbox, self.to),
+            QoS::ExactlyOnce => self.keeping.hold(waits, &conn.outbox, self.to),
             _ => None,
         };
         self.form
@@ -527,7 +555,10 @@ impl Sending<'_> {
             }
             let passing = Passing::of(&message);
             self.form.forget();
-            if self.form.fit(session, conn, &passing.view, terms, self.now) {
+            if self
+                .form
+                .fit(session, conn, &passing.view, terms, false, self.now)
+            {
                 self.form
                     .push(session, conn, self.pool, &passing, None, false, None);
                 conn.traffic.messages_out += 1;

@@ -62,23 +62,29 @@ impl Terms {
 }
 
 impl Form {
-    /// Encodes the message as this receiver sees it, unless it already is. `false`: the packet is
-    /// larger than the client takes.
+    /// Encodes the message as this receiver sees it, unless it already is. `may_wait`: other packets
+    /// may overtake it, so that it can have no part in topic aliases. `false`: the packet is larger
+    /// than the client takes.
     pub(super) fn fit(
         &mut self,
         session: &Session,
         conn: &Conn,
         view: &MessageView<'_>,
         terms: Terms,
+        may_wait: bool,
         now: Time,
     ) -> bool {
+        let alias = match may_wait {
+            true => None,
+            false => conn.sent_aliases.choose(seen_as(session, view.topic)),
+        };
         let key = FormKey {
             version: conn.version,
             qos: terms.qos,
             retain: terms.retain,
             subscription_id: terms.subscription_id,
             mount_length: session.grant.mount().len(),
-            alias: conn.sent_aliases.choose(seen_as(session, view.topic)),
+            alias,
         };
         if self.of != Some(key) {
             self.encode(session, view, key, now);

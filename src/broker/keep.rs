@@ -157,6 +157,12 @@ impl Keeping {
         Some(commit)
     }
 
+    /// Whether a QoS 2 packet that is about to be written may have to be [held](Self::hold).
+    pub(super) fn may_hold(&self, is_kept: bool, outbox: &Outbox) -> bool {
+        let holds = self.is_careful || is_kept || outbox.has_held();
+        holds && !outbox.is_closed_until(self.gathering)
+    }
+
     /// Until when something is to be held that promises what was stated last, or was stated since
     /// `mark` facts were; `None`: not at all.
     pub(super) fn promise(&self, mark: Option<usize>) -> Option<u64> {
@@ -210,6 +216,12 @@ impl Shard {
                 self.touch(id.index);
             }
         }
+    }
+
+    /// What is for other shards once a commit is kept, in order: the commit, and the shard; to look at.
+    pub fn withheld(&self) -> impl Iterator<Item = (u64, u16, &Batch)> {
+        let held = self.keeping.held.iter();
+        held.map(|(commit, shard, batch)| (*commit, *shard, batch))
     }
 
     /// The journal takes no more, or does again: meanwhile what would have to be kept is refused.
@@ -306,28 +318,30 @@ impl Shard {
     }
 
     /// A session has begun or goes on: from now on it is kept, or not any more. What its client is told,
-    /// CONNACK first of all, is held until that is so.
+    /// CONNACK first of all, is held until that is so: of one that is kept no more, too, for until then
+    /// a crash would bring it back as it was.
     pub(super) fn keep_session(&mut self, index: u32) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
         let is_kept = session.expiry > Span::ZERO && self.keeping.is_on();
-        let number = match (session.number, is_kept) {
+        let facts = &mut self.keeping.facts;
+        match (session.number, is_kept) {
             (None, false) => return,
             (Some(number), false) => {
                 session.keep_as(None);
-                return self.keeping.facts.state(Fact::Ended(number));
+                facts.state(Fact::Ended(number));
             }
-            (Some(number), true) => number,
-            (None, true) => match self.keeping.session() {
-                Some(number) => number,
-                None => return,
-            },
-        };
-        session.keep_as(Some(number));
-        let facts = &mut self.keeping.facts;
-        facts.state(Fact::Session(number, Box::new(terms(session))));
-        facts.state(Fact::Will(number, session.will.clone().map(Box::new)));
+            (known, true) => {
+                let Some(number) = known.or_else(|| self.keeping.session()) else {
+                    return;
+                };
+                session.keep_as(Some(number));
+                let facts = &mut self.keeping.facts;
+                facts.state(Fact::Session(number, Box::new(terms(session))));
+                facts.state(Fact::Will(number, session.will.clone().map(Box::new)));
+            }
+        }
         if let Some(index) = session.conn
             && let Some((generation, conn)) = self.conns.entry_mut(index)
         {

@@ -198,7 +198,7 @@ impl Shard {
         let Some(session) = self.sessions.get(index, address.generation) else {
             return;
         };
-        if route.no_local && view.publisher == address || !route.sees(topic, &session.grant) {
+        if route.no_local && view.publisher == address || !route.sees(topic) {
             return;
         }
         let delivered = route.permits(topic, &session.grant);

@@ -130,6 +130,11 @@ impl Outbox {
     /// What may leave, in pieces, in order; none of them is empty.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let is_open = self.held.as_ref().is_none_or(|held| held.opens == 0);
+        self.encoded_pieces().filter(move |_| is_open)
+    }
+
+    /// The same, also of what waits with the whole outbox for a commit; to look at.
+    pub fn encoded_pieces(&self) -> impl Iterator<Item = &[u8]> {
         let ends = self
             .shared
             .iter()
@@ -147,7 +152,13 @@ impl Outbox {
                 start = end;
                 [packed, payload]
             })
-            .filter(move |piece| is_open && !piece.is_empty())
+            .filter(|piece| !piece.is_empty())
+    }
+
+    /// What waits for commits of its own, in order, and leaves after what is encoded by then; to look
+    /// at.
+    pub fn held_bytes(&self) -> &[u8] {
+        self.held.as_ref().map_or(&[], |held| &held.bytes)
     }
 
     /// `count` bytes have left; at most as many as wait.

@@ -100,14 +100,9 @@ impl Shard {
             match session.incoming.judge(id, receive_maximum) {
                 Receipt::New => {}
                 Receipt::TooMany => return Err(ReasonCode::ReceiveMaximumExceeded),
-                Receipt::Again if session.number.is_some() => {
-                    self.promise(index, None, |out, version| {
-                        encode::pubrec(out, version, id, ReasonCode::Success);
-                    });
-                    return Ok(());
-                }
+                // Whether or not the session is kept: the message may be, for others.
                 Receipt::Again => {
-                    self.write(index, |out, version| {
+                    self.promise(index, None, |out, version| {
                         encode::pubrec(out, version, id, ReasonCode::Success);
                     });
                     return Ok(());

@@ -172,7 +172,7 @@ mod tests {
         no_local: false,
         retain_as_published: false,
         checked: false,
-        hides: false,
+        hides: None,
         subscription_id: 0,
         share: 0,
     };

@@ -135,7 +135,7 @@ fn next(session: &mut Session, steps: &mut u32) -> Option<(Route, Arc<Team>, Arc
                 no_local: subscription.options.no_local,
                 retain_as_published: true, // retained messages are sent as such [MQTT-3.3.1-8]
                 checked: subscription.checked,
-                hides: subscription.hides,
+                hides: subscription.hidden_after(&session.grant),
                 subscription_id: subscription.id,
                 share: 0, // a shared subscription gets no retained messages
                 number: session.number,

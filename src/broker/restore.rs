@@ -18,8 +18,9 @@ use crate::wire::PacketId;
 impl Shard {
     /// Puts back a session under the grant that its principal has now. `message` finds what it has.
     /// A session that had a connection has lost it now. Called before the first connection is opened,
-    /// with [`with_journal`](Self::with_journal) done. What is due for it, its will first of all, is due
-    /// at the first [`tick`](Self::tick): when all sessions of all shards are back, who may want it.
+    /// with [`with_journal`](Self::with_journal) done. What is due for it comes with the first
+    /// [`tick`](Self::tick) and not now: its will, and what it leaves to its share groups, are for sessions
+    /// that may not be back yet, on other shards too.
     ///
     /// `false`: there is a session of its key already, which is not touched.
     pub fn restore(

@@ -11,7 +11,7 @@ use super::shard::{Shard, who};
 use crate::fact::{self, Fact, Facts};
 use crate::limits::Limit;
 use crate::policy::{Action, Grant, Ruling};
-use crate::session::{Queued, Session, Subscription};
+use crate::session::{Queued, Session, Subscription, Subscriptions};
 use crate::team::{Member, Route, World};
 use crate::time::Time;
 use crate::topic::{SharedFilter, TopicFilter, TopicName};
@@ -234,7 +234,7 @@ impl Shard {
             no_local: options.no_local,
             retain_as_published: options.retain_as_published,
             checked: subscription.checked,
-            hides: subscription.hides,
+            hides: subscription.hidden_after(&session.grant),
             subscription_id: subscription.id,
             share: subscription.share,
             number: session.number,
@@ -357,7 +357,18 @@ impl Shard {
         for key in keys {
             ended.extend(self.rejudge_subscription(index, &key, change, now));
         }
+        self.note_lost(index, &ended);
         self.drop_unwanted(index, &ended);
+    }
+
+    /// Notes that a session may see less, for what is on its way to it.
+    pub(super) fn note_lost(&mut self, index: u32, ended: &[Arc<str>]) {
+        if !ended.is_empty()
+            && let Some(session) = self.sessions.at_mut(index)
+        {
+            let lost = session.lost.get_or_insert_default();
+            lost.extend(ended.iter().cloned());
+        }
     }
 
     /// Lets go of messages that came by these filters, which have ended, or may not be read any more.
@@ -409,6 +420,9 @@ impl Shard {
         let asked = subscription.group.is_some() && (checked || hides);
         if asked || before != (checked, hides) {
             let mut subscription = subscription.clone();
+            if let (true, Some(session)) = (checked, self.sessions.at_mut(index)) {
+                session.lost.get_or_insert_default();
+            }
             (subscription.checked, subscription.hides) = (checked, hides);
             subscription.options.retain_handling = RetainHandling::DoNotSend;
             let key = Arc::clone(key);
@@ -531,19 +545,28 @@ fn let_go_of_unwanted(session: &mut Session, ended: &[Arc<str>], facts: &mut Fac
         grant,
         ..
     } = session;
-    let wanted = |item: &Queued| {
-        let Ok(name) = TopicName::parse(item.message.topic(), u16::MAX, u16::MAX) else {
-            return false;
-        };
-        let matches = |filter: &str| {
-            let filter = TopicFilter::parse(filter, u16::MAX, u16::MAX);
-            filter.is_ok_and(|filter| filter.matches(name))
-        };
-        let let_through = subscriptions.iter().any(|(key, subscription)| {
-            matches(subscription.filter(key)) && (!subscription.checked || grant.may_receive(name))
-        });
-        // The client itself may have ended the one by which it came: what is on its way stays.
-        let_through || !ended.iter().any(|filter| matches(filter)) && grant.could_receive(name)
-    };
+    let wanted =
+        |item: &Queued| is_wanted(subscriptions, grant, ended.iter(), item.message.topic());
     outgoing.let_go_of(|item| !wanted(item), facts)
+}
+
+/// Whether a session may still have a message of this full topic that was for it.
+pub(super) fn is_wanted<'e>(
+    subscriptions: &Subscriptions,
+    grant: &Grant,
+    mut ended: impl Iterator<Item = &'e Arc<str>>,
+    topic: &str,
+) -> bool {
+    let Ok(name) = TopicName::parse(topic, u16::MAX, u16::MAX) else {
+        return false;
+    };
+    let matches = |filter: &str| {
+        let filter = TopicFilter::parse(filter, u16::MAX, u16::MAX);
+        filter.is_ok_and(|filter| filter.matches(name))
+    };
+    let let_through = subscriptions.iter().any(|(key, subscription)| {
+        matches(subscription.filter(key)) && (!subscription.checked || grant.may_receive(name))
+    });
+    // The client itself may have ended the one by which it came: what is on its way stays.
+    let_through || !ended.any(|filter| matches(filter)) && grant.could_receive(name)
 }

@@ -1,6 +1,7 @@
 //! The journal for `serve`: opened, read back, and what it held made ready for the shards.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,17 +15,22 @@ use crate::net::server::Kept;
 use crate::team::{Message, World};
 
 /// Where it is, within the data directory.
-const FOLDER: &str = "journal";
+pub(super) const FOLDER: &str = "journal";
 
 /// Seconds between two words about how far the reading is.
 const WORD_EVERY: u64 = 2;
+
+/// Where it is.
+pub(super) fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join(FOLDER)
+}
 
 /// Opens the journal and reads it back; `None`: nothing is to be kept.
 pub(super) fn open(config: &Config) -> Result<Option<Opened>, Failure> {
     if config.journal.durability == Durability::Memory {
         return Ok(None);
     }
-    let folder = config.data_dir.join(FOLDER);
+    let folder = folder(&config.data_dir);
     tracing::info!(folder = %folder.display(), "reading the journal");
     let begun = Instant::now();
     let mut words = 0;

@@ -8,7 +8,7 @@ mod meter;
 mod outgoing;
 mod subscriptions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -95,6 +95,9 @@ pub struct Session {
     pub replays: BTreeMap<Arc<str>, Replay>,
     /// What share groups know of it.
     pub presence: Arc<Presence>,
+    /// It may see less than before, and no more what came by these filters: what was on its way from
+    /// another shard then is looked at once more. `None`: it never lost anything.
+    pub lost: Option<Box<BTreeSet<Arc<str>>>>,
     /// What it is called where it is kept beyond a crash; `None`: it is not.
     pub number: Option<SessionNumber>,
 }
@@ -146,6 +149,7 @@ impl Session {
             incoming: Incoming::default(),
             replays: BTreeMap::new(),
             presence: Arc::default(),
+            lost: None,
             number: None,
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use crate::policy::Grant;
 use crate::wire::SubscriptionOptions;
 
 /// A session's subscriptions. The key is the full filter, with `$share/<group>/` before it where it
@@ -30,6 +31,13 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// After how many bytes of a full name a `$` hides it, where it does: the client's own names begin
+    /// there.
+    pub fn hidden_after(&self, grant: &Grant) -> Option<u16> {
+        let mount = u16::try_from(grant.mount().len());
+        self.hides.then_some(mount.unwrap_or(u16::MAX))
+    }
+
     /// The full filter within `key`.
     pub fn filter<'k>(&self, key: &'k str) -> &'k str {
         match &self.group {

@@ -21,9 +21,9 @@ pub struct Route {
     pub retain_as_published: bool,
     /// Each delivery must be checked, for a deny rule overlaps the filter.
     pub checked: bool,
-    /// It begins with a wildcard where the client's own names begin: a name that has a `$` there is
-    /// hidden from it `[MQTT-4.7.2-1]`.
-    pub hides: bool,
+    /// It begins with a wildcard where the client's own names begin, which is after so many bytes: a
+    /// name that has a `$` there is hidden from it `[MQTT-4.7.2-1]`.
+    pub hides: Option<u16>,
     /// 0: none.
     pub subscription_id: u32,
     /// The number of a shared subscription among its session's; 0: not shared.
@@ -98,13 +98,13 @@ pub struct Routes {
 }
 
 impl Route {
-    /// Whether the session whose grant this is sees the topic under this subscription at all.
-    pub fn sees(&self, topic: &str, grant: &Grant) -> bool {
-        if !self.hides {
+    /// Whether its session sees a topic that matches at all.
+    pub fn sees(&self, topic: &str) -> bool {
+        let Some(mount) = self.hides else {
             return true;
-        }
-        // A mounted client has no name for what lies outside its mount, nor for the mount itself.
-        let own = topic.strip_prefix(grant.mount());
+        };
+        // A mounted client has no name for the mount itself.
+        let own = topic.get(usize::from(mount)..);
         own.is_some_and(|topic| !topic.is_empty() && !topic.starts_with('$'))
     }
 
@@ -125,7 +125,7 @@ impl Member {
     fn takes(&self, topic: &str) -> bool {
         self.grant
             .as_deref()
-            .is_none_or(|grant| self.route.sees(topic, grant) && self.route.permits(topic, grant))
+            .is_none_or(|grant| self.route.sees(topic) && self.route.permits(topic, grant))
     }
 }
 

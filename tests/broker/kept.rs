@@ -141,6 +141,59 @@ fn nothing_waits_and_nothing_is_stated_where_nothing_is_kept() {
     assert_eq!(cluster.waiting_commits(), [] as [u16; 0]);
 }
 
+/// Nor does one that had to wait for something else first.
+#[test]
+fn a_qos_2_message_from_the_queue_waits_for_its_receipt_too() {
+    let cluster = Cluster::new(1);
+    let bob = cluster.connect(0, client("bob@alpha").with(Property::ReceiveMaximum(1)));
+    bob.subscribe("a", QOS_2);
+    let alice = cluster.connect(0, alice());
+    alice.put(message(QOS_1, 1, "first"));
+    let ServerPacket::Publish(first) = bob.answer() else {
+        panic!("the first message");
+    };
+    cluster.hold_journal();
+    alice.put(message(QOS_2, 2, "second"));
+    let (id, success) = (first.packet_id.unwrap(), ReasonCode::Success);
+    bob.send(puback(bob.version(), id, success, &[]));
+    assert_eq!(bob.received(), []);
+    cluster.release_journal();
+    assert!(matches!(bob.answer(), ServerPacket::Publish(second) if second.payload == b"second"));
+}
+
+/// What leaves at once may not rest on an alias that is set by what waits.
+#[test]
+fn what_waits_to_be_kept_sets_no_topic_alias_and_uses_none() {
+    let cluster = Cluster::new(1);
+    let bob = cluster.connect(0, bob().with(Property::TopicAliasMaximum(1)));
+    bob.subscribe("+", QOS_2);
+    let carol = cluster.connect(0, client("carol@alpha"));
+    cluster.hold_journal();
+    let topics = |packets: Vec<ServerPacket>| -> Vec<(String, bool)> {
+        let publishes = packets.into_iter().filter_map(|packet| match packet {
+            ServerPacket::Publish(publish) => Some(publish),
+            _ => None,
+        });
+        publishes
+            .map(|publish| (publish.topic, publish.properties.is_empty()))
+            .collect()
+    };
+    let topic = "a topic that is worth an alias";
+    let waits = |id| Publish::new(topic, b"waits").at(QOS_2, id);
+    carol.put(waits(1));
+    carol.publish(topic, "first");
+    carol.publish(topic, "second");
+    let (in_full, by_alias) = (topic.to_owned(), String::new());
+    let at_once = topics(bob.received());
+    assert_eq!(at_once, [(in_full.clone(), false), (by_alias, false)]);
+    carol.put(waits(2));
+    cluster.release_journal();
+    assert_eq!(
+        topics(bob.received()),
+        [(in_full.clone(), true), (in_full, true)]
+    );
+}
+
 /// A QoS 2 message of the same publisher to the same subscriber does not overtake one that waits.
 #[test]
 fn qos_2_keeps_its_order_while_some_of_it_waits() {
@@ -302,6 +355,52 @@ fn a_qos_2_message_that_is_sent_again_after_a_crash_is_the_same_one() {
     assert_eq!(payloads, ["once", "twice"]);
 }
 
+/// Also where the publisher's own session is not kept.
+#[test]
+fn a_message_that_is_sent_again_is_not_acknowledged_before_it_is_kept() {
+    let cluster = Cluster::new(1);
+    let bob = cluster.connect(0, bob());
+    bob.subscribe("a", QOS_2);
+    bob.cut();
+    let carol = cluster.connect(0, client("carol@alpha"));
+    cluster.hold_journal();
+    for dup in [false, true] {
+        carol.put(Publish {
+            dup,
+            ..message(QOS_2, 5, "once")
+        });
+        assert_eq!(carol.received(), []);
+    }
+    cluster.release_journal();
+    let answers = carol.received();
+    let is_answer = |packet: &_| matches!(packet, ServerPacket::PubRec { packet_id: 5, .. });
+    assert!(
+        answers.len() == 2 && answers.iter().all(is_answer),
+        "{answers:?}"
+    );
+}
+
+/// Until it is kept that a session is kept no more, a crash brings it back as it was: a QoS 2 message
+/// that it was sent by then would come twice.
+#[test]
+fn a_session_that_is_kept_no_more_is_told_nothing_before_that_is_kept() {
+    let cluster = Cluster::new(1);
+    let bob = cluster.connect(0, bob());
+    bob.subscribe("a", QOS_2);
+    let carol = cluster.connect(0, client("carol@alpha"));
+    cluster.hold_journal();
+    carol.put(message(QOS_2, 5, "once"));
+    bob.cut();
+    let bob = cluster.dial(0, client("bob@alpha").kept(0));
+    assert_eq!(bob.received(), []);
+    cluster.release_journal();
+    let packets = bob.received();
+    assert!(
+        matches!(&packets[..], [ServerPacket::ConnAck(_), ServerPacket::Publish(it)] if it.dup),
+        "{packets:?}"
+    );
+}
+
 #[test]
 fn what_was_not_kept_was_not_acknowledged() {
     let cluster = Cluster::new(1);
@@ -381,20 +480,35 @@ fn a_will_in_delay_goes_out_in_its_time_and_a_lost_connections_will_from_the_res
     assert_eq!(dave.heard(), [] as [&str; 0], "a will goes out once");
 }
 
+/// What is due when the broker starts again is due to sessions that are put back later, too.
 #[test]
-fn a_will_that_a_crash_brings_about_reaches_sessions_that_are_put_back_after_its_own() {
+fn a_will_and_the_rest_of_a_share_group_find_those_who_come_back_after_them() {
     for shards in [1, 2] {
         let cluster = Cluster::new(2);
-        let _bob = cluster.connect(0, bob().with_will("w", "bye", QOS_1, false, vec![]));
-        let alice = cluster.connect(1, alice());
-        alice.subscribe("w", QOS_1);
-        alice.disconnect();
+        let hello = alice().with_will("w", "bye", QOS_1, false, vec![]);
+        let _alice = cluster.connect(0, hello);
+        let dave = cluster.connect(1, client("dave@alpha").kept(10));
+        dave.subscribe("$share/g/a", QOS_1);
+        dave.cut();
+        let carol = cluster.connect(0, client("carol@alpha"));
+        carol.publish_at(QOS_1, "a", "left");
+        let bob = cluster.connect(1, bob());
+        bob.subscribe("w", QOS_1);
+        bob.subscribe("$share/g/a", QOS_1);
+        cluster.hold_journal();
+        bob.cut();
+        cluster.pass_secs(10); // dave's session ends, and nobody gets to know of it
         cluster.crash(shards);
-        let (_, packets) = resumed(&cluster, 0, self::alice());
-        assert!(
-            matches!(&packets[..], [ServerPacket::Publish(will)] if will.payload == b"bye"),
-            "{packets:?}"
-        );
+        cluster.release_journal();
+        cluster.pass_secs(0);
+        let (_bob, packets) = resumed(&cluster, 0, self::bob());
+        let payloads = packets.iter().map(|packet| match packet {
+            ServerPacket::Publish(publish) => String::from_utf8_lossy(&publish.payload),
+            other => panic!("{other:?}"),
+        });
+        let mut payloads: Vec<_> = payloads.collect();
+        payloads.sort();
+        assert_eq!(payloads, ["bye", "left"], "{shards} shards");
     }
 }
 
@@ -437,6 +551,24 @@ fn a_right_that_is_gone_after_the_crash_is_gone() {
     );
     assert_eq!(cluster.team("alpha").subscriptions(), 1);
     assert!(bob.is_open());
+}
+
+/// Nor does a message come back that was on its way to somebody who does not see it.
+#[test]
+fn what_a_wildcard_hides_stays_hidden_after_a_crash() {
+    let cluster = Cluster::new(2);
+    let bob = cluster.connect(1, bob());
+    bob.subscribe("#", QOS_1);
+    let carol = cluster.connect(0, client("carol@alpha"));
+    cluster.hold_between();
+    carol.put(Publish::new("$x", b"hidden").at(QOS_1, 1));
+    carol.put(Publish::new("x", b"seen").at(QOS_1, 2));
+    cluster.crash(2);
+    let (_bob, packets) = resumed(&cluster, 0, self::bob());
+    assert!(
+        matches!(&packets[..], [ServerPacket::Publish(only)] if only.topic == "x"),
+        "{packets:?}"
+    );
 }
 
 #[test]

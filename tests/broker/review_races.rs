@@ -271,3 +271,40 @@ fn a_login_older_than_what_is_remembered_is_to_try_again() {
         turned_away(&cluster, &bob);
     }
 }
+
+/// What another shard has routed before it heard of the change is looked at once more where it
+/// arrives.
+#[test]
+fn a_message_on_its_way_does_not_reach_who_lost_the_right_to_it_meanwhile() {
+    // The filter is not granted any more, or a deny rule overlaps it now.
+    for patterns in [
+        ["allow both b"].as_slice(),
+        &["allow both #", "deny both a"],
+    ] {
+        let cluster = Cluster::new(2);
+        let bob = cluster.connect(1, client("bob@alpha").kept(1000));
+        for filter in ["#", "a", "b"] {
+            let _ = bob.try_subscribe(&[(filter, options(QOS_1))], &[]);
+        }
+        bob.received();
+        let alice = cluster.connect(0, client("alice@alpha"));
+        cluster.hold_between();
+        for qos in [QOS_0, QOS_1] {
+            alice.publish_at(qos, "a", "secret");
+        }
+        alice.publish("b", "open");
+        cluster.directory().client("bob@alpha", patterns);
+        let standing = Standing::Granted(cluster.grant("bob@alpha"));
+        cluster.review(principal("bob@alpha", standing, ChangeKind::Rights));
+        cluster.release_between();
+        let heard = bob.heard();
+        assert!(
+            !heard.is_empty() && heard.iter().all(|it| it == "b open"),
+            "{heard:?}"
+        );
+        cluster.crash(1);
+        cluster.directory().client("bob@alpha", &["allow both #"]);
+        let bob = cluster.connect(0, client("bob@alpha").kept(1000));
+        assert_eq!(bob.heard(), NONE);
+    }
+}

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::directory::Directory;
 use super::hello::Hello;
 use super::oracle::{HeldQuestion, Oracle};
-use super::store::Store;
+use super::store::{self, Store};
 use cofferdam::broker::{
-    Answer, Batch, ConnId, Effect, Event, Login, Migrant, Numbers, Peer, Shard, Verdict,
+    Answer, Batch, ConnId, Effect, Event, Login, Migrant, Peer, Shard, Verdict,
 };
+use cofferdam::fact::Highest;
 use cofferdam::limits::Limits;
 use cofferdam::policy::Policy;
 use cofferdam::team::World;
@@ -79,7 +80,7 @@ impl Net {
         make_world: impl Fn(World) -> World + 'static,
     ) -> Self {
         let world = Arc::new(make_world(World::new(limits.clone(), &policy)));
-        let shards = (0..count).map(|id| shard(id, count, &world, 0, 0));
+        let shards = (0..count).map(|id| store::shard(id, count, &world, Highest::default()));
         Self {
             // Some time that is not the epoch, and not on a whole second.
             now: Time::from_micros(1_700_000_000_123_456),
@@ -110,36 +111,14 @@ impl Net {
         self.by_conn.clear();
         self.between.clear();
         self.logins.clear();
-        let mut store = std::mem::take(&mut self.store);
-        store.waiting.clear();
-        store.state.settle(&mut Vec::new());
         let world = (self.make_world)(World::new(self.limits.clone(), &self.policy));
         self.world = Arc::new(world);
-        let sessions = store.state.sessions.keys().map(|number| number.0.get());
-        let messages = store.state.messages.keys().map(|number| number.0);
-        let (sessions, messages) = (sessions.max().unwrap_or(0), messages.max().unwrap_or(0));
-        let shards = (0..count).map(|id| shard(id, count, &self.world, sessions, messages));
+        let highest = self.store.highest();
+        let shards = (0..count).map(|id| store::shard(id, count, &self.world, highest));
         self.shards = shards.collect();
-        for (topic, kept) in &store.state.retained {
-            if let Some(message) = kept.message.and_then(|it| store.state.messages.get(&it)) {
-                let message = Arc::clone(&message.message);
-                assert_eq!(message.topic(), &**topic);
-                self.world.restore_retained(message, kept.version);
-            }
-        }
-        for (place, (number, kept)) in store.state.sessions.iter().enumerate() {
-            let terms = kept.terms.as_ref().expect("settled");
-            let grant = self
-                .directory
-                .grant(&self.policy, &terms.principal.username);
-            let find = |number| {
-                let found = store.state.messages.get(&number);
-                found.map(|kept| Arc::clone(&kept.message))
-            };
-            let shard = &mut self.shards[place % usize::from(count)];
-            assert!(shard.restore(*number, kept.clone(), find, &Arc::new(grant), self.now));
-        }
-        self.store = store;
+        let grant = |username: &str| self.directory.grant(&self.policy, username);
+        self.store
+            .restore(&self.world, &mut self.shards, grant, self.now);
         for shard in &mut self.shards {
             shard.tick(self.now);
         }
@@ -399,12 +378,4 @@ impl Net {
             moved = true;
         }
     }
-}
-
-fn shard(id: u16, count: u16, world: &Arc<World>, last_session: u64, last_message: u64) -> Shard {
-    let (sessions, messages) = (
-        Numbers::after(last_session, id, count),
-        Numbers::after(last_message, id, count),
-    );
-    Shard::new(id, count, Arc::clone(world), [id as u8; 32]).with_journal(sessions, messages)
 }

@@ -1,11 +1,13 @@
 //! A journal in memory: what it has taken is kept, the rest is lost with the shards.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
-use cofferdam::broker::{Commit, Shard};
-use cofferdam::fact::{KeptSession, State};
+use cofferdam::broker::{Commit, Numbers, Shard};
+use cofferdam::fact::{Highest, KeptSession, State};
+use cofferdam::policy::Grant;
 use cofferdam::session::Session;
-use cofferdam::team::World;
+use cofferdam::team::{MessageView, SessionAddress, World};
 use cofferdam::time::Time;
 
 /// What is kept, and what waits to be.
@@ -25,6 +27,52 @@ impl Store {
         for fact in commit.facts {
             self.state.apply(fact, &mut Vec::new());
         }
+    }
+
+    /// Puts everything kept back into a new world and its shards, as a broker does that starts; what
+    /// was not kept is lost. `grant` says what a username may do now.
+    pub fn restore(
+        &mut self,
+        world: &World,
+        shards: &mut [Shard],
+        grant: impl Fn(&str) -> Grant,
+        now: Time,
+    ) {
+        self.waiting.clear();
+        self.state.settle(&mut Vec::new());
+        // Nobody is who published it in another life.
+        self.state = std::mem::take(&mut self.state).map(|number, message| {
+            let publisher = SessionAddress::NOBODY;
+            let view = MessageView {
+                publisher,
+                ..message.view()
+            };
+            Arc::new(view.keep(number))
+        });
+        world.restore_versions(self.state.highest.version);
+        for (topic, kept) in &self.state.retained {
+            let message = kept.message.and_then(|it| self.state.messages.get(&it));
+            if let Some(message) = message {
+                assert_eq!(message.message.topic(), &**topic);
+                world.restore_retained(Arc::clone(&message.message), kept.version);
+            }
+        }
+        for (place, (number, kept)) in self.state.sessions.iter().enumerate() {
+            let terms = kept.terms.as_ref().expect("settled");
+            let grant = Arc::new(grant(&terms.principal.username));
+            let find = |number| {
+                let found = self.state.messages.get(&number);
+                found.map(|kept| Arc::clone(&kept.message))
+            };
+            let shard = place % shards.len();
+            let restored = shards[shard].restore(*number, kept.clone(), find, &grant, now);
+            assert!(restored, "two sessions of {terms:?}");
+        }
+    }
+
+    /// The highest numbers in use.
+    pub const fn highest(&self) -> Highest {
+        self.state.highest
     }
 
     /// Asserts that what is kept is what the shards have.
@@ -134,4 +182,13 @@ fn same_session(session: &Session, kept: &KeptSession) {
     assert_eq!(owed, queue, "queued for {key:?}");
     let received: BTreeSet<_> = session.incoming.ids().collect();
     assert_eq!(kept.received, received, "received from {key:?}");
+}
+
+/// A shard with a journal, which uses no number again.
+pub fn shard(id: u16, count: u16, world: &Arc<World>, highest: Highest) -> Shard {
+    let (sessions, messages) = (
+        Numbers::after(highest.session, id, count),
+        Numbers::after(highest.message, id, count),
+    );
+    Shard::new(id, count, Arc::clone(world), [id as u8; 32]).with_journal(sessions, messages)
 }

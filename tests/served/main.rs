@@ -9,6 +9,7 @@ mod running;
 
 mod anonymous;
 mod audit;
+mod backup;
 mod breaches;
 mod certificates;
 mod changes;

@@ -95,6 +95,14 @@ impl Client {
         self.ready = false;
     }
 
+    /// The broker has crashed. What it got at QoS 1 and has not acknowledged comes again, and under
+    /// that identifier perhaps something else.
+    pub fn crashed(&mut self) {
+        self.closed();
+        self.owed
+            .retain(|answer| !matches!(answer, Said::PubAck(_)));
+    }
+
     /// CONNACK came. What it has to send again.
     pub fn resume(&mut self, session: u64, properties: &[Property]) -> Vec<Said> {
         self.ready = true;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cofferdam::broker::{Batch, Drop};
 use cofferdam::session::{Queued, Session};
-use cofferdam::team::SessionAddress;
+use cofferdam::team::{Message, Route, SessionAddress};
 
 use crate::expected::is_queued;
 use crate::failure::{Failure, Kept, broken, hold};
@@ -41,8 +41,8 @@ impl Sim<'_> {
             let bytes = held.outgoing.queued_bytes();
             let limits = &self.plan.limits;
             hold(
-                queued.len() <= limits.max_queued_messages as usize
-                    && bytes <= limits.max_queued_bytes,
+                queued.len() <= (limits.max_queued_messages as usize).max(session.surplus.0)
+                    && bytes <= limits.max_queued_bytes.max(session.surplus.1),
                 "limits hold",
                 || {
                     let who = self.plan.name(session.who);
@@ -158,66 +158,32 @@ impl Sim<'_> {
         Ok(())
     }
 
-    /// What goes to other shards.
+    /// What goes to other shards: at once, and when the commit of this number is kept.
     pub fn compare_batches(
         &mut self,
         shard: u16,
         batches: Vec<(u16, Batch)>,
+        commit: Option<u64>,
     ) -> Result<Vec<(u16, Batch, Deliveries)>, Failure> {
+        let list = |batch: &Batch| -> Vec<(Arc<Message>, Route)> {
+            let deliveries = batch.deliveries();
+            deliveries
+                .map(|(message, route)| (Arc::clone(message), route))
+                .collect()
+        };
+        let withheld = self.shards[usize::from(shard)].withheld();
+        let withheld = withheld.filter(|(of, ..)| Some(*of) == commit);
+        let withheld: Vec<_> = withheld
+            .map(|(of, to, batch)| (of, to, list(batch)))
+            .collect();
+        for (of, to, deliveries) in withheld {
+            let entries = self.compare_batch(shard, to, &deliveries)?;
+            let queue = self.withheld.entry(shard).or_default();
+            queue.push_back((of, to, entries));
+        }
         let mut carried = Vec::new();
         for (to, batch) in batches {
-            let mut entries = Vec::new();
-            for (message, route) in batch.deliveries() {
-                let view = message.view();
-                let mut sessions = self.model.sessions.iter();
-                let session = sessions.find(|session| session.address == Some(route.session));
-                let uid = session.map_or(0, |session| session.uid);
-                let denied = session.is_some_and(|session| {
-                    let person = &self.model.people[session.who];
-                    person.is_denied(session.rights, view.topic)
-                });
-                let is_it = |entry: &Entry| {
-                    entry.message.topic == view.topic
-                        && entry.message.payload == view.payload
-                        && entry.message.expires == view.expires
-                        && entry.qos == view.qos.min(route.qos)
-                        && entry.retain == (view.retain && route.retain_as_published)
-                        && entry.id == route.subscription_id
-                        && entry.share == route.share
-                };
-                // One that is not seen may look like one that is, and they arrive one by one.
-                let own = route.no_local && view.publisher == route.session;
-                let hidden = self.held(to, Some(route.session)).is_some_and(|held| {
-                    own || !route.sees(view.topic, &held.grant)
-                        || !route.permits(view.topic, &held.grant)
-                });
-                let remotes = &mut self.model.turn.remote;
-                let is_open = |remote: &Remote| {
-                    !remote.gone && remote.uid == uid && remote.to == to && is_it(&remote.entry)
-                };
-                let found = remotes
-                    .iter()
-                    .position(|remote| is_open(remote) && remote.hidden == hidden);
-                let found = found.or_else(|| remotes.iter().position(is_open));
-                if let Some(remote) = found.map(|at| &mut remotes[at]) {
-                    remote.gone = true;
-                    // What it may not read now it may when it arrives.
-                    let arrives = (!remote.hidden || denied).then(|| {
-                        let doubtful = remote.hidden;
-                        let entry = remote.entry.clone();
-                        (uid, Entry { doubtful, ..entry })
-                    });
-                    entries.push(arrives);
-                    continue;
-                }
-                let Some(entry) = self.choose(uid, false, is_it)? else {
-                    return Err(broken(
-                        "nobody gets what is not his",
-                        format!("shard {shard} has {message:?} for session {uid} on shard {to}"),
-                    ));
-                };
-                entries.push(Some((uid, entry)));
-            }
+            let entries = self.compare_batch(shard, to, &list(&batch))?;
             carried.push((to, batch, entries));
         }
         let lost = self
@@ -230,6 +196,67 @@ impl Sim<'_> {
             format!("shard {shard} forgets {lost:?}")
         })?;
         Ok(carried)
+    }
+
+    /// One batch: what the model knows of each delivery.
+    fn compare_batch(
+        &mut self,
+        shard: u16,
+        to: u16,
+        deliveries: &[(Arc<Message>, Route)],
+    ) -> Result<Deliveries, Failure> {
+        let mut entries = Vec::new();
+        for (message, route) in deliveries {
+            let view = message.view();
+            let mut sessions = self.model.sessions.iter();
+            let session = sessions.find(|session| session.address == Some(route.session));
+            let uid = session.map_or(0, |session| session.uid);
+            let denied = session.is_some_and(|session| {
+                let person = &self.model.people[session.who];
+                person.is_denied(session.rights, view.topic)
+            });
+            let is_it = |entry: &Entry| {
+                entry.message.topic == view.topic
+                    && entry.message.payload == view.payload
+                    && entry.message.expires == view.expires
+                    && entry.qos == view.qos.min(route.qos)
+                    && entry.retain == (view.retain && route.retain_as_published)
+                    && entry.id == route.subscription_id
+                    && entry.share == route.share
+            };
+            // One that is not seen may look like one that is, and they arrive one by one.
+            let own = route.no_local && view.publisher == route.session;
+            let hidden = self.held(to, Some(route.session)).is_some_and(|held| {
+                own || !route.sees(view.topic) || !route.permits(view.topic, &held.grant)
+            });
+            let remotes = &mut self.model.turn.remote;
+            let is_open = |remote: &Remote| {
+                !remote.gone && remote.uid == uid && remote.to == to && is_it(&remote.entry)
+            };
+            let found = remotes
+                .iter()
+                .position(|remote| is_open(remote) && remote.hidden == hidden);
+            let found = found.or_else(|| remotes.iter().position(is_open));
+            if let Some(remote) = found.map(|at| &mut remotes[at]) {
+                remote.gone = true;
+                // What it may not read now it may when it arrives.
+                let arrives = (!remote.hidden || denied).then(|| {
+                    let doubtful = remote.hidden;
+                    let entry = remote.entry.clone();
+                    (uid, Entry { doubtful, ..entry })
+                });
+                entries.push(arrives);
+                continue;
+            }
+            let Some(entry) = self.choose(uid, false, is_it)? else {
+                return Err(broken(
+                    "nobody gets what is not his",
+                    format!("shard {shard} has {message:?} for session {uid} on shard {to}"),
+                ));
+            };
+            entries.push(Some((uid, entry)));
+        }
+        Ok(entries)
     }
 
     /// Whether a session's queue could not have held these too at some moment of the turn: what

@@ -12,11 +12,12 @@ use crate::expected::{Reader, is_queued};
 use crate::failure::{Failure, Kept, broken, hold};
 use crate::late::EACH_LATE;
 use crate::model::{Entry, Flight};
+use crate::promises::{Seal, in_turn};
 use crate::sim::Sim;
 use crate::unseen::is_carried;
 
 impl Sim<'_> {
-    pub fn judge_publish(&mut self, line: usize, mut publish: Publish) -> Kept {
+    pub fn judge_publish(&mut self, line: usize, mut publish: Publish) -> Result<Seal, Failure> {
         self.resolve_alias(line, &mut publish)?;
         let reader = self.reader(line);
         let payload = String::from_utf8_lossy(&publish.payload).into_owned();
@@ -61,9 +62,10 @@ impl Sim<'_> {
                 let (_, entry) = self.model.sessions[place].at_once.remove(at);
                 self.model.fate(entry.message.serial).taken = true;
                 self.note_sent_at_once(line, place, &entry)?;
-                return hold(!late(&entry), "expired messages are not sent", || {
+                hold(!late(&entry), "expired messages are not sent", || {
                     format!("{} was sent {publish:?}", self.name(line))
-                });
+                })?;
+                return Ok(Seal::NONE);
             }
         } else if let Some(at) = session
             .queue
@@ -101,11 +103,11 @@ impl Sim<'_> {
 
     /// A QoS 0 message was sent: after those before it, and before those behind it.
     fn note_sent_at_once(&mut self, line: usize, place: usize, entry: &Entry) -> Kept {
-        let Some((publisher, team)) = entry.order() else {
+        let Some(order) = entry.order() else {
             return Ok(());
         };
         let sent = &mut self.model.sessions[place].sent_at_once;
-        let last = sent.entry((line, publisher, team)).or_default();
+        let last = sent.entry((line, order)).or_default();
         let overtaken = *last > entry.message.serial;
         *last = entry.message.serial;
         hold(!overtaken, "order is kept", || {
@@ -120,7 +122,7 @@ impl Sim<'_> {
         place: usize,
         publish: &Publish,
         carried: &Option<Queued>,
-    ) -> Kept {
+    ) -> Result<Seal, Failure> {
         let uid = self.model.sessions[place].uid;
         let mut chosen = Ok(None);
         if !self.model.turn.choices.is_empty() {
@@ -141,7 +143,8 @@ impl Sim<'_> {
         if let Some(entry) = entry.as_ref().filter(|it| it.qos == QoS::AtMostOnce) {
             self.note_sent_at_once(line, place, entry)?;
         }
-        if entry.is_none() && publish.retain {
+        let is_replay = entry.is_none();
+        if is_replay && publish.retain {
             let person = self.model.people[self.model.lines[line].who].clone();
             let on = &self.model.lines[line];
             let reader = Reader {
@@ -171,10 +174,11 @@ impl Sim<'_> {
             ));
         };
         if publish.qos == QoS::AtMostOnce {
-            return Ok(());
+            return Ok(Seal::NONE);
         }
         self.model.sessions[place].owe(&entry);
-        self.fly(line, place, entry, publish)
+        let seal = self.fly(line, place, entry, publish)?;
+        Ok(if is_replay { seal.of_retained() } else { seal })
     }
 
     /// The retained message that this is, where one is due.
@@ -198,7 +202,7 @@ impl Sim<'_> {
                     fresh: false,
                     seen: None,
                 };
-                let own = of.options.no_local && message.publisher == session.uid;
+                let own = of.options.no_local && message.is_of(session.uid);
                 if !own
                     && matches(&of.filter, &message.topic)
                     && !replay.done.contains(&message.topic)
@@ -239,7 +243,14 @@ impl Sim<'_> {
     }
 
     /// A message was sent for the first time.
-    fn fly(&mut self, line: usize, place: usize, entry: Entry, publish: &Publish) -> Kept {
+    fn fly(
+        &mut self,
+        line: usize,
+        place: usize,
+        entry: Entry,
+        publish: &Publish,
+    ) -> Result<Seal, Failure> {
+        let seal = Seal::of_flight(&entry, in_turn(self.model.sessions[place].kept));
         let id = publish.packet_id.unwrap_or(0);
         let name = self.name(line);
         let session = &self.model.sessions[place];
@@ -255,6 +266,7 @@ impl Sim<'_> {
             released: false,
             sent,
             fresh: true,
+            stated: in_turn(session.kept),
         });
         hold(
             session.under_way() <= session.window,
@@ -265,11 +277,17 @@ impl Sim<'_> {
                     session.window
                 )
             },
-        )
+        )?;
+        Ok(seal)
     }
 
     /// A message was sent again.
-    fn judge_again(&mut self, line: usize, place: usize, publish: &Publish) -> Kept {
+    fn judge_again(
+        &mut self,
+        line: usize,
+        place: usize,
+        publish: &Publish,
+    ) -> Result<Seal, Failure> {
         let (name, reader) = (self.name(line), self.reader(line));
         let session = &self.model.sessions[place];
         let (uid, id) = (session.uid, publish.packet_id);
@@ -278,8 +296,9 @@ impl Sim<'_> {
             let mut flights = self.model.sessions[place].flights.iter_mut();
             if let Some(flight) = flights.find(|flight| Some(flight.id) == id) {
                 flight.sent = true;
+                return Ok(Seal::of_flight(&flight.entry, flight.stated));
             }
-            return Ok(());
+            return Ok(Seal::NONE);
         }
         let at = session
             .flights
@@ -296,8 +315,11 @@ impl Sim<'_> {
             )
         })?;
         let session = &mut self.model.sessions[place];
+        let mut seal = Seal::NONE;
         if let Some(at) = at {
-            session.flights[at].sent = true;
+            let flight = &mut session.flights[at];
+            flight.sent = true;
+            seal = Seal::of_flight(&flight.entry, flight.stated);
         }
         hold(
             session.under_way() <= session.window,
@@ -308,7 +330,8 @@ impl Sim<'_> {
                     session.window
                 )
             },
-        )
+        )?;
+        Ok(seal)
     }
 
     /// Whether any of these is still to be sent again; what may be too large now is not.

@@ -3,6 +3,7 @@
 
 use crate::expected::Reader;
 use crate::failure::{Failure, Kept, broken, hold};
+use crate::late::given_at_once;
 use crate::model::{Cause, Choice, Entry};
 use crate::sim::Sim;
 use crate::unseen::is_carried;
@@ -184,12 +185,12 @@ impl Sim<'_> {
             // It may have waited for it when it lost the right to it.
             excused |= self.model.turn.judged_again.contains(uid);
             let offline = !connected && entry.qos == QoS::AtMostOnce;
-            excused |= offline || self.may_lose(shard, *uid, entry);
+            excused |= offline || self.may_lose(shard, choices, *uid, entry);
         }
         excused
     }
 
-    fn may_lose(&mut self, shard: u16, uid: u64, entry: &Entry) -> bool {
+    fn may_lose(&mut self, shard: u16, choices: &[Choice], uid: u64, entry: &Entry) -> bool {
         let Some(place) = self.model.place(uid) else {
             return true;
         };
@@ -210,7 +211,10 @@ impl Sim<'_> {
         };
         too_large
             || match entry.qos {
-                QoS::AtMostOnce => self.may_drop_late(place, line, &[(line, entry.clone())]),
+                // It is one of these.
+                QoS::AtMostOnce => {
+                    self.may_drop_late(place, line, given_at_once(choices, uid).iter())
+                }
                 _ => self.would_overflow(place, std::slice::from_ref(entry)),
             }
     }

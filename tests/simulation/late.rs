@@ -2,10 +2,11 @@
 
 use cofferdam::broker::Drop;
 use cofferdam::session::Queued;
+use cofferdam::wire::QoS;
 
 use crate::expected::is_queued;
 use crate::failure::{Kept, broken, hold};
-use crate::model::{Entry, Phase};
+use crate::model::{Choice, Entry, Phase};
 use crate::sim::Sim;
 
 /// What a message that waits counts beside its bytes.
@@ -85,10 +86,13 @@ impl Sim<'_> {
             }
             let lost = std::mem::replace(&mut session.at_once, late);
             let who = self.plan.name(session.who);
+            let given = given_at_once(&self.model.turn.choices, session.uid);
             for (line, entry) in &lost {
                 let over = self.model.lines[*line].phase != Phase::Active;
                 let too_large = self.reader(*line).may_be_too_large(entry);
-                let is_full = self.may_drop_late(place, *line, &lost);
+                let others = lost.iter().filter(|(on, _)| on == line);
+                let others = others.map(|(_, entry)| entry).chain(&given);
+                let is_full = self.may_drop_late(place, *line, others);
                 perhaps += u64::from(is_full);
                 let fate = self.model.fate(entry.message.serial);
                 fate.perhaps_taken = true;
@@ -128,12 +132,19 @@ impl Sim<'_> {
         )
     }
 
-    /// Whether some of these may have been dropped to make room for newer ones.
-    pub fn may_drop_late(&self, place: usize, line: usize, more: &[(usize, Entry)]) -> bool {
-        let waits = self.model.sessions[place].at_once.iter().chain(more);
+    /// Whether some of these, all for one line, may have been dropped to make room for newer ones.
+    pub fn may_drop_late<'e>(
+        &'e self,
+        place: usize,
+        line: usize,
+        more: impl Iterator<Item = &'e Entry>,
+    ) -> bool {
+        let waits = self.model.sessions[place].at_once.iter();
         let waits = waits.filter(|(on, _)| *on == line);
         let bytes: usize = waits
-            .map(|(_, entry)| entry.message.size() + EACH_LATE)
+            .map(|(_, entry)| entry)
+            .chain(more)
+            .map(|entry| entry.message.size() + EACH_LATE)
             .sum();
         let sent = self.model.turn.at_once.get(&line).copied().unwrap_or(0);
         bytes + sent > self.late_at_most()
@@ -150,4 +161,12 @@ impl Sim<'_> {
         let before = &self.counted[usize::from(shard)];
         now.dropped[why as usize] - before.dropped[why as usize]
     }
+}
+
+/// What share groups gave, or may have given, to a session and it does not have: it may have driven
+/// others out, and been too large itself.
+pub fn given_at_once(choices: &[Choice], uid: u64) -> Vec<Entry> {
+    let open = choices.iter().filter(|choice| choice.taken.is_none());
+    let given = open.filter_map(|choice| choice.offer(uid, |it| it.qos == QoS::AtMostOnce));
+    given.cloned().collect()
 }

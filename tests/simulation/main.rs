@@ -10,6 +10,7 @@ mod arguments;
 mod cast;
 mod client;
 mod compare;
+mod crash;
 mod deliveries;
 
 #[path = "../cluster/directory.rs"]
@@ -24,6 +25,7 @@ mod motion;
 mod observe;
 mod plan;
 mod progress;
+mod promises;
 #[path = "../cluster/random.rs"]
 #[allow(dead_code)]
 mod random;
@@ -34,6 +36,9 @@ mod sim;
 mod state;
 mod step;
 mod storage;
+#[path = "../cluster/store.rs"]
+#[allow(dead_code)]
+mod store;
 mod turns;
 mod unseen;
 

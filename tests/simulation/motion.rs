@@ -93,6 +93,9 @@ impl Sim<'_> {
                 self.deliver(pair)?;
             }
         }
+        if !self.storage.hold {
+            moved |= self.keep(usize::MAX)?;
+        }
         Ok(moved)
     }
 }

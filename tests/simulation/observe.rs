@@ -3,13 +3,17 @@
 use std::ops::RangeInclusive;
 
 use cofferdam::broker::{Batch, Effect, EventKind};
-use cofferdam::wire::ReasonCode;
 use cofferdam::wire::client::{ServerPacket, read};
+use cofferdam::wire::{ReasonCode, Version};
 
 use crate::expected::Reader;
 use crate::failure::{Failure, Kept, broken, hold};
-use crate::model::{Answer, Phase, Records};
-use crate::sim::{Deliveries, Sim};
+use crate::model::{Answer, Phase, Promise, Records};
+use crate::promises::{Seal, in_turn};
+use crate::sim::{Deliveries, Sim, Written};
+
+/// A packet that was written: for which line, whether it is held, and its length.
+type News = (usize, bool, usize, ServerPacket);
 
 /// A batch for a shard, and what the model knows of what is in it.
 type Carried = (u16, Batch, Deliveries);
@@ -21,28 +25,43 @@ impl Sim<'_> {
         shard: u16,
         batches: Vec<(u16, Batch)>,
         effects: &[Effect],
+        commit: Option<u64>,
     ) -> Result<Vec<Carried>, Failure> {
         self.meet_new_sessions(shard);
         self.forget_withdrawn();
         self.look_at_queues(shard)?;
         self.look_at_late(shard)?;
         let written = self.look_at_outboxes(shard)?;
-        for (line, packet) in written {
-            self.judge_packet(line, packet)?;
+        for (line, is_held, length, packet) in written {
+            let seal = self.judge_packet(line, packet.clone())?;
+            let written = Written {
+                length,
+                packet,
+                seal,
+                is_shown: false,
+            };
+            let wire = &mut self.wires[line];
+            match is_held {
+                true => wire.held.push_back(written),
+                false => wire.untaken.push_back(written),
+            }
         }
         self.look_at_unseen(shard)?;
         self.compare_queues(shard)?;
         self.compare_late(shard)?;
-        let carried = self.compare_batches(shard, batches)?;
+        let carried = self.compare_batches(shard, batches, commit)?;
         self.compare_choices(shard)?;
         let refused_unseen = self.compare_room()?;
         self.compare_refusals(effects, refused_unseen)?;
         self.compare_effects(shard, effects)?;
         self.compare_lines(shard)?;
         self.compare_sessions(shard)?;
+        self.note_places(shard);
+        self.compare_promises(shard)?;
         self.counted[usize::from(shard)] = self.shards[usize::from(shard)].counters();
         self.model.sessions.retain(|session| !session.ended);
         for session in &mut self.model.sessions {
+            session.sort_fresh();
             session.was_on = None;
             session.replays.retain(|replay| !replay.over);
             session
@@ -86,49 +105,118 @@ impl Sim<'_> {
 
     /// Reads what was written to the outboxes since they were last looked at; those of connections
     /// that are over come first.
-    fn look_at_outboxes(&mut self, shard: u16) -> Result<Vec<(usize, ServerPacket)>, Failure> {
+    fn look_at_outboxes(&mut self, shard: u16) -> Result<Vec<News>, Failure> {
         let mut touched = Vec::new();
         self.shards[usize::from(shard)].take_touched(&mut touched);
         let mut written = Vec::new();
-        for conn in touched {
-            let Some(line) = self.line_of(shard, conn) else {
+        for line in self.lines_on(shard) {
+            let wire = &self.wires[line];
+            let Some((at, conn)) = wire.at.or(wire.lingers).filter(|(at, _)| *at == shard) else {
                 continue;
             };
-            let Some(outbox) = self.shards[usize::from(shard)].outbox(conn) else {
+            let (looked, looked_held) = (wire.looked, wire.looked_held);
+            let Some(outbox) = self.shards[usize::from(at)].outbox(conn) else {
                 continue;
             };
-            let wire = &mut self.wires[line];
-            let bytes: Vec<u8> = outbox.pieces().flatten().copied().collect();
-            let (version, max) = {
-                let line = &self.model.lines[line];
-                (line.version, line.max_packet)
-            };
-            while wire.looked < bytes.len() {
-                let packet = read(&bytes[wire.looked..], version);
-                let packet =
-                    packet.map_err(|error| broken("packets are right", format!("{error}")))?;
-                let (packet, length) = packet
-                    .ok_or_else(|| broken("packets are right", "half a packet was written"))?;
-                hold(length <= max, "maximum packet size", || {
-                    format!("{length} bytes for a client that takes {max}: {packet:?}")
-                })?;
-                wire.looked += length;
-                wire.untaken.push_back((length, packet.clone()));
-                written.push((line, packet));
+            let (ready, held) = (outbox.ready(), outbox.held_bytes().len());
+            let encoded = outbox.len() - held;
+            if (encoded, held, ready) == (looked, looked_held, wire.ready) {
+                continue;
             }
+            let bytes: Vec<u8> = outbox.encoded_pieces().flatten().copied().collect();
+            let held_bytes = outbox.held_bytes().to_vec();
+            let is_told = ready <= self.wires[line].ready || touched.contains(&conn);
+            hold(is_told, "no effect lost", || {
+                format!("bytes for {} that nobody is told of", self.name(line))
+            })?;
+            self.release(line, held)?;
+            let looked = self.wires[line].looked;
+            let looked_held = self.wires[line].looked_held;
+            let rest = bytes.get(looked..).unwrap_or_default();
+            let at_once = self.read_packets(line, false, rest)?;
+            let rest = held_bytes.get(looked_held..).unwrap_or_default();
+            let later = self.read_packets(line, true, rest)?;
+            let wire = &mut self.wires[line];
+            (wire.looked, wire.looked_held, wire.ready) = (encoded, held, ready);
+            written.extend(self.in_order(line, at_once, later));
         }
         let model = &self.model;
-        written.sort_by_key(|(line, _)| model.lines[*line].phase == Phase::Active);
-        for &line in &self.busy {
-            if let Some((at, conn)) = self.wires[line].at.filter(|(at, _)| *at == shard) {
-                let outbox = self.shards[usize::from(at)].outbox(conn);
-                let length = outbox.map_or(0, |outbox| outbox.len());
-                hold(length == self.wires[line].looked, "no effect lost", || {
-                    format!("bytes for {} that nobody is told of", self.name(line))
-                })?;
+        written.sort_by_key(|(line, ..)| model.lines[*line].phase == Phase::Active);
+        Ok(written)
+    }
+
+    /// What was held leaves behind what was there: so much of it is held still.
+    fn release(&mut self, line: usize, held: usize) -> Kept {
+        let wire = &mut self.wires[line];
+        while wire.looked_held > held
+            && let Some(released) = wire.held.pop_front()
+        {
+            wire.looked_held = wire.looked_held.saturating_sub(released.length);
+            wire.looked += released.length;
+            wire.untaken.push_back(released);
+        }
+        Ok(())
+    }
+
+    fn read_packets(
+        &self,
+        line: usize,
+        is_held: bool,
+        mut rest: &[u8],
+    ) -> Result<Vec<News>, Failure> {
+        let on = &self.model.lines[line];
+        let (version, max) = (on.version, on.max_packet);
+        let mut news = Vec::new();
+        while !rest.is_empty() {
+            let packet = read(rest, version);
+            let packet = packet.map_err(|error| broken("packets are right", format!("{error}")))?;
+            let (packet, length) =
+                packet.ok_or_else(|| broken("packets are right", "half a packet was written"))?;
+            hold(length <= max, "maximum packet size", || {
+                format!("{length} bytes for a client that takes {max}: {packet:?}")
+            })?;
+            rest = &rest[length..];
+            news.push((line, is_held, length, packet));
+        }
+        Ok(news)
+    }
+
+    /// What was written in one turn, some of it to leave later: as it was written, as far as that
+    /// shows. What is sent again comes first, in the order in which it was sent.
+    fn in_order(&self, line: usize, at_once: Vec<News>, later: Vec<News>) -> Vec<News> {
+        if at_once.is_empty() || later.is_empty() {
+            return at_once.into_iter().chain(later).collect();
+        }
+        let uid = self.model.lines[line].session;
+        let place = uid.and_then(|uid| self.model.place(uid));
+        let again = |(.., packet): &News| {
+            let session = &self.model.sessions[place?];
+            let id = match packet {
+                ServerPacket::Publish(publish) if publish.dup => publish.packet_id?,
+                ServerPacket::PubRel { packet_id, .. } => *packet_id,
+                _ => return None,
+            };
+            let at = session.flight(id)?;
+            (!session.flights[at].sent).then_some(at)
+        };
+        let key = |news: &News| again(news).unwrap_or(usize::MAX);
+        let (mut at_once, mut later) =
+            (at_once.into_iter().peekable(), later.into_iter().peekable());
+        let mut merged = Vec::new();
+        loop {
+            let is_later = match (at_once.peek(), later.peek()) {
+                (Some(one), Some(other)) => key(other) < key(one),
+                (one, _) => one.is_none(),
+            };
+            match if is_later {
+                later.next()
+            } else {
+                at_once.next()
+            } {
+                Some(news) => merged.push(news),
+                None => return merged,
             }
         }
-        Ok(written)
     }
 
     /// Whose line it is, in words.
@@ -147,12 +235,13 @@ impl Sim<'_> {
         }
     }
 
-    fn judge_packet(&mut self, line: usize, packet: ServerPacket) -> Kept {
+    fn judge_packet(&mut self, line: usize, packet: ServerPacket) -> Result<Seal, Failure> {
         let answer = |kind, id, codes: &[ReasonCode]| Answer {
             kind,
             id,
             codes: codes.iter().map(|code| code.as_byte()).collect(),
             properties: Vec::new(),
+            promise: Promise::Nothing,
         };
         let found = match packet {
             ServerPacket::Publish(publish) => return self.judge_publish(line, publish),
@@ -176,6 +265,7 @@ impl Sim<'_> {
                     id: u16::from(connack.session_present),
                     codes: vec![connack.code],
                     properties,
+                    promise: Promise::Nothing,
                 }
             }
             ServerPacket::PubAck {
@@ -197,39 +287,64 @@ impl Sim<'_> {
             ServerPacket::Disconnect { reason, .. } => answer("DISCONNECT", 0, &[reason]),
             ServerPacket::Auth { .. } => return Err(broken("answers are right", "AUTH")),
         };
-        let owed = self.model.lines[line].answers.pop_front();
+        let answers = &mut self.model.lines[line].answers;
+        // What waits for the journal is overtaken by what does not.
+        let at = answers
+            .iter()
+            .position(|owed| (owed.kind, owed.id) == (found.kind, found.id));
+        let at = at.filter(|_| self.model.journal).unwrap_or(0);
+        let owed = answers.remove(at);
+        let promise = owed.as_ref().map_or(Promise::Nothing, |owed| owed.promise);
         let right = owed.as_ref().is_some_and(|owed| match owed.kind {
             "PUBACK" | "PUBREC" => {
                 let same = (owed.kind, owed.id) == (found.kind, found.id);
                 same && owed.codes.contains(&found.codes[0])
             }
-            _ => *owed == found,
+            _ => {
+                *owed
+                    == Answer {
+                        promise,
+                        ..found.clone()
+                    }
+            }
         });
         hold(right, "answers are right", || {
             format!("{} was sent {found:?}, owed was {owed:?}", self.name(line))
-        })
+        })?;
+        Ok(Seal::of_answer(promise))
     }
 
-    fn judge_release(&mut self, line: usize, id: u16, reason: ReasonCode) -> Kept {
+    fn judge_release(&mut self, line: usize, id: u16, reason: ReasonCode) -> Result<Seal, Failure> {
+        let uid = self.model.lines[line].session;
+        let place = uid.and_then(|uid| self.model.place(uid));
+        let at = place.and_then(|place| Some((place, self.model.sessions[place].flight(id)?)));
         let releases = &mut self.model.lines[line].releases;
         let asked = releases
             .iter()
             .position(|(asked, code)| *asked == id && *code == reason);
-        if let Some(at) = asked {
-            releases.remove(at);
-            return Ok(());
+        if let Some(asked) = asked {
+            releases.remove(asked);
+            let is_kept = place.is_some_and(|place| self.model.sessions[place].kept);
+            return Ok(Seal::of_release(match (reason, at) {
+                (ReasonCode::Success, Some((place, at))) => {
+                    self.model.sessions[place].flights[at].stated
+                }
+                // PUBCOMP has come in the same turn.
+                (ReasonCode::Success, None) if self.model.lines[line].version == Version::V5 => {
+                    in_turn(is_kept)
+                }
+                _ => 0,
+            }));
         }
-        let uid = self.model.lines[line].session;
-        let place = uid.and_then(|uid| self.model.place(uid));
-        let at = place.and_then(|place| Some((place, self.model.sessions[place].flight(id)?)));
         let mut answered = self.model.turn.answered.iter();
         if answered.any(|(of, flight)| Some(*of) == uid && flight.id == id && flight.released) {
-            return Ok(());
+            return Ok(Seal::NONE);
         }
         match at {
             Some((place, at)) if self.is_release_due(line, place, at) => {
-                self.model.sessions[place].flights[at].sent = true;
-                Ok(())
+                let flight = &mut self.model.sessions[place].flights[at];
+                flight.sent = true;
+                Ok(Seal::of_release(flight.stated))
             }
             _ => Err(broken(
                 "exactly once",

@@ -22,6 +22,8 @@ pub struct Plan {
     /// What clients have unacknowledged at most.
     pub client_window: usize,
     pub steps: Vec<Step>,
+    /// There is a journal.
+    pub journal: bool,
     /// Everything is compared after each step, not only now and then.
     pub thorough: bool,
 }
@@ -58,6 +60,7 @@ impl Plan {
             slots,
             client_window: 0,
             steps: Vec::new(),
+            journal: random.percent(85),
             thorough: false,
         };
         let mut writer = Writer::new(&plan, &mut random);
@@ -74,8 +77,9 @@ impl Plan {
     pub fn tell(&self) -> String {
         let limits = &self.limits;
         let shards = self.shards;
+        let journal = if self.journal { "a" } else { "no" };
         format!(
-            "{shards} shards; receive maximum {}, inflight {}, queue {} messages and {} bytes, \
+            "{shards} shards, {journal} journal; receive maximum {}, inflight {}, queue {} messages and {} bytes, \
              outbox {} bytes,\nsubscriptions {}, aliases {}, session expiry {} s, keep alive {:?}, \
              retained {} messages and {} bytes, sessions {}, a turn's packets {}, retained {} and \
              share {}\n",
@@ -170,7 +174,7 @@ impl<'a> Writer<'a> {
 
     fn step(&mut self) -> Step {
         let who = self.random.below(self.plan.slots.len());
-        match self.random.below(1000) {
+        match self.random.below(1040) {
             0..110 => self.connect(who),
             110..480 => Step::Publish {
                 who,
@@ -245,7 +249,19 @@ impl<'a> Writer<'a> {
             970..992 => Step::Pass {
                 micros: self.span(),
             },
-            _ => Step::Settle,
+            992..1000 => Step::Settle,
+            1000..1012 => Step::HoldJournal {
+                on: self.random.percent(60),
+            },
+            1012..1030 => Step::Keep {
+                count: 1 + self.random.below(4),
+            },
+            1030..1035 => Step::Full {
+                on: self.random.percent(40),
+            },
+            _ => Step::Crash {
+                kept: self.random.below(64),
+            },
         }
     }
 

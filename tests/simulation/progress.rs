@@ -133,7 +133,7 @@ impl Sim<'_> {
                     fresh: false,
                     seen: None,
                 };
-                let own = replay.of.options.no_local && message.publisher == session.uid;
+                let own = replay.of.options.no_local && message.is_of(session.uid);
                 !replay.done.contains(topic)
                     && !own
                     && !self.is_expired(&entry)

@@ -104,6 +104,12 @@ impl Sim<'_> {
             Step::HoldTurns { on } => self.hold_turns = *on,
             Step::GoOn { shard } => return self.go_on(*shard),
             Step::Regrant { who, rights } => self.regrant(*who, *rights),
+            Step::HoldJournal { on } => self.hold_journal(*on),
+            Step::Keep { count } => {
+                self.keep(*count)?;
+            }
+            Step::Full { on } => self.set_full(*on),
+            Step::Crash { kept } => return self.crash(*kept),
             Step::Pass { micros } => {
                 if *micros > TURN_MAX {
                     self.hold_turns = false;
@@ -220,6 +226,8 @@ impl Sim<'_> {
     /// Everyone reads and answers until nothing moves.
     fn settle(&mut self) -> Kept {
         let held = (self.hold_logins, self.hold_between, self.hold_turns);
+        let held_journal = self.storage.hold;
+        self.hold_journal(false);
         (self.hold_logins, self.hold_between, self.hold_turns) = (false, false, false);
         let modes: Vec<_> = self
             .clients
@@ -247,12 +255,14 @@ impl Sim<'_> {
             (client.prompt, client.trickle, client.reading) = mode;
         }
         (self.hold_logins, self.hold_between, self.hold_turns) = held;
+        self.hold_journal(held_journal);
         Ok(())
     }
 
     /// Everyone goes, and after long enough nothing is left.
     fn finish(&mut self) -> Kept {
         self.settle()?;
+        self.hold_journal(false);
         (self.hold_logins, self.hold_between, self.hold_turns) = (false, false, false);
         for line in 0..self.wires.len() {
             if self.wires[line].at.is_some() {

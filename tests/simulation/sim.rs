@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use cofferdam::broker::{Batch, ConnId, Counters, Effect, Login, Migrant, Peer, Shard, Verdict};
+use cofferdam::fact::Highest;
 use cofferdam::policy::Policy;
 use cofferdam::team::World;
 use cofferdam::time::Time;
@@ -17,10 +18,12 @@ use cofferdam::wire::client::ServerPacket;
 
 use crate::cast;
 use crate::client::{self, Client};
+use crate::crash::{self, Withheld};
 use crate::directory::Directory;
 use crate::failure::{Failure, Kept, broken};
 use crate::model::{Entry, Line, Model, Phase, Said};
 use crate::plan::Plan;
+use crate::promises::Seal;
 use crate::storage::Storage;
 
 /// One connection: its bytes.
@@ -35,14 +38,48 @@ pub struct Wire {
     pipe: VecDeque<u8>,
     /// Bytes that the client has sent.
     sent: usize,
-    /// Bytes of the outbox that were looked at.
+    /// Bytes of the outbox that were looked at: of those that wait for no commit of their own.
     pub looked: usize,
-    /// What was seen in the outbox and the client has not taken: length and packet.
-    pub untaken: VecDeque<(usize, ServerPacket)>,
+    /// Of those that do.
+    pub looked_held: usize,
+    /// Bytes that could leave when it was looked at.
+    pub ready: usize,
+    /// What was seen in the outbox and the client has not taken.
+    pub untaken: VecDeque<Written>,
+    /// What comes behind it when commits are kept.
+    pub held: VecDeque<Written>,
     /// Bytes that the client took of the first of them.
     taken: usize,
     /// Aliases that the broker set.
     pub aliases: HashMap<u16, String>,
+}
+
+/// A packet that a shard wrote.
+#[derive(Debug)]
+pub struct Written {
+    /// In bytes.
+    pub length: usize,
+    pub packet: ServerPacket,
+    /// What is to be kept before it leaves.
+    pub seal: Seal,
+    /// The client can see it.
+    pub is_shown: bool,
+}
+
+impl Wire {
+    /// The broker has crashed.
+    pub fn lose(&mut self) {
+        (self.at, self.open, self.lingers) = (None, false, None);
+        self.pipe.clear();
+        self.untaken.clear();
+        self.held.clear();
+        (self.looked, self.looked_held, self.ready, self.taken) = (0, 0, 0, 0);
+    }
+
+    /// What was written and is not taken.
+    pub fn written(&mut self) -> impl Iterator<Item = &mut Written> {
+        self.untaken.iter_mut().chain(&mut self.held)
+    }
 }
 
 /// What the model knows of each delivery of a batch, in order: for which session, and what; `None`:
@@ -50,7 +87,7 @@ pub struct Wire {
 pub type Deliveries = Vec<Option<(u64, Entry)>>;
 
 /// On its way between two shards.
-enum Between {
+pub enum Between {
     Batch(Batch, Deliveries),
     Migrant(usize, Box<Migrant>),
 }
@@ -59,14 +96,18 @@ pub struct Sim<'p> {
     pub plan: &'p Plan,
     pub now: Time,
     pub world: Arc<World>,
-    policy: Arc<Policy>,
-    directory: Directory,
+    pub policy: Arc<Policy>,
+    pub directory: Directory,
     pub shards: Vec<Shard>,
     pub wires: Vec<Wire>,
-    by_conn: HashMap<(u16, ConnId), usize>,
+    pub by_conn: HashMap<(u16, ConnId), usize>,
     pub clients: Vec<Client>,
     pub model: Model,
-    between: BTreeMap<(u16, u16), VecDeque<Between>>,
+    pub between: BTreeMap<(u16, u16), VecDeque<Between>>,
+    /// What shards keep to themselves until commits are kept, by shard.
+    pub withheld: BTreeMap<u16, VecDeque<Withheld>>,
+    /// What a crash has caught under way to sessions that are not back yet.
+    pub stranded: Vec<(u64, Entry)>,
     /// What has arrived and waits for its team's turn, by shard and lane.
     pub undelivered: HashMap<(u16, u32), VecDeque<Option<(u64, Entry)>>>,
     pub logins: VecDeque<(u16, Box<Login>)>,
@@ -78,7 +119,7 @@ pub struct Sim<'p> {
     /// Lines that may still move.
     pub busy: Vec<usize>,
     pub counted: Vec<Counters>,
-    storage: Storage,
+    pub storage: Storage,
     pub numbers: u64,
 }
 
@@ -86,12 +127,7 @@ impl<'p> Sim<'p> {
     pub fn new(plan: &'p Plan, policy: &Arc<Policy>) -> Self {
         let policy = Arc::clone(policy);
         let world = Arc::new(World::new(plan.limits.clone(), &policy));
-        let count = plan.shards;
-        let shards = (0..count).map(|id| {
-            let shard = Shard::new(id, count, Arc::clone(&world), [id as u8; 32]);
-            shard.with_allowance(plan.allowance)
-        });
-        let shards: Vec<Shard> = shards.collect();
+        let shards = crash::shards(plan, &world, plan.journal.then(Highest::default));
         Self {
             plan,
             // Some time that is not the epoch, and not on a whole second.
@@ -110,6 +146,8 @@ impl<'p> Sim<'p> {
             model: Model::new(plan, Arc::clone(&world)),
             world,
             between: BTreeMap::new(),
+            withheld: BTreeMap::new(),
+            stranded: Vec::new(),
             undelivered: HashMap::new(),
             logins: VecDeque::new(),
             hold_logins: false,
@@ -117,7 +155,7 @@ impl<'p> Sim<'p> {
             hold_turns: false,
             rights: vec![0; plan.slots.len()],
             busy: Vec::new(),
-            storage: Storage,
+            storage: Storage::new(plan.journal),
             numbers: 0,
         }
     }
@@ -139,7 +177,10 @@ impl<'p> Sim<'p> {
             pipe: VecDeque::new(),
             sent: 0,
             looked: 0,
+            looked_held: 0,
+            ready: 0,
             untaken: VecDeque::new(),
+            held: VecDeque::new(),
             taken: 0,
             aliases: HashMap::new(),
         });
@@ -191,7 +232,8 @@ impl<'p> Sim<'p> {
             return Ok(false);
         };
         let core = &mut self.shards[usize::from(shard)];
-        let count = core.outbox(conn).map_or(0, |outbox| outbox.len()).min(room);
+        let ready = core.outbox(conn).map_or(0, |outbox| outbox.ready());
+        let count = ready.min(room);
         if count == 0 {
             return Ok(false);
         }
@@ -207,11 +249,12 @@ impl<'p> Sim<'p> {
         let who = self.model.lines[line].who;
         let wire = &mut self.wires[line];
         wire.looked -= count;
+        wire.ready -= count;
         wire.taken += count;
         let mut said = Vec::new();
-        while let Some(&(length, _)) = wire.untaken.front()
-            && length <= wire.taken
-            && let Some((_, packet)) = wire.untaken.pop_front()
+        while let Some(first) = wire.untaken.front()
+            && first.length <= wire.taken
+            && let Some(Written { length, packet, .. }) = wire.untaken.pop_front()
         {
             wire.taken -= length;
             let client = &mut self.clients[who];
@@ -336,17 +379,21 @@ impl<'p> Sim<'p> {
     /// A shard was called: what it has to say is compared with the model and carried out.
     pub fn end_turn(&mut self, shard: u16) -> Kept {
         let core = &mut self.shards[usize::from(shard)];
-        self.storage.turn(core, self.now);
+        let commit = self.storage.turn(shard, core);
         let effects = core.take_effects();
         let batches: Vec<_> = core.take_batches().collect();
         self.note_awaited(shard);
-        let batches = self.observe(shard, batches, &effects)?;
+        let batches = self.observe(shard, batches, &effects, commit)?;
         for (to, batch, entries) in batches {
             let queue = self.between.entry((shard, to)).or_default();
             queue.push_back(Between::Batch(batch, entries));
         }
         for effect in effects {
             self.carry_out(shard, effect)?;
+        }
+        if commit.is_some() && self.storage.hold {
+            let after = self.snapshot();
+            self.storage.note(|| after);
         }
         Ok(())
     }
@@ -363,7 +410,7 @@ impl<'p> Sim<'p> {
                 let who = self.model.lines[line].who;
                 let core = &mut self.shards[usize::from(shard)];
                 if self.clients[who].line != Some(line) || self.clients[who].reading {
-                    let count = core.outbox(conn).map_or(0, |outbox| outbox.len());
+                    let count = core.outbox(conn).map_or(0, |outbox| outbox.ready());
                     self.take(line, count);
                 }
                 if self.clients[who].line == Some(line) {
@@ -390,6 +437,14 @@ impl<'p> Sim<'p> {
     /// The line of a connection.
     pub fn line_of(&self, shard: u16, conn: ConnId) -> Option<usize> {
         self.by_conn.get(&(shard, conn)).copied()
+    }
+
+    /// The lines of a shard's connections.
+    pub fn lines_on(&self, shard: u16) -> Vec<usize> {
+        let own = self.by_conn.iter().filter(|((at, _), _)| *at == shard);
+        let mut lines: Vec<usize> = own.map(|(_, line)| *line).collect();
+        lines.sort_unstable();
+        lines
     }
 
     /// Bytes that a client sent and the broker has not read.

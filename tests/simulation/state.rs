@@ -9,6 +9,7 @@ use cofferdam::topic::TopicFilter;
 use cofferdam::wire::QoS;
 
 use crate::cast::TEAMS;
+use crate::client::Unacked;
 use crate::failure::{Kept, hold};
 use crate::model::{Phase, first_match};
 use crate::sim::Sim;
@@ -70,7 +71,9 @@ impl Sim<'_> {
                 held.incoming.len() == session.held.len()
                     && held.will.is_some() == session.will.is_some()
                     && held.expires == expires
-                    && held.expiry == session.expiry,
+                    && held.number.is_some() == session.kept
+                    // Of one that waits only when it ends is kept.
+                    && (held.expiry == session.expiry || session.line.is_none()),
                 "sessions are as they should be",
                 || format!("{who}: {held:?}, in truth {session:?}"),
             )?;
@@ -108,6 +111,7 @@ impl Sim<'_> {
                 },
             )?;
         }
+        self.compare_kept();
         for team in TEAMS {
             if let Some(id) = TeamId::new(team) {
                 let root = self.world.namespace().root(&id);
@@ -193,6 +197,11 @@ impl Sim<'_> {
             if client.line != session.line || session.line.is_none() {
                 continue;
             }
+            let is_unsaid = |unacked: &Unacked| {
+                let id = unacked.publish.packet_id.unwrap_or(0);
+                let on = session.line.map(|line| &self.model.lines[line]);
+                on.is_some_and(|on| on.unsaid.contains(&id))
+            };
             let ready = session
                 .line
                 .is_some_and(|l| self.model.lines[l].phase == Phase::Active);
@@ -200,7 +209,7 @@ impl Sim<'_> {
                 !ready
                     || session.queue.is_empty()
                         && session.flights.is_empty()
-                        && client.unacked.is_empty(),
+                        && client.unacked.iter().all(is_unsaid),
                 "no shard stalls",
                 || {
                     format!(

@@ -102,6 +102,22 @@ pub enum Step {
         who: usize,
         rights: usize,
     },
+    /// The journal keeps what it is handed at once, or when told to.
+    HoldJournal {
+        on: bool,
+    },
+    /// The journal keeps so many commits more.
+    Keep {
+        count: usize,
+    },
+    /// The journal takes no more messages, or does again.
+    Full {
+        on: bool,
+    },
+    /// The broker crashes and starts again. Of the commits that waited so many were kept, in turn.
+    Crash {
+        kept: usize,
+    },
     /// Time passes.
     Pass {
         micros: u64,
@@ -234,6 +250,14 @@ impl Step {
             Self::Regrant { who, rights } => {
                 let patterns = person(who).rights[*rights].patterns;
                 format!("{name} is granted {patterns:?} from its next login on")
+            }
+            Self::HoldJournal { on: true } => "the journal waits from now on".to_owned(),
+            Self::HoldJournal { on: false } => "the journal waits no longer".to_owned(),
+            Self::Keep { count } => format!("the journal keeps {count} commits more"),
+            Self::Full { on: true } => "the journal is full".to_owned(),
+            Self::Full { on: false } => "the journal has room".to_owned(),
+            Self::Crash { kept } => {
+                format!("the broker crashes; of what waited some was kept ({kept})")
             }
             Self::Pass { micros } => format!("{} ms pass", *micros as f64 / 1000.0),
             Self::Settle => "everything settles".to_owned(),

@@ -176,19 +176,26 @@ impl Sim<'_> {
             return;
         }
         if let Some(outbox) = self.shards[usize::from(shard)].outbox(conn) {
-            let bytes: Vec<u8> = outbox.pieces().flatten().copied().collect();
-            let mut rest = &bytes[self.wires[line].looked.min(bytes.len())..];
-            // What is wrong with it is told later.
-            while let Ok(Some((packet, length))) = read(rest, Version::V5) {
-                rest = &rest[length..];
-                if let ServerPacket::PubAck {
-                    packet_id, reason, ..
-                }
-                | ServerPacket::PubRec {
-                    packet_id, reason, ..
-                } = packet
-                {
-                    on.acks.push_back((packet_id, reason));
+            let wire = &self.wires[line];
+            let bytes: Vec<u8> = outbox.encoded_pieces().flatten().copied().collect();
+            let held = outbox.held_bytes();
+            let news = [
+                &bytes[wire.looked.min(bytes.len())..],
+                &held[wire.looked_held.min(held.len())..],
+            ];
+            for mut rest in news {
+                // What is wrong with it is told later.
+                while let Ok(Some((packet, length))) = read(rest, Version::V5) {
+                    rest = &rest[length..];
+                    if let ServerPacket::PubAck {
+                        packet_id, reason, ..
+                    }
+                    | ServerPacket::PubRec {
+                        packet_id, reason, ..
+                    } = packet
+                    {
+                        on.acks.push_back((packet_id, reason));
+                    }
                 }
             }
             return;

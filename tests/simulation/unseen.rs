@@ -6,6 +6,7 @@ use cofferdam::session::Queued;
 use crate::expected::is_queued;
 use crate::failure::{Failure, Kept, broken};
 use crate::model::{Cause, Entry, Flight};
+use crate::promises::in_turn;
 use crate::sim::Sim;
 
 impl Sim<'_> {
@@ -39,12 +40,14 @@ impl Sim<'_> {
             replays.iter_mut().for_each(|replay| replay.due.clear());
             for (id, item) in new {
                 let entry = self.sent_unseen(place, &item)?;
+                let stated = in_turn(self.model.sessions[place].kept);
                 self.model.sessions[place].flights.push(Flight {
                     id,
                     entry,
                     released: false,
                     sent: false,
                     fresh: true,
+                    stated,
                 });
             }
         }

@@ -6,6 +6,7 @@ mod damage;
 mod facts;
 mod full;
 mod random;
+mod snapshot;
 mod space;
 
 use std::num::NonZeroU64;

@@ -6,7 +6,7 @@ use cofferdam::time::{Span, Time};
 use cofferdam::wire::client::{Connect, Property};
 use cofferdam::wire::{ReasonCode, Version};
 
-use super::{Answer, Model, Phase, Session, Will};
+use super::{Answer, Model, Phase, Promise, Session, Will};
 
 impl Model {
     /// A login was judged: admitted with these rights, or refused.
@@ -31,6 +31,7 @@ impl Model {
             id: 0,
             codes: vec![code],
             properties: vec![],
+            promise: Promise::Nothing,
         };
         self.lines[line].answers.push_back(answer);
         self.turn.records.refused += 1;
@@ -83,6 +84,9 @@ impl Model {
         self.uids += 1;
         self.sessions.push(Session {
             uid: self.uids,
+            kept: false,
+            was_kept: false,
+            surplus: (0, 0),
             who,
             shard: self.shard,
             address: None,
@@ -95,6 +99,7 @@ impl Model {
             window: 0,
             rights: 0,
             subscriptions: Vec::new(),
+            lost: Vec::new(),
             last_share: 0,
             flights: Vec::new(),
             queue: Vec::new(),
@@ -170,11 +175,17 @@ impl Model {
         let now = self.now;
         let on = &mut self.lines[line];
         let (kind, id, codes) = ("CONNACK", u16::from(told), vec![0]);
+        let is_kept = expiry > 0 && self.journal;
+        let was_kept = self.sessions.iter().any(|it| it.uid == uid && it.kept);
         on.answers.push_back(Answer {
             kind,
             id,
             codes,
             properties,
+            promise: match is_kept || was_kept {
+                true => Promise::Turn,
+                false => Promise::Nothing,
+            },
         });
         on.phase = Phase::Active;
         on.session = Some(uid);
@@ -191,6 +202,8 @@ impl Model {
         let window = receive_maximum.unwrap_or(u32::from(u16::MAX));
         session.window = window.min(u32::from(limits.max_inflight)) as usize;
         session.expiry = Span::from_secs(expiry);
+        session.kept = is_kept;
+        session.was_kept |= is_kept;
         (session.expires, session.will_due) = (Time::NEVER, Time::NEVER);
         session.will = hello.will.as_ref().map(|will| {
             let properties = match version {
@@ -345,8 +358,10 @@ impl Model {
     /// Forgets what has expired and the broker has forgotten too.
     pub fn forget_retained(&mut self, is_kept: impl Fn(Option<&'static str>, &str) -> bool) {
         let now = self.now;
-        self.retained
-            .retain(|kept| kept.message.expires > now || is_kept(kept.team, &kept.message.topic));
+        let is_gone = |kept: &mut super::Retained| {
+            kept.message.expires <= now && !is_kept(kept.team, &kept.message.topic)
+        };
+        self.forgotten.extend(self.retained.extract_if(.., is_gone));
     }
 
     /// The messages retained for a topic.

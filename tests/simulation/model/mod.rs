@@ -5,6 +5,7 @@
 //! does know is the contract between shards: a session lives on one shard, what is for another
 //! shard's sessions goes there in one batch a turn, and order within one pair of shards holds.
 
+mod crash;
 mod handing;
 mod life;
 mod packets;
@@ -20,13 +21,14 @@ use cofferdam::limits::Limits;
 use cofferdam::team::World;
 use cofferdam::time::{Span, Time};
 use cofferdam::wire::client::{Connect, Publish};
-use cofferdam::wire::{ReasonCode, SubscriptionOptions, Version};
+use cofferdam::wire::{QoS, ReasonCode, SubscriptionOptions, Version};
 
 use crate::cast::Person;
 use crate::plan::Plan;
 
+pub use crash::Snapshot;
 pub use routing::first_match;
-pub use session::{Entry, Flight, Message, Replay, Session, Subscription, Will};
+pub use session::{Entry, Flight, IN_THIS_TURN, Message, Replay, Session, Subscription, Will};
 
 /// A message for one member of a share group.
 #[derive(Debug)]
@@ -110,6 +112,22 @@ pub struct Answer {
     pub codes: Vec<u8>,
     /// CONNACK's, as text, sorted.
     pub properties: Vec<String>,
+    /// What is to be kept before it is said.
+    pub promise: Promise,
+}
+
+/// What somebody is told may have to outlive a crash.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Promise {
+    /// It has not.
+    #[default]
+    Nothing,
+    /// What was stated in the turn.
+    Turn,
+    /// What stands at this place.
+    Place(u64),
+    /// What was stated of this message in the turn, if a session that is kept has it.
+    Message(u64),
 }
 
 /// How far a connection has come.
@@ -167,6 +185,8 @@ pub struct Line {
     /// The answers that it was sent to what it published, where that could be seen: packet identifier
     /// and reason.
     pub acks: VecDeque<(u16, ReasonCode)>,
+    /// Publishes that were left unanswered: there was no room, and 3.x cannot be told.
+    pub unsaid: Vec<u16>,
     pub max_packet: usize,
     pub alias_maximum: u16,
     /// Aliases that the client set.
@@ -181,7 +201,7 @@ pub struct Line {
 }
 
 /// A retained message.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Retained {
     /// `None`: of no team.
     pub team: Option<&'static str>,
@@ -225,6 +245,8 @@ pub struct Turn {
     pub withdrawn: Vec<(u64, Entry)>,
     /// What may be refused for want of room, and what its publisher was told.
     pub posted: Vec<Posted>,
+    /// Messages that were accepted in it.
+    pub accepted: Vec<Rc<Message>>,
     /// What became of messages of this turn, by serial number.
     pub fates: HashMap<u64, Fate>,
     /// Bytes of QoS 0 messages written in it, by line.
@@ -234,6 +256,10 @@ pub struct Turn {
 /// Everything.
 #[derive(Debug)]
 pub struct Model {
+    /// There is a journal.
+    pub journal: bool,
+    /// It takes no more messages.
+    pub is_full: bool,
     /// Asked only where the broker may do either.
     world: Arc<World>,
     pub limits: Limits,
@@ -242,6 +268,8 @@ pub struct Model {
     pub sessions: Vec<Session>,
     pub lines: Vec<Line>,
     pub retained: Vec<Retained>,
+    /// What has expired and the broker has forgotten; the journal may not have.
+    pub forgotten: Vec<Retained>,
     pub turn: Turn,
     pub now: Time,
     /// Whose turn it is.
@@ -271,6 +299,7 @@ impl Line {
             gone: false,
             awaited: false,
             acks: VecDeque::new(),
+            unsaid: Vec::new(),
             max_packet: usize::MAX,
             alias_maximum: 0,
             aliases: HashMap::new(),
@@ -286,6 +315,8 @@ impl Model {
     pub fn new(plan: &Plan, world: Arc<World>) -> Self {
         Self {
             world,
+            journal: plan.journal,
+            is_full: false,
             limits: plan.limits.clone(),
             people: (0..plan.slots.len())
                 .map(|who| plan.person(who).clone())
@@ -293,6 +324,7 @@ impl Model {
             sessions: Vec::new(),
             lines: Vec::new(),
             retained: Vec::new(),
+            forgotten: Vec::new(),
             turn: Turn::default(),
             now: Time::EPOCH,
             shard: 0,
@@ -309,6 +341,30 @@ impl Model {
             retained: retained.collect(),
             ..Turn::default()
         };
+    }
+
+    /// Whether a session that is kept has a message of this turn, or will.
+    pub fn is_for_kept(&self, serial: u64) -> bool {
+        let is_it = |entry: &Entry| entry.message.serial == serial && entry.qos > QoS::AtMostOnce;
+        let is_kept = |uid: u64| self.place(uid).is_some_and(|at| self.sessions[at].kept);
+        let chosen = self
+            .turn
+            .chosen
+            .iter()
+            .filter_map(|choice| choice.taken.as_ref());
+        let mut sessions = self.live().filter(|session| session.kept);
+        sessions.any(|session| {
+            let sent = session.flights.iter().filter(|flight| flight.fresh);
+            let sent = sent.map(|flight| &flight.entry);
+            session.queue.iter().chain(sent).any(is_it)
+        }) || self
+            .turn
+            .remote
+            .iter()
+            .any(|remote| !remote.hidden && is_it(&remote.entry) && is_kept(remote.uid))
+            || chosen
+                .into_iter()
+                .any(|(uid, entry, _)| is_it(entry) && is_kept(*uid))
     }
 
     /// What became of a message.
@@ -362,7 +418,15 @@ impl Model {
             id,
             codes,
             properties: Vec::new(),
+            promise: Promise::Nothing,
         };
         self.lines[line].answers.push_back(answer);
+    }
+
+    /// The last answer promises something, if so.
+    fn promise(&mut self, line: usize, promise: Option<Promise>) {
+        if let (Some(answer), Some(promise)) = (self.lines[line].answers.back_mut(), promise) {
+            answer.promise = promise;
+        }
     }
 }

@@ -3,7 +3,9 @@
 use cofferdam::wire::client::Publish;
 use cofferdam::wire::{QoS, ReasonCode, RetainHandling, SubscriptionOptions, Version};
 
-use super::{Model, Phase, Posted, Said, Subscription};
+use super::{IN_THIS_TURN, Model, Phase, Posted, Promise, Said, Subscription};
+use crate::cast::matches;
+use crate::promises::in_turn;
 
 impl Model {
     /// The broker took bytes of a connection: the packets that are whole now, but for those that
@@ -60,6 +62,9 @@ impl Model {
                     }
                     _ if reason.is_error() => {}
                     Some(at) => {
+                        if session.kept && !session.flights[at].released {
+                            session.flights[at].stated = IN_THIS_TURN;
+                        }
                         session.flights[at].released = true;
                         self.lines[line].releases.push((id, ReasonCode::Success));
                     }
@@ -75,12 +80,13 @@ impl Model {
             Said::PubRel(id) => {
                 let held = &mut self.sessions[place].held;
                 let before = held.len();
-                held.retain(|other| *other != id);
+                held.retain(|(other, _)| *other != id);
                 let code = match held.len() < before {
                     true => ReasonCode::Success,
                     false => ReasonCode::PacketIdentifierNotFound,
                 };
                 self.answer(line, "PUBCOMP", id, &[code]);
+                self.promise_turn(line, place, code == ReasonCode::Success);
             }
             Said::PubComp(id) => {
                 let session = &mut self.sessions[place];
@@ -102,6 +108,7 @@ impl Model {
                     })
                     .collect();
                 self.answer(line, "SUBACK", id, &codes);
+                self.promise_turn(line, place, codes.iter().any(|code| !code.is_error()));
             }
             Said::Unsubscribe(id, filters) => {
                 let codes: Vec<ReasonCode> = filters
@@ -109,6 +116,7 @@ impl Model {
                     .map(|filter| self.unsubscribed(place, filter))
                     .collect();
                 self.answer(line, "UNSUBACK", id, &codes);
+                self.promise_turn(line, place, codes.contains(&ReasonCode::Success));
             }
             Said::Ping => self.answer(line, "PINGRESP", 0, &[]),
             Said::Disconnect(reason, expiry) => self.disconnected(line, reason, expiry),
@@ -119,11 +127,25 @@ impl Model {
         self.resolve_alias(line, &mut publish);
         let id = publish.packet_id.unwrap_or(0);
         let told = self.told(line, id);
-        if publish.qos == QoS::ExactlyOnce && self.sessions[place].held.contains(&id) {
-            return self.answer(line, "PUBREC", id, &[ReasonCode::Success]);
+        let mut held = self.sessions[place].held.iter();
+        if publish.qos == QoS::ExactlyOnce
+            && let Some((_, receipt)) = held.find(|(held, _)| *held == id).copied()
+        {
+            self.answer(line, "PUBREC", id, &[ReasonCode::Success]);
+            return self.promise(line, Some(Promise::Place(receipt)));
         }
         let (uid, who) = (self.sessions[place].uid, self.sessions[place].who);
-        let answers = self.publish(uid, who, &publish);
+        let answers = match self.is_out_of_space(place, &publish, told) {
+            // Told nothing that it could take for a yes, it sends it again when it comes back.
+            true if self.lines[line].version != Version::V5 => {
+                self.turn.records.publishes += 1;
+                self.lines[line].unsaid.push(id);
+                return;
+            }
+            true => Err(ReasonCode::QuotaExceeded),
+            false => self.publish(uid, who, &publish),
+        };
+        let accepted = answers.is_ok();
         let codes = match answers {
             Err(refused) => {
                 self.turn.records.publishes += 1;
@@ -153,11 +175,57 @@ impl Model {
             QoS::AtLeastOnce => self.answer(line, "PUBACK", id, &codes),
             QoS::ExactlyOnce => {
                 if !refused {
-                    self.sessions[place].held.push(id);
+                    let session = &mut self.sessions[place];
+                    session.held.push((id, in_turn(session.kept)));
                 }
                 self.answer(line, "PUBREC", id, &codes);
             }
         }
+        let is_receipt = publish.qos == QoS::ExactlyOnce && self.sessions[place].kept && !refused;
+        let promise = match accepted && !refused {
+            _ if publish.qos == QoS::AtMostOnce || !self.journal => None,
+            _ if is_receipt => Some(Promise::Turn),
+            true if publish.retain => Some(Promise::Turn),
+            true => Some(Promise::Message(self.serials)),
+            false => None,
+        };
+        self.promise(line, promise);
+        if let (true, true, Some(message)) = (accepted, is_receipt, self.turn.accepted.last()) {
+            message.receipt.set(IN_THIS_TURN);
+        }
+    }
+
+    /// Whether what is accepted would have to be kept, and the journal is full.
+    fn is_out_of_space(&self, place: usize, publish: &Publish, told: Option<ReasonCode>) -> bool {
+        let session = &self.sessions[place];
+        let person = &self.people[session.who];
+        if !self.is_full || !person.may_publish(session.rights, &publish.topic) {
+            return false;
+        }
+        let topic = format!("{}{}", person.mount, publish.topic);
+        let is_wanted_by = |other: &super::Session| {
+            let mut wants = other.subscriptions.iter();
+            wants.any(|it| it.options.qos > QoS::AtMostOnce && matches(&it.filter, &topic))
+        };
+        let qos = publish.qos;
+        let is_receipt = qos == QoS::ExactlyOnce && session.kept;
+        let mut live = self.live().filter(|_| qos > QoS::AtMostOnce);
+        if publish.retain || is_receipt || live.any(|it| it.kept && is_wanted_by(it)) {
+            return true;
+        }
+        // Whose session was kept and is no more may still be taken for one that is.
+        let mut live = self.live().filter(|_| qos > QoS::AtMostOnce);
+        live.any(|it| it.was_kept && is_wanted_by(it))
+            && match told {
+                Some(told) => told == ReasonCode::QuotaExceeded,
+                None => self.is_kept_anyhow(session.who, &topic),
+            }
+    }
+
+    /// A kept session's answer promises what was stated in this turn, if so.
+    fn promise_turn(&mut self, line: usize, place: usize, does: bool) {
+        let promise = (does && self.sessions[place].kept).then_some(Promise::Turn);
+        self.promise(line, promise);
     }
 
     /// What the client was told of a message that it published, where that could be seen.

@@ -1,7 +1,7 @@
 //! A session that comes back with other rights than it left with.
 
-use super::{Model, Subscription};
-use crate::cast::matches;
+use super::{Model, Session, Subscription};
+use crate::cast::{Person, matches};
 
 impl Model {
     /// A session goes on with these rights: subscriptions that they do not grant end, on record, and
@@ -28,21 +28,22 @@ impl Model {
             .partition(|subscription| person.may_subscribe(rights, &written(subscription)));
         self.turn.records.ended += end.len();
         session.subscriptions = stay;
-        let by = |all: &[Subscription], topic: &str| all.iter().any(|s| matches(&s.filter, topic));
-        let (stay, who) = (&session.subscriptions, session.who);
+        session.lost.extend(end.iter().cloned());
+        let (queue, flights) = (
+            std::mem::take(&mut session.queue),
+            std::mem::take(&mut session.flights),
+        );
         let goes = |topic: &str| {
-            // By whichever subscription it came: what one lets through need not go.
-            let through = by(stay, topic) && !self.people[who].is_denied(rights, topic);
-            !through && (by(&end, topic) || !self.people[who].may_read(rights, topic))
+            let may_read = person.may_read(rights, topic);
+            !session.lets_through(person, topic) && (came_by(&end, topic) || !may_read)
         };
-        let (goes_of_queue, queue): (Vec<_>, Vec<_>) = std::mem::take(&mut session.queue)
+        let (goes_of_queue, queue): (Vec<_>, Vec<_>) = queue
             .into_iter()
             .partition(|entry| goes(&entry.message.topic));
-        session.queue = queue;
-        let (goes_of_flights, flights): (Vec<_>, Vec<_>) = std::mem::take(&mut session.flights)
+        let (goes_of_flights, flights): (Vec<_>, Vec<_>) = flights
             .into_iter()
             .partition(|flight| !flight.released && goes(&flight.entry.message.topic));
-        session.flights = flights;
+        (session.queue, session.flights) = (queue, flights);
         for entry in &goes_of_queue {
             session.owe_no_longer(entry);
             self.turn.left.push((uid, entry.message.size()));
@@ -58,4 +59,21 @@ impl Model {
             replay.over |= end.iter().any(|ended| replay.of.is_named_as(ended));
         }
     }
+}
+
+impl Session {
+    /// Whether a subscription that it has lets a topic through: by whichever a message came, then.
+    fn lets_through(&self, person: &Person, topic: &str) -> bool {
+        came_by(&self.subscriptions, topic) && !person.is_denied(self.rights, topic)
+    }
+
+    /// Whether it ever lost the right to what a message on its way may have come by.
+    pub fn has_lost(&self, person: &Person, topic: &str) -> bool {
+        came_by(&self.lost, topic) && !self.lets_through(person, topic)
+    }
+}
+
+fn came_by(subscriptions: &[Subscription], topic: &str) -> bool {
+    let mut subscriptions = subscriptions.iter();
+    subscriptions.any(|subscription| matches(&subscription.filter, topic))
 }

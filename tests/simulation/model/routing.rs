@@ -1,5 +1,6 @@
 //! Who gets a message, and what stays of it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -61,7 +62,11 @@ impl Model {
                 .collect(),
             response_topic,
             publisher: uid,
+            nobodys: Cell::new(false),
+            receipt: Cell::new(0),
+            journaled: self.journal,
         });
+        self.turn.accepted.push(Rc::clone(&message));
         if message.retain && !self.retain(&message) {
             return Err(ReasonCode::QuotaExceeded);
         }
@@ -102,7 +107,8 @@ impl Model {
             };
             let gone: Vec<bool> = self.retained.iter().map(is_gone).collect();
             let mut gone = gone.into_iter();
-            self.retained.retain(|_| gone.next() == Some(false));
+            let gone = self.retained.extract_if(.., |_| gone.next() == Some(true));
+            self.forgotten.extend(gone);
         }
         let before = self.retained_at(&message.topic).cloned();
         let before = before.filter(|kept| kept.expires > self.now && !message.payload.is_empty());
@@ -111,16 +117,16 @@ impl Model {
             let small = session.line.is_some_and(small);
             for replay in &mut session.replays {
                 // It may have come to the topic already and found none, or one that it passed over.
-                let own = |kept: &Rc<Message>| {
-                    replay.of.options.no_local && kept.publisher == session.uid
-                };
+                let own =
+                    |kept: &Rc<Message>| replay.of.options.no_local && kept.is_of(session.uid);
                 if small || before.as_ref().is_none_or(own) {
                     replay.due.retain(|due| *due != message.topic);
                 }
             }
         }
-        self.retained
-            .retain(|kept| kept.message.topic != message.topic);
+        for kept in [&mut self.retained, &mut self.forgotten] {
+            kept.retain(|kept| kept.message.topic != message.topic);
+        }
         if !message.payload.is_empty() {
             self.retained.push(Retained {
                 team,
@@ -148,6 +154,15 @@ impl Model {
                 let root = self.world.namespace().root(&id);
                 self.world.team(&id, &root).with_retained(find)
             }
+        }
+    }
+
+    /// Whether the broker takes a topic to be wanted by a session that is kept.
+    pub fn is_kept_anyhow(&self, who: usize, topic: &str) -> bool {
+        let matches = |team: &_| self.world.compartment(team).matches(topic).1.is_kept();
+        match self.people[who].team.and_then(TeamId::new) {
+            None => matches(self.world.commons()),
+            Some(id) => matches(&self.world.team(&id, &self.world.namespace().root(&id))),
         }
     }
 
@@ -235,7 +250,9 @@ impl Model {
             return;
         }
         let (person, topic) = (&self.people[session.who], &entry.message.topic);
-        if entry.doubtful && person.is_denied(session.rights, topic) {
+        if session.has_lost(person, topic)
+            || entry.doubtful && person.is_denied(session.rights, topic)
+        {
             return;
         }
         entry.fresh = true;

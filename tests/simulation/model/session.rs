@@ -1,5 +1,6 @@
 //! What the model knows of a session, and of the messages in it.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
@@ -28,7 +29,16 @@ pub struct Message {
     pub response_topic: Option<String>,
     /// The session that published it.
     pub publisher: u64,
+    /// It outlived a crash: who published it is not known any more, for no local.
+    pub nobodys: Cell<bool>,
+    /// The place in the journal of its publisher's receipt, at QoS 2; [`IN_THIS_TURN`]; 0: none.
+    pub receipt: Cell<u64>,
+    /// There is a journal: what waits for it may be overtaken at another QoS.
+    pub journaled: bool,
 }
+
+/// The place of what is being stated in this turn.
+pub const IN_THIS_TURN: u64 = u64::MAX;
 
 /// A message on its way to one session, by one subscription.
 #[derive(Clone)]
@@ -61,7 +71,12 @@ pub struct Flight {
     pub sent: bool,
     /// First sent in this turn.
     pub fresh: bool,
+    /// The place in the journal of what was last stated of it; 0: nothing.
+    pub stated: u64,
 }
+
+/// What has an order.
+pub type Order = (u64, Option<&'static str>, Option<(QoS, QoS)>);
 
 /// A subscription.
 #[derive(Clone, Debug)]
@@ -98,10 +113,15 @@ pub struct Will {
 }
 
 /// A session.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Session {
     /// Never used again.
     pub uid: u64,
+    /// It is kept beyond a crash; it ever was.
+    pub kept: bool,
+    pub was_kept: bool,
+    /// What its queue held after a crash, whatever the limits: messages and bytes.
+    pub surplus: (usize, u64),
     pub who: usize,
     /// Which of its person's rights it has.
     pub rights: usize,
@@ -116,6 +136,8 @@ pub struct Session {
     pub will_due: Time,
     pub window: usize,
     pub subscriptions: Vec<Subscription>,
+    /// Those that it lost with its rights, ever.
+    pub lost: Vec<Subscription>,
     /// The number of the last shared subscription.
     pub last_share: u32,
     pub flights: Vec<Flight>,
@@ -128,9 +150,9 @@ pub struct Session {
     /// Those of them that the core has waiting, while a turn is compared.
     pub late: Vec<(usize, Entry)>,
     /// The last of them that were sent, by line and order.
-    pub sent_at_once: HashMap<(usize, u64, Option<&'static str>), u64>,
-    /// QoS 2 identifiers received and not released.
-    pub held: Vec<u16>,
+    pub sent_at_once: HashMap<(usize, Order), u64>,
+    /// QoS 2 identifiers received and not released, with the place of the receipt in the journal.
+    pub held: Vec<(u16, u64)>,
     pub replays: Vec<Replay>,
     pub ended: bool,
     /// How often each message was to be delivered at QoS 1 or 2, by payload and QoS.
@@ -170,7 +192,15 @@ impl fmt::Debug for Entry {
 impl Message {
     /// Whether the broker's is this one, as far as can be told.
     pub fn is(&self, held: &Kept) -> bool {
-        self.payload == held.view().payload && self.expires == held.expires
+        let is_nobodys = held.publisher == SessionAddress::NOBODY;
+        self.payload == held.view().payload
+            && self.expires == held.expires
+            && self.nobodys.get() == is_nobodys // who sent it again after a crash is known
+    }
+
+    /// Whether this session published it, as far as is known.
+    pub fn is_of(&self, session: u64) -> bool {
+        self.publisher == session && !self.nobodys.get()
     }
 
     /// Bytes as limits count them: topics, passed-on properties, payload.
@@ -200,16 +230,21 @@ impl Entry {
 
 impl Entry {
     /// Messages of which the order is known, and promised, have the same: those of one publisher to
-    /// topics of one team. What a principal that spans teams says to two of them has turns of either.
-    pub fn order(&self) -> Option<(u64, Option<&'static str>)> {
+    /// topics of one team, and where some of them wait for a journal, of one QoS on both sides
+    /// `[MQTT-4.6.0-6]`. What a principal that spans teams says to two of them has turns of either.
+    pub fn order(&self) -> Option<Order> {
         let Message {
-            publisher, topic, ..
+            publisher,
+            topic,
+            journaled,
+            ..
         } = &*self.message;
         let mut teams = TEAMS.into_iter();
         let team = teams.find(|team| topic.starts_with(&format!("ff/v1/{team}/")));
         // Without a payload they cannot be told apart.
         let is_known = !self.handed && !self.message.payload.is_empty();
-        is_known.then_some((*publisher, team))
+        let qos = (*journaled).then_some((self.message.qos, self.qos));
+        is_known.then_some((*publisher, team, qos))
     }
 
     /// Whether it has an order with another that was accepted later.
@@ -249,6 +284,16 @@ impl Session {
     pub fn end_queue(&mut self) -> Vec<Entry> {
         let waits = std::mem::take(&mut self.waits);
         std::mem::replace(&mut self.queue, waits)
+    }
+
+    /// What was sent in this turn is in the order in which it was sent, whichever was seen first.
+    pub fn sort_fresh(&mut self) {
+        let old = self.flights.iter().take_while(|flight| !flight.fresh);
+        let (from, mut ids) = (old.count(), self.flights.iter().map(|flight| flight.id));
+        // Identifiers are given out in turn, and nothing here uses them up.
+        if ids.all(|id| id < u16::MAX / 2) {
+            self.flights[from..].sort_by_key(|flight| flight.id);
+        }
     }
 
     /// The place of a flight.
