@@ -70,6 +70,7 @@ impl Driven {
             shard: 0,
             number: self.number,
             sync,
+            hasty: false,
             facts,
         });
     }

@@ -77,7 +77,6 @@ fn report(found: &Recovery, begun: Instant) {
 /// is nobody's any more are ended.
 pub(super) async fn restore(
     opened: Opened,
-    config: &Config,
     world: &World,
     judge: &Authenticator,
     revision: i64,
@@ -122,7 +121,6 @@ pub(super) async fn restore(
     }
     Ok(Kept {
         log,
-        sync: config.journal.durability == Durability::Disk,
         sessions: ready,
         ended,
         messages: Arc::new(messages),

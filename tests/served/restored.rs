@@ -78,6 +78,7 @@ fn write(place: &Place, facts: Vec<Fact>) {
         shard: 0,
         number: 1,
         sync: true,
+        hasty: false,
         facts,
     });
     journal.finish(Duration::from_secs(60)).expect("written");

@@ -148,7 +148,7 @@ fn a_later_version_is_refused_before_anything_is_touched() {
     };
     assert_eq!(
         error.to_string(),
-        "the journal's file 00000003.log has format 2, and this version of cofferdam reads 1 at \
+        "the journal's file 00000003.log has format 3, and this version of cofferdam reads 2 at \
          most: start the later version that wrote it"
     );
     let after = crate::journal::disk::Disk::list(&disk).expect("a disk");

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::random::Random;
-use crate::fact::{Delivery, Fact, Kept, State, Target, Terms, Wanted};
+use crate::fact::{Delivery, Fact, Kept, Standing, State, Target, Terms, Wanted};
 use crate::policy::{Pattern, PatternAction, Principal, TeamId};
 use crate::team::{Message, MessageNumber, MessageView, SessionAddress, SessionNumber, Will};
 use crate::time::{Span, Time};
@@ -93,7 +93,7 @@ impl Stating {
         }
         let session = self.session();
         let id = self.id();
-        Some(match self.random.below(12) {
+        Some(match self.random.below(14) {
             0 => Fact::Session(session?, self.terms()),
             1 | 2 => self.begin(),
             3 => Fact::Left {
@@ -112,11 +112,25 @@ impl Stating {
             8 => Fact::Received(session?, id),
             9 => Fact::Freed(session?, id),
             10 => Fact::Completed(session?, id),
+            11 | 12 => self.replay(session?),
             _ => {
                 self.last_version += 1;
                 Fact::Cleared(self.topic(), self.last_version)
             }
         })
+    }
+
+    fn replay(&mut self, session: SessionNumber) -> Fact {
+        let key = self.topic();
+        match self.random.percent(30) {
+            true => Fact::Replayed(session, key),
+            false => {
+                let root = self.topic();
+                let after = self.topic();
+                let after = Some(after).filter(|_| self.random.percent(50));
+                Fact::Replaying(session, key, Standing { root, after })
+            }
+        }
     }
 
     fn begin(&mut self) -> Fact {

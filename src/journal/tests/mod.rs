@@ -8,6 +8,7 @@ mod full;
 mod random;
 mod snapshot;
 mod space;
+mod told;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -142,6 +143,9 @@ fn lines(state: &State<Arc<Message>>) -> Vec<String> {
         ));
         for (key, wanted) in &it.subscriptions {
             lines.push(format!("{number:?} wants {key} {wanted:?}"));
+        }
+        for (key, standing) in &it.replays {
+            lines.push(format!("{number:?} is replayed {key} {standing:?}"));
         }
         for owed in it.owed.values() {
             lines.push(format!("{number:?} is owed {owed:?}"));
