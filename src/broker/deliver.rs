@@ -502,9 +502,9 @@ impl Sending<'_> {
         };
         let passing = Passing::of(&item.message);
         self.form.forget();
-        let is_kept = session.number.is_some();
-        let may_wait =
-            terms.qos == QoS::ExactlyOnce && self.keeping.may_hold(is_kept, &conn.outbox);
+        // It may have come while its receipt was not kept, whoever's session this is.
+        let waits = self.keeping.is_on();
+        let may_wait = terms.qos == QoS::ExactlyOnce && self.keeping.may_hold(waits, &conn.outbox);
         let view = &passing.view;
         if !self
             .form
@@ -514,7 +514,7 @@ impl Sending<'_> {
             return self.counters.drop(Drop::TooLarge);
         }
         let held = match terms.qos {
-            QoS::ExactlyOnce => self.keeping.hold(is_kept, &conn.outbox, self.to),
+            QoS::ExactlyOnce => self.keeping.hold(waits, &conn.outbox, self.to),
             _ => None,
         };
         self.form

@@ -392,9 +392,11 @@ impl Shard {
         self.keeping.facts.open();
     }
 
-    /// The same for a message that was routed before, and is for one session more.
-    pub(super) fn open_delivery(&mut self) {
+    /// The same for a message that was routed before, and is for one session more. `passes_on`: that
+    /// another has it no more is to be kept first, so that a QoS 2 message does not come to both.
+    pub(super) fn open_delivery(&mut self, view: &MessageView<'_>, passes_on: bool) {
         if self.keeping.is_on() {
+            self.keeping.is_careful = passes_on && view.qos == QoS::ExactlyOnce;
             self.keeping.facts.open();
         }
     }

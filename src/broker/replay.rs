@@ -122,7 +122,7 @@ impl Shard {
             }
             self.form.forget();
             let passing = Passing::of(&message);
-            self.open_delivery();
+            self.open_delivery(&passing.view, false);
             self.deliver(route, &passing, None, now);
             self.close_message(&passing, None, None);
         }

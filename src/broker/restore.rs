@@ -72,6 +72,8 @@ impl Shard {
         let mut flights: Vec<(PacketId, Flight)> = Vec::new();
         flights.extend(kept.released.iter().map(|id| (*id, Flight::Released)));
         for owed in kept.owed.values() {
+            // Its subscription may be gone: that number is still not another's.
+            session.last_share = session.last_share.max(owed.target.share);
             match (queued(owed), owed.sent) {
                 (Some(item), Some(id)) => flights.push((id, Flight::Published(item))),
                 (Some(item), None) => session.outgoing.restore_queued(item),

@@ -143,7 +143,8 @@ impl Sim<'_> {
         if let Some(entry) = entry.as_ref().filter(|it| it.qos == QoS::AtMostOnce) {
             self.note_sent_at_once(line, place, entry)?;
         }
-        if entry.is_none() && publish.retain {
+        let is_replay = entry.is_none();
+        if is_replay && publish.retain {
             let person = self.model.people[self.model.lines[line].who].clone();
             let on = &self.model.lines[line];
             let reader = Reader {
@@ -176,7 +177,8 @@ impl Sim<'_> {
             return Ok(Seal::NONE);
         }
         self.model.sessions[place].owe(&entry);
-        self.fly(line, place, entry, publish)
+        let seal = self.fly(line, place, entry, publish)?;
+        Ok(if is_replay { seal.of_retained() } else { seal })
     }
 
     /// The retained message that this is, where one is due.

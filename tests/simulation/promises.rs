@@ -56,6 +56,12 @@ impl Seal {
         }
     }
 
+    /// What is retained comes to each subscription anew, whoever published it.
+    pub fn of_retained(self) -> Self {
+        let receipt = None;
+        Self { receipt, ..self }
+    }
+
     pub const fn of_release(stated: u64) -> Self {
         Self {
             promise: Promise::Nothing,

@@ -135,14 +135,13 @@ impl Model {
             return self.promise(line, Some(Promise::Place(receipt)));
         }
         let (uid, who) = (self.sessions[place].uid, self.sessions[place].who);
-        let is_out_of_space = self.is_out_of_space(place, &publish, told);
-        if is_out_of_space && self.lines[line].version != Version::V5 {
-            // It cannot be told no, and yes would be a promise.
-            self.turn.records.publishes += 1;
-            self.lines[line].unsaid.push(id);
-            return;
-        }
-        let answers = match is_out_of_space {
+        let answers = match self.is_out_of_space(place, &publish, told) {
+            // Told nothing that it could take for a yes, it sends it again when it comes back.
+            true if self.lines[line].version != Version::V5 => {
+                self.turn.records.publishes += 1;
+                self.lines[line].unsaid.push(id);
+                return;
+            }
             true => Err(ReasonCode::QuotaExceeded),
             false => self.publish(uid, who, &publish),
         };
