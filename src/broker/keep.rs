@@ -489,6 +489,7 @@ fn terms(session: &Session) -> Terms {
     Terms {
         client_id: Arc::clone(&session.key.client_id),
         principal: session.grant.principal().clone(),
+        known_by: session.grant.known_by(),
         expiry: session.expiry,
         listener: Arc::clone(&session.peer.listener),
         address: session.peer.address,
