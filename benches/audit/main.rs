@@ -73,7 +73,12 @@ fn main() -> io::Result<()> {
     for side in [&on, &off] {
         side.print();
     }
-    let ratios: Vec<f64> = on.p99s.iter().zip(&off.p99s).map(|(on, off)| on / off).collect();
+    let ratios: Vec<f64> = on
+        .p99s
+        .iter()
+        .zip(&off.p99s)
+        .map(|(on, off)| on / off)
+        .collect();
     let pooled = on.latency.quantile(0.99).as_secs_f64() / off.latency.quantile(0.99).as_secs_f64();
     println!(
         "p99 with the audit is {:.2} times that without (median of the rounds), {pooled:.2} pooled; \
@@ -129,7 +134,8 @@ impl Side {
         let connects = arguments.connects as f64;
         self.p99s.push(latency.quantile(0.99).as_secs_f64());
         self.latency.join(&latency);
-        self.connects_per_second.push(connects / lasted.as_secs_f64());
+        self.connects_per_second
+            .push(connects / lasted.as_secs_f64());
         let cpu = self.broker.cpu()?.saturating_sub(used);
         self.cpu_us.push(cpu.as_secs_f64() * 1e6 / connects);
         Ok(())

@@ -8,7 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::bytes::{Malformed, Reader, put_bytes, put_number, put_text};
-use crate::fact::{Delivery, Fact, Kept, KeptSession, Left, Order, Standing, Target, Terms, Wanted};
+use crate::fact::{
+    Delivery, Fact, Kept, KeptSession, Left, Order, Standing, Target, Terms, Wanted,
+};
 use crate::policy::{Pattern, PatternAction, Principal, TeamId};
 use crate::team::{Message, MessageNumber, MessageView, SessionAddress, SessionNumber, Will};
 use crate::time::{Span, Time};

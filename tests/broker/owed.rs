@@ -134,7 +134,12 @@ fn what_was_all_sent_or_is_not_wanted_any_more_does_not_begin_anew() {
 #[test]
 fn who_spans_teams_goes_on_in_the_team_where_it_was() {
     let cluster = Cluster::new(1);
-    let places = [("alpha", "a1"), ("alpha", "a2"), ("beta", "b1"), ("beta", "b2")];
+    let places = [
+        ("alpha", "a1"),
+        ("alpha", "a2"),
+        ("beta", "b1"),
+        ("beta", "b2"),
+    ];
     for (team, id) in places {
         let launcher = cluster.connect(0, instance(team, id));
         let topic = format!("ff/v1/{team}/l/{id}/status");
@@ -153,7 +158,12 @@ fn who_spans_teams_goes_on_in_the_team_where_it_was() {
         panic!("{packets:?}");
     };
     came.push(String::from_utf8_lossy(&one.payload).into_owned());
-    first.send(puback(first.version(), one.packet_id.expect("one"), OK, &[]));
+    first.send(puback(
+        first.version(),
+        one.packet_id.expect("one"),
+        OK,
+        &[],
+    ));
     for _ in 0..4 {
         cluster.crash(1);
         let again = cluster.dial(0, watcher.clone());
