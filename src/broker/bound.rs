@@ -15,7 +15,7 @@ use crate::limits::{LOOK_AGAIN, Limit, OverRate};
 use crate::policy::Grant;
 use crate::session::Over;
 use crate::time::Time;
-use crate::wire::{Publish, ReasonCode};
+use crate::wire::ReasonCode;
 
 impl Shard {
     /// Counts a login that is good against its team's rates. A login is counted once, though its
@@ -26,12 +26,13 @@ impl Shard {
         counted.map_err(|limit| (Refusal::Limit(limit), ReasonCode::ConnectionRateExceeded))
     }
 
-    /// Counts one PUBLISH against the rates. An error ends the connection with that reason code.
+    /// Counts one PUBLISH, of so many bytes as it was sent, against the rates. An error ends the
+    /// connection with that reason code.
     pub(super) fn meter(
         &mut self,
         index: u32,
         session_index: u32,
-        publish: &Publish<'_>,
+        length: usize,
         now: Time,
     ) -> Result<(), ReasonCode> {
         let Some(session) = self.sessions.at_mut(session_index) else {
@@ -47,8 +48,7 @@ impl Shard {
         if !session.meter.is_on {
             return Ok(());
         }
-        let bytes = (publish.topic.len() + publish.payload.len()) as u64;
-        let Some(over) = session.meter.count(&session.team.bounds, bytes, now) else {
+        let Some(over) = session.meter.count(&session.team.bounds, length, now) else {
             return Ok(());
         };
         session.team.bounds.hit(over.limit);

@@ -12,7 +12,7 @@ pub struct TeamLimits {
     pub connect_rate: Option<Rate>,
     /// PUBLISH packets of all clients.
     pub message_rate: Option<Rate>,
-    /// Bytes (topic and payload, as sent) of PUBLISH packets of all clients.
+    /// Bytes of PUBLISH packets of all clients, from the fixed header to the end, as sent.
     pub byte_rate: Option<Rate>,
     /// Subscriptions of all sessions.
     pub max_subscriptions: u32,
@@ -43,7 +43,7 @@ pub struct ClientLimits {
     pub connect_rate: Option<Rate>,
     /// PUBLISH packets of one session.
     pub message_rate: Option<Rate>,
-    /// Bytes (topic and payload, as sent) of PUBLISH packets of one session.
+    /// Bytes of PUBLISH packets of one session, from the fixed header to the end, as sent.
     pub byte_rate: Option<Rate>,
     /// Subscriptions of one session.
     pub max_subscriptions: u32,

@@ -42,8 +42,8 @@ impl Meter {
     }
 
     /// Counts one PUBLISH of so many bytes. It is counted in full, over a rate or not.
-    pub fn count(&mut self, bounds: &Bounds, bytes: u64, now: Time) -> Option<Over> {
-        let limits = bounds.limits();
+    pub fn count(&mut self, bounds: &Bounds, length: usize, now: Time) -> Option<Over> {
+        let (limits, bytes) = (bounds.limits(), length as u64);
         let ClientLimits {
             message_rate,
             byte_rate,

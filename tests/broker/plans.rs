@@ -241,7 +241,8 @@ fn bytes_have_a_rate_and_a_large_message_pays_for_its_size() {
     let hearer = cluster.connect(0, client("bob@alpha"));
     hearer.subscribe("#", QOS_0);
     let hasty = cluster.connect(0, client("alice@alpha"));
-    hasty.publish("x", &"b".repeat(2_999));
+    // With its fixed header, its topic and the length of its properties 3,000 bytes.
+    hasty.publish("x", &"b".repeat(2_993));
     hasty.publish("x", "later");
     assert_eq!(hearer.messages().len(), 1);
     cluster.pass(Span::from_millis(1_990));
@@ -249,6 +250,33 @@ fn bytes_have_a_rate_and_a_large_message_pays_for_its_size() {
     cluster.pass(Span::from_millis(20));
     assert_eq!(hearer.heard(), ["x later"]);
     assert_eq!(hits(&cluster, "alpha"), [(Limit::ByteRate, 2)]);
+}
+
+#[test]
+fn the_properties_of_a_message_are_paid_for_as_its_payload_is() {
+    let cluster = limited(|limits| limits.byte_rate = Some(Rate::per_second(1_000)));
+    let hearer = cluster.connect(0, client("bob@alpha"));
+    hearer.subscribe("#", QOS_0);
+    let hasty = cluster.connect(0, client("alice@alpha"));
+    let alias = |topic: &str, value: usize| {
+        let mut properties = vec![Property::TopicAlias(1)];
+        if value > 0 {
+            properties.push(Property::User("k".to_owned(), "v".repeat(value)));
+        }
+        let publish = Publish {
+            properties,
+            ..Publish::new(topic, b"x")
+        };
+        hasty.send(publish.encode(Version::V5));
+    };
+    alias("x", 0);
+    alias("", 2_980); // a byte of payload, and no topic
+    alias("", 0);
+    assert_eq!(hearer.messages().len(), 2);
+    cluster.pass(Span::from_millis(1_990));
+    assert_eq!(hearer.messages().len(), 0);
+    cluster.pass(Span::from_millis(50));
+    assert_eq!(hearer.heard(), ["x x"]);
 }
 
 #[test]
