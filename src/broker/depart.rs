@@ -146,7 +146,9 @@ impl Shard {
             return;
         };
         session.team.connections.fetch_sub(1, Ordering::Relaxed);
-        session.team.bounds.leave(&session.key.username, now);
+        let (bounds, meter) = (&session.team.bounds, &session.meter);
+        bounds.note_spent(&session.key.username, meter.seen, meter.spent(), now);
+        bounds.leave(&session.key.username, now);
         session.attach(None);
         session.expires = match session.expiry {
             Span::ZERO => now,

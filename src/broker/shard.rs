@@ -279,6 +279,16 @@ impl Shard {
             if conn.is_asking() {
                 return (used, 0);
             }
+            if let Phase::Active(session) = conn.phase
+                && bytes[used] >> 4 == 3
+                && !conn.has_published
+                && self.pays_first(id.index, session, now)
+            {
+                return (used, 0);
+            }
+            let Some(conn) = self.conns.get(id.index, id.generation) else {
+                break;
+            };
             let begin = used;
             let early = (conn.limits.max_unauthenticated_bytes).min(conn.limits.max_packet_size);
             let (max, version) = match conn.phase {

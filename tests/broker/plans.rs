@@ -280,6 +280,63 @@ fn the_properties_of_a_message_are_paid_for_as_its_payload_is() {
 }
 
 #[test]
+fn who_comes_back_on_another_connection_waits_until_what_was_sent_before_is_paid() {
+    for expiry in [0, 100] {
+        let cluster = limited(|limits| limits.byte_rate = Some(Rate::per_second(1_000)));
+        let hearer = cluster.connect(0, client("bob@alpha"));
+        hearer.subscribe("#", QOS_0);
+        let other_team = cluster.connect(0, client("bob@beta"));
+        other_team.subscribe("#", QOS_0);
+        for _ in 0..10 {
+            let hasty = cluster.connect(0, client("alice@alpha").kept(expiry));
+            hasty.publish("x", &"b".repeat(2_993)); // three seconds' worth
+            hasty.cut();
+        }
+        let another = cluster.connect(0, client("carol@alpha"));
+        another.subscribe("y", QOS_0); // but for its messages it is served
+        another.publish("x", "later");
+        assert_eq!(hearer.messages().len(), 1, "{expiry}");
+        let unbound = cluster.connect(0, client("alice@beta"));
+        unbound.publish("x", "at once");
+        assert_eq!(other_team.heard(), ["x at once"]);
+        cluster.pass(Span::from_millis(1_990));
+        assert_eq!(hearer.messages().len(), 0);
+        cluster.pass(Span::from_millis(20));
+        let heard = hearer.heard();
+        assert!(heard.iter().any(|it| it == "x later"), "{heard:?}");
+        assert!(heard.len() <= 2, "of one client one more: {heard:?}");
+    }
+}
+
+#[test]
+fn another_session_of_the_same_client_is_no_way_round_its_rate() {
+    let cluster = limited(|limits| {
+        limits.client.message_rate = Some(Rate {
+            per_second: 10,
+            burst: 5,
+        });
+    });
+    let hearer = cluster.connect(0, client("bob@alpha"));
+    hearer.subscribe("#", QOS_0);
+    for number in 0..10 {
+        let hasty = cluster.connect(0, anonymous(&format!("c{number}")));
+        hasty.send(Publish::new("x", b"m").encode(Version::V5).repeat(5));
+        hasty.cut();
+    }
+    // The burst, and the one beyond it, which has to be paid for.
+    assert_eq!(hearer.messages().len(), 6);
+    let other = cluster.connect(0, client("carol@alpha"));
+    other.publish("x", "at once");
+    assert_eq!(hearer.heard(), ["x at once"]);
+    cluster.pass_secs(10);
+    assert_eq!(hearer.messages().len(), 44, "nothing is lost");
+    // All is paid: as a new one.
+    let back = cluster.connect(0, anonymous("c10"));
+    back.send(Publish::new("x", b"m").encode(Version::V5).repeat(5));
+    assert_eq!(hearer.messages().len(), 5);
+}
+
+#[test]
 fn where_the_plan_says_so_a_client_over_its_rate_is_cut_with_the_reason() {
     let cluster = limited(|limits| {
         limits.client.message_rate = Some(Rate::per_second(5));
