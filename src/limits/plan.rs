@@ -215,10 +215,6 @@ impl TeamLimits {
             max_subscriptions: listener.max_subscriptions.min(client.max_subscriptions),
             max_queued_messages: listener.max_queued_messages.min(client.max_queued_messages),
             max_queued_bytes: listener.max_queued_bytes.min(client.max_queued_bytes),
-            max_retained_messages: listener
-                .max_retained_messages
-                .min(self.max_retained_messages),
-            max_retained_bytes: listener.max_retained_bytes.min(self.max_retained_bytes),
             max_sessions_per_team: listener.max_sessions_per_team.min(self.max_sessions),
             ..listener.clone()
         }
