@@ -243,6 +243,8 @@ impl Shard {
         let will = session.will.take();
         let subscriptions = std::mem::take(&mut session.subscriptions);
         let (team, address) = (Arc::clone(&session.team), session.address);
+        let in_commons = subscriptions.values().filter(|it| it.in_commons).count();
+        team.unsubscribed_in_commons(u32::try_from(in_commons).unwrap_or(u32::MAX));
         for in_commons in [false, true] {
             let standing = || {
                 let all = subscriptions.iter();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::cluster::*;
 use cofferdam::broker::{Drop, EventKind, Refusal};
 use cofferdam::limits::{Limit, Limits, OverRate, Rate, TeamLimits};
+use cofferdam::policy::Policy;
 use cofferdam::team::Entitlements;
 use cofferdam::time::Span;
 use cofferdam::wire::client::{Property, Publish, ServerPacket, pingreq, puback};
@@ -433,6 +434,41 @@ fn subscriptions_have_a_limit_for_a_client_and_one_for_its_team() {
     assert_eq!(cluster.record().len(), 2);
     first.unsubscribe(&["a"]);
     second.subscribe("b", QOS_0);
+}
+
+#[test]
+fn subscriptions_among_topics_of_no_team_count_for_the_team_of_who_has_them() {
+    let text = "[namespace]\nteam = \"ff/v1/{team}/\"\ncommons = [\"all\"]\n\
+        [role.client]\nusername = [\"{client}@{team}\"]\n\
+        [[role.client.rules]]\nallow = \"both\"\n\
+        topics = [\"ff/v1/{team}/#\", \"ff/v1/all/#\"]\n";
+    let policy = Policy::parse("test.toml", text).unwrap_or_else(|error| panic!("{error}"));
+    let cluster = Cluster::with_policy(1, Limits::default(), policy);
+    let alice = cluster.connect(0, client("alice@alpha"));
+    entitle(&cluster, |limits| limits.max_subscriptions = 3);
+    let bob = cluster.connect(0, client("bob@alpha"));
+    let foreign = cluster.connect(0, client("alice@beta"));
+    let ask =
+        |client: &Client, filter: &str| client.try_subscribe(&[(filter, options(QOS_0))], &[]);
+    let granted = [ReasonCode::Success];
+    for filter in ["ff/v1/all/1", "ff/v1/all/2", "ff/v1/alpha/3", "ff/v1/all/2"] {
+        assert_eq!(ask(&alice, filter), granted, "{filter}");
+    }
+    for filter in ["ff/v1/all/4", "ff/v1/alpha/4"] {
+        assert_eq!(ask(&bob, filter), [ReasonCode::QuotaExceeded], "{filter}");
+    }
+    for number in 0..5 {
+        assert_eq!(ask(&foreign, &format!("ff/v1/all/{number}")), granted);
+    }
+    assert_eq!(hits(&cluster, "alpha"), [(Limit::Subscriptions, 2)]);
+    alice.unsubscribe(&["ff/v1/all/1"]);
+    assert_eq!(ask(&bob, "ff/v1/all/5"), granted);
+    assert_eq!(ask(&bob, "ff/v1/all/6"), [ReasonCode::QuotaExceeded]);
+    alice.disconnect(); // and its session ends
+    for filter in ["ff/v1/all/6", "ff/v1/all/7"] {
+        assert_eq!(ask(&bob, filter), granted, "{filter}");
+    }
+    assert_eq!(ask(&bob, "ff/v1/all/8"), [ReasonCode::QuotaExceeded]);
 }
 
 #[test]
