@@ -430,6 +430,9 @@ impl Shard {
         let due = conn.silence_ends().min(conn.expires);
         self.set_conn_timer(index, due);
 
+        if !present {
+            self.inherit_spent(index, session_index);
+        }
         let connack = pending.connack(present, assigned, &limits);
         self.write(index, |out, version| {
             encode::connack(out, version, ReasonCode::Success, &connack);

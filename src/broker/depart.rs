@@ -146,7 +146,9 @@ impl Shard {
             return;
         };
         session.team.connections.fetch_sub(1, Ordering::Relaxed);
-        session.team.bounds.leave(&session.key.username, now);
+        let (bounds, meter) = (&session.team.bounds, &session.meter);
+        bounds.note_spent(&session.key.username, meter.seen, meter.spent(), now);
+        bounds.leave(&session.key.username, now);
         session.attach(None);
         session.expires = match session.expiry {
             Span::ZERO => now,
@@ -241,6 +243,8 @@ impl Shard {
         let will = session.will.take();
         let subscriptions = std::mem::take(&mut session.subscriptions);
         let (team, address) = (Arc::clone(&session.team), session.address);
+        let in_commons = subscriptions.values().filter(|it| it.in_commons).count();
+        team.unsubscribed_in_commons(u32::try_from(in_commons).unwrap_or(u32::MAX));
         for in_commons in [false, true] {
             let standing = || {
                 let all = subscriptions.iter();

@@ -236,6 +236,7 @@ fn qos_2_keeps_its_order_while_some_of_it_waits() {
     }
 }
 
+/// Shows: PEER-11
 #[test]
 fn what_was_acknowledged_for_an_absent_session_is_there_after_a_crash() {
     let cluster = Cluster::new(2);
@@ -331,6 +332,7 @@ fn a_flow_goes_on_where_it_was_under_the_same_identifiers() {
     );
 }
 
+/// Shows: PEER-13
 #[test]
 fn a_qos_2_message_that_is_sent_again_after_a_crash_is_the_same_one() {
     let cluster = Cluster::new(1);
