@@ -421,6 +421,26 @@ fn a_session_that_is_kept_no_more_is_told_nothing_before_that_is_kept() {
     );
 }
 
+/// Whether or not it had a connection when a client came that wants nothing of it.
+#[test]
+fn a_client_that_begins_anew_is_told_so_when_the_session_before_is_over_for_good() {
+    for is_taken_over in [true, false] {
+        let cluster = Cluster::new(1);
+        let old = cluster.connect(0, bob());
+        old.subscribe("a", QOS_1);
+        if !is_taken_over {
+            old.cut();
+        }
+        cluster.hold_journal();
+        let new = cluster.dial(0, client("bob@alpha"));
+        assert_eq!(new.received(), [], "CONNACK waits");
+        cluster.release_journal();
+        assert!(!new.connack().session_present);
+        cluster.crash(1);
+        assert_eq!(cluster.sessions(), 0);
+    }
+}
+
 #[test]
 fn what_was_not_kept_was_not_acknowledged() {
     let cluster = Cluster::new(1);
