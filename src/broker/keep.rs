@@ -342,6 +342,16 @@ impl Shard {
         self.keeping.is_full = is_full;
     }
 
+    /// What an answer promises that says that something of a session is gone, to be asked before it
+    /// goes: where the session is kept, all that was stated, for it may have been gone for some time
+    /// and that is not kept.
+    pub(super) fn mark_of(&self, session: Option<SessionNumber>) -> Option<usize> {
+        match session {
+            Some(_) => None,
+            None => Some(self.keeping.facts.len()),
+        }
+    }
+
     /// Encodes an answer that promises what was stated since `mark` facts were: it is held until that
     /// is kept. Without a mark: what was stated so far.
     pub(super) fn promise(

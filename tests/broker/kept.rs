@@ -441,6 +441,27 @@ fn a_client_that_begins_anew_is_told_so_when_the_session_before_is_over_for_good
     }
 }
 
+/// An answer that is repeated promises what the first did.
+#[test]
+fn what_is_answered_again_waits_as_the_first_answer_does() {
+    let cluster = Cluster::new(1);
+    let alice = cluster.connect(0, alice());
+    alice.subscribe("a", QOS_1);
+    alice.put(Publish::new("nobody", b"x").at(QOS_2, 5));
+    assert!(matches!(alice.answer(), ServerPacket::PubRec { .. }));
+    let version = alice.version();
+    let release = pubrel(version, 5, ReasonCode::Success, &[]);
+    let leave = unsubscribe(version, 6, &["a"], &[]);
+    for packet in [release, leave] {
+        cluster.hold_journal();
+        alice.send(&packet);
+        alice.send(&packet);
+        assert_eq!(alice.received(), []);
+        cluster.release_journal();
+        assert_eq!(alice.received().len(), 2);
+    }
+}
+
 #[test]
 fn what_was_not_kept_was_not_acknowledged() {
     let cluster = Cluster::new(1);
