@@ -10,7 +10,7 @@ mod rate;
 use crate::time::Span;
 use crate::wire::QoS;
 
-pub use plan::{ClientLimits, Limit, OverRate, TeamLimits};
+pub use plan::{ClientLimits, Durability, Limit, OverRate, TeamLimits};
 pub use rate::{Bucket, LOOK_AGAIN, Rate, SharedBucket};
 
 /// Limits of one broker, or of what comes by one listener. Sizes are bytes unless the name says

@@ -434,7 +434,7 @@ impl Shard {
         self.write(index, |out, version| {
             encode::connack(out, version, ReasonCode::Success, &connack);
         });
-        self.keep_session(session_index);
+        self.keep_session(session_index, present);
         if let Some(session) = self.sessions.at(session_index) {
             let kind = EventKind::Connected {
                 version: pending.version,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::review::{Change, ChangeKind};
 use super::shard::Shard;
 use super::subscribe::Granted;
-use crate::fact::{Fact, KeptSession, Owed, Terms, Wanted};
+use crate::fact::{Fact, KeptSession, Owed, Standing, Terms, Wanted};
 use crate::policy::Grant;
-use crate::session::{Flight, Peer, Queued, Session, Subscription};
+use crate::session::{Flight, Peer, Queued, Replay, Session, Subscription};
 use crate::team::{
     Claim, Message, MessageNumber, Route, SessionAddress, SessionKey, SessionNumber, Team, World,
 };
@@ -72,6 +72,8 @@ impl Shard {
         let mut flights: Vec<(PacketId, Flight)> = Vec::new();
         flights.extend(kept.released.iter().map(|id| (*id, Flight::Released)));
         for owed in kept.owed.values() {
+            // Its subscription may be gone: that number is still not another's.
+            session.last_share = session.last_share.max(owed.target.share);
             match (queued(owed), owed.sent) {
                 (Some(item), Some(id)) => flights.push((id, Flight::Published(item))),
                 (Some(item), None) => session.outgoing.restore_queued(item),
@@ -89,6 +91,9 @@ impl Shard {
             self.put_subscription_back(index, key, wanted);
         }
         self.keeping.facts.forget_since(mark); // all of that is known
+        for (key, standing) in kept.replays {
+            self.put_replay_back(index, number, key, &standing);
+        }
         if kept.left.is_none() {
             self.keeping.facts.state(left);
         }
@@ -125,6 +130,35 @@ impl Shard {
         let session = Session::new(key, address, team, grant, peer, limits);
         self.sessions.insert(session);
         Some(index)
+    }
+
+    /// Retained messages were on their way to a subscription.
+    fn put_replay_back(
+        &mut self,
+        index: u32,
+        number: SessionNumber,
+        key: Arc<str>,
+        standing: &Standing,
+    ) {
+        let Some(session) = self.sessions.at_mut(index) else {
+            return;
+        };
+        let subscription = session.subscriptions.get(&key);
+        let replay = subscription.and_then(|subscription| {
+            let in_commons = subscription.in_commons;
+            let teams = self.world.retained_for(&session.team, in_commons);
+            Replay::resumed(teams, standing)
+        });
+        let now = replay.as_ref().and_then(Replay::standing);
+        let moved = match now {
+            Some(now) if now == *standing => None,
+            Some(now) => Some(Fact::Replaying(number, Arc::clone(&key), now)),
+            None => Some(Fact::Replayed(number, Arc::clone(&key))),
+        };
+        self.keeping.facts.extend(moved);
+        if let Some(replay) = replay {
+            session.replays.insert(key, replay);
+        }
     }
 
     fn put_subscription_back(&mut self, index: u32, key: &Arc<str>, wanted: &Wanted) {

@@ -330,6 +330,20 @@ impl Shard {
             return self.handle_login(index, packet, now);
         };
         self.charge(1);
+        self.attend(session);
+        let handled = self.handle_active(index, session, packet, now);
+        self.rest();
+        handled
+    }
+
+    /// One packet of a connection that is logged in.
+    fn handle_active(
+        &mut self,
+        index: u32,
+        session: u32,
+        packet: Packet<'_>,
+        now: Time,
+    ) -> Result<(), ReasonCode> {
         match packet {
             Packet::Publish(publish) => {
                 // One that had to wait for an answer was counted when it came.

@@ -76,7 +76,7 @@ impl Shard {
             } else if let Some(member) = group.choose(message.topic()) {
                 let passing = Passing::of(message);
                 self.form.forget();
-                self.open_delivery();
+                self.open_delivery(&passing.view, true);
                 self.hand_over(team, member.route, &passing, now);
                 self.close_message(&passing, None, None);
             }

@@ -372,7 +372,9 @@ impl Shard {
         conn.spent = Spent::default(); // a visit of its own
         if let Some(session) = conn.session() {
             let outer = self.begin_visit(id);
+            self.attend(session);
             self.pump(session, now);
+            self.rest();
             self.end_visit(id, outer);
         }
     }

@@ -28,6 +28,8 @@ pub struct TeamLimits {
     pub max_packet_size: u32,
     /// What becomes of a client that is over a rate.
     pub over_rate: OverRate,
+    /// What an acknowledgement to its clients is worth.
+    pub durability: Durability,
     /// Of each client.
     pub client: ClientLimits,
 }
@@ -49,6 +51,32 @@ pub struct ClientLimits {
     pub max_queued_messages: u32,
     /// Bytes (topic, properties and payload) in one session's queue.
     pub max_queued_bytes: u64,
+}
+
+/// What an acknowledgement is worth. A later one is stricter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// State lives as long as the process.
+    Memory,
+    /// What was acknowledged is the system's to write: it outlives the broker's crash.
+    Os,
+    /// What was acknowledged is on disk: it outlives the machine's crash.
+    #[default]
+    Disk,
+}
+
+impl Durability {
+    /// All of them, strictest first.
+    pub const ALL: [Self; 3] = [Self::Disk, Self::Os, Self::Memory];
+
+    /// As in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Os => "os",
+            Self::Memory => "memory",
+        }
+    }
 }
 
 /// What becomes of a client that is over a rate.
@@ -163,6 +191,7 @@ impl Default for TeamLimits {
             max_retained_bytes: u64::MAX,
             max_packet_size: u32::MAX,
             over_rate: OverRate::Slow,
+            durability: Durability::Disk,
             client: ClientLimits::default(),
         }
     }

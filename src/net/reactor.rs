@@ -263,6 +263,7 @@ impl Reactor {
     /// The journal has kept something, or cannot.
     pub(super) fn told(&mut self, told: Told) {
         match told {
+            Told::Written(number) => self.core.written(number),
             Told::Committed(number) => self.core.committed(number),
             Told::Full => self.core.set_full(true),
             Told::Roomy => self.core.set_full(false),

@@ -7,7 +7,7 @@
 //! asked, as [`Ask`] says. Called by `broker`.
 
 use super::Grant;
-use super::grant::{Asked, Decision, Ruling};
+use super::grant::{Asked, Decision, KnownBy, Ruling};
 use super::principal::Action;
 use super::role::{Condition, Role, Rule};
 use super::template::Template;
@@ -50,7 +50,7 @@ impl Grant {
     /// neither allow nor deny; with [`Ask::Unknown`] they are a reason to ask.
     pub fn known_by_name_only(mut self) -> Self {
         self.active &= !unsure_rules(&self.role, &self.values);
-        self.by_name_only = true;
+        self.known_by = KnownBy::Name;
         self
     }
 
@@ -58,9 +58,10 @@ impl Grant {
     /// and about what is known.
     pub fn asking_like(self, other: &Self) -> Self {
         let grant = self.asking(other.ask);
-        match other.by_name_only {
-            true => grant.known_by_name_only(),
-            false => grant,
+        match other.known_by {
+            KnownBy::Record => grant,
+            KnownBy::Proof => grant.proved(),
+            KnownBy::Name => grant.known_by_name_only(),
         }
     }
 
@@ -105,7 +106,7 @@ impl Grant {
 
     /// Whether a rule that may or may not hold would deny this kind of thing.
     fn might_deny(&self, action: Action) -> bool {
-        if !self.by_name_only {
+        if self.known_by != KnownBy::Name {
             return false;
         }
         let unsure = unsure_rules(&self.role, &self.values);

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use crate::limits::{Bucket, Limit, Limits, SharedBucket, TeamLimits};
+use crate::limits::{Bucket, Durability, Limit, Limits, SharedBucket, TeamLimits};
 use crate::time::Time;
 
 /// A team's limits, and what is used of them.
@@ -92,6 +92,11 @@ impl Bounds {
     /// The limits in force.
     pub fn limits(&self) -> Arc<TeamLimits> {
         self.limits.load_full()
+    }
+
+    /// What an acknowledgement is worth now.
+    pub fn durability(&self) -> Durability {
+        self.limits.load().durability
     }
 
     /// Counts how often they have changed.

@@ -15,7 +15,7 @@ use super::registry::SessionAddress;
 use super::retained::{Retained, RetainedFull};
 use super::routes::{Group, Matched, Member, Route, Routes};
 use super::transit::Transit;
-use crate::limits::{Limit, Limits, TeamLimits};
+use crate::limits::{Durability, Limit, Limits, TeamLimits};
 use crate::policy::{Namespace, Policy, TeamId};
 use crate::time::{Span, Time};
 use crate::topic::TopicName;
@@ -83,6 +83,12 @@ pub struct Entitlements {
 }
 
 impl Entitlements {
+    /// The strictest that any team is promised.
+    fn strictest(&self) -> Durability {
+        let named = self.teams.values().map(|it| it.durability);
+        named.fold(self.default.durability, Durability::max)
+    }
+
     /// Of this team.
     pub fn of(&self, team: &TeamId) -> Arc<TeamLimits> {
         Arc::clone(self.teams.get(team).unwrap_or(&self.default))
@@ -192,6 +198,11 @@ impl Team {
     /// A share group.
     pub fn group(&self, filter: &str, name: &str) -> Option<Arc<Group>> {
         self.routes.read().group(filter, name)
+    }
+
+    /// What an acknowledgement to its clients is worth.
+    pub fn durability(&self) -> Durability {
+        self.bounds.durability()
     }
 
     /// Puts other limits in force, at once.
@@ -339,6 +350,16 @@ impl World {
         for team in &self.teams {
             team.set_limits(entitlements.of(team.key()));
         }
+        self.commons.set_limits(Arc::new(TeamLimits {
+            durability: entitlements.default.durability,
+            ..TeamLimits::default()
+        }));
+    }
+
+    /// The strictest that any team is promised.
+    pub fn strictest(&self) -> Durability {
+        let entitlements = self.entitlements.load();
+        entitlements.strictest()
     }
 
     /// The team, where there is one.

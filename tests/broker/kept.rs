@@ -161,6 +161,26 @@ fn a_qos_2_message_from_the_queue_waits_for_its_receipt_too() {
     assert!(matches!(bob.answer(), ServerPacket::Publish(second) if second.payload == b"second"));
 }
 
+/// Nor does one that another member of a share group was to have: after a crash both would have it.
+#[test]
+fn a_qos_2_message_that_is_passed_on_waits_until_that_is_kept() {
+    for shard in [0, 1] {
+        let cluster = Cluster::new(2);
+        let bob = cluster.connect(0, bob().with(Property::ReceiveMaximum(1)));
+        bob.subscribe("$share/g/a", QOS_2);
+        let carol = cluster.connect(0, client("carol@alpha"));
+        carol.publish_at(QOS_2, "a", "sent to bob");
+        carol.publish_at(QOS_2, "a", "passed on");
+        let dave = cluster.connect(shard, client("dave@alpha"));
+        dave.subscribe("$share/g/a", QOS_2);
+        cluster.hold_journal();
+        bob.cut();
+        assert_eq!(dave.received(), []);
+        cluster.release_journal();
+        assert_eq!(dave.heard(), ["a passed on"]);
+    }
+}
+
 /// What leaves at once may not rest on an alias that is set by what waits.
 #[test]
 fn what_waits_to_be_kept_sets_no_topic_alias_and_uses_none() {
@@ -551,6 +571,32 @@ fn a_right_that_is_gone_after_the_crash_is_gone() {
     );
     assert_eq!(cluster.team("alpha").subscriptions(), 1);
     assert!(bob.is_open());
+}
+
+/// What came by a group that the session has left does not go to members of one that it joins after
+/// the crash.
+#[test]
+fn the_number_of_a_shared_subscription_is_not_used_again_after_a_crash() {
+    let cluster = Cluster::new(1);
+    let bob = || bob().with(Property::ReceiveMaximum(1));
+    let first = cluster.connect(0, bob());
+    first.subscribe("$share/g/+", QOS_1);
+    let carol = cluster.connect(0, client("carol@alpha"));
+    carol.publish_at(QOS_1, "a", "1");
+    carol.publish_at(QOS_1, "a", "2");
+    first.send(unsubscribe(first.version(), 9, &["$share/g/+"], &[]));
+    cluster.crash(1);
+    let (second, _) = resumed(&cluster, 0, bob());
+    second.subscribe("$share/h/+", QOS_1);
+    let dave = cluster.connect(0, client("dave@alpha"));
+    dave.subscribe("$share/h/+", QOS_1);
+    second.cut();
+    assert_eq!(dave.heard(), [] as [&str; 0]);
+    let (third, packets) = resumed(&cluster, 0, bob());
+    assert_eq!(packets.len(), 1);
+    let success = ReasonCode::Success;
+    third.send(puback(third.version(), 1, success, &[]));
+    assert!(matches!(third.answer(), ServerPacket::Publish(last) if last.payload == b"2"));
 }
 
 /// Nor does a message come back that was on its way to somebody who does not see it.

@@ -125,6 +125,14 @@ impl Net {
         self.run();
     }
 
+    pub(super) fn write_waiting(&mut self) {
+        let waiting = self.store.waiting.iter();
+        let waiting: Vec<_> = waiting.map(|(shard, it)| (*shard, it.number)).collect();
+        for (shard, number) in waiting {
+            self.shards[usize::from(shard)].written(number);
+        }
+    }
+
     pub(super) fn keep_one(&mut self) {
         if let Some((shard, commit)) = self.store.waiting.pop_front() {
             let number = commit.number;

@@ -23,6 +23,7 @@ mod late;
 mod model;
 mod motion;
 mod observe;
+mod outboxes;
 mod plan;
 mod progress;
 mod promises;
@@ -41,6 +42,7 @@ mod storage;
 mod store;
 mod turns;
 mod unseen;
+mod wire;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;

@@ -81,7 +81,7 @@ impl Session {
         self.at_once.clear();
         self.late.clear();
         self.waits.clear();
-        self.replays.clear();
+        self.replays.retain(|replay| !replay.over);
         self.lost.clear();
         for flight in &mut self.flights {
             (flight.sent, flight.fresh, flight.stated) = (false, false, 0);
@@ -91,6 +91,10 @@ impl Session {
             self.owe(&entry);
             self.queue.push(entry);
         }
+        let shares = self.subscriptions.iter().map(|it| it.share);
+        let flights = self.flights.iter().filter(|it| !it.released);
+        let owed = self.queue.iter().chain(flights.map(|it| &it.entry));
+        self.last_share = shares.chain(owed.map(|it| it.share)).max().unwrap_or(0);
         // Oldest first, however they came.
         self.queue.sort_by_key(|entry| entry.message.serial);
         for entry in &mut self.queue {
