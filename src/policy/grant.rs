@@ -235,6 +235,11 @@ impl Grant {
         }
     }
 
+    /// Whether a full name or filter is within the principal's own team.
+    pub(super) fn is_at_home(&self, text: &str) -> bool {
+        self.role.reach == Reach::Team && text.starts_with(self.root())
+    }
+
     /// May it publish to this full name?
     pub fn publish(&self, topic: TopicName<'_>) -> Decision {
         let asked = Asked::new(self, topic.as_str());
@@ -300,12 +305,12 @@ impl Grant {
 
     /// May it have a message on this full name by any filter at all? For a message that is still on
     /// its way when the subscription by which it came has gone. Where somebody else is asked, they
-    /// may allow more than the rules here.
+    /// may allow more of its own team than the rules here.
     pub fn could_receive(&self, topic: TopicName<'_>) -> bool {
         let asked = Asked::new(self, topic.as_str());
         let own = |pattern: &Pattern, text: &str| relation::matches(&pattern.filter, text);
         let mut allows = self.rules(Action::Subscribe).filter(|(_, rule)| rule.allow);
-        let allowed = self.ask != Ask::Never
+        let allowed = (self.ask != Ask::Never && self.is_at_home(topic.as_str()))
             || allows.any(|(_, rule)| asked.any(rule, Template::matches))
             || self.own(Action::Subscribe, true, &asked, own).is_some();
         allowed && self.reaches(topic) && self.may_receive(topic)
