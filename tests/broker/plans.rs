@@ -355,6 +355,11 @@ fn where_the_plan_says_so_a_client_over_its_rate_is_cut_with_the_reason() {
         };
         assert_eq!(hasty.bytes(), told);
         assert!(!hasty.is_open());
+        // To come back is no way round the rate.
+        let back = cluster.connect(0, client("alice@alpha").version(version));
+        back.publish("x", "m");
+        assert_eq!((back.is_open(), hearer.messages().len()), (false, 0));
+        cluster.pass_secs(2);
     }
 }
 
