@@ -499,6 +499,29 @@ fn sessions_have_the_stricter_of_both_limits() {
 }
 
 #[test]
+fn a_username_has_no_more_sessions_than_its_plan_whatever_its_client_ids() {
+    let cluster = limited(|limits| limits.client.max_sessions = 2);
+    let session = |id: &str| anonymous(id).kept(100);
+    cluster.connect(0, session("one")).cut();
+    let second = cluster.connect(0, session("two"));
+    for version in [Version::V5, Version::V311] {
+        let third = session("three").version(version);
+        assert_refused(
+            &cluster,
+            third,
+            ReasonCode::QuotaExceeded,
+            Limit::ClientSessions,
+        );
+    }
+    assert_eq!(hits(&cluster, "alpha"), [(Limit::ClientSessions, 2)]);
+    cluster.connect(0, client("alice@alpha").kept(100));
+    cluster.connect(0, session("one")); // its own
+    second.cut();
+    cluster.connect(0, session("two").kept(0)).disconnect(); // and ends it
+    cluster.connect(0, session("three"));
+}
+
+#[test]
 fn retained_messages_have_the_teams_limit_and_beyond_it_the_publisher_is_told() {
     let cluster = limited(|limits| limits.max_retained_messages = 2);
     let keeper = cluster.connect(0, client("alice@alpha"));
