@@ -116,6 +116,7 @@ impl Shard {
                 Some(Phase::Active(session)) => {
                     let session = *session;
                     self.say_goodbye(index, ReasonCode::ServerShuttingDown);
+                    self.await_no_commit(index);
                     self.forget_will(session);
                     let cause = DisconnectCause::Server(ReasonCode::ServerShuttingDown);
                     self.detach(session, cause, now);
@@ -125,10 +126,21 @@ impl Shard {
                     self.give_up_judging(index, Refusal::Stopping, now);
                 }
                 Some(Phase::Opening) => self.close(index),
-                Some(Phase::Closing) | None => {}
+                Some(Phase::Closing) => self.await_no_commit(index),
+                None => {}
             }
         }
         self.put_crossings_on_record(now);
+    }
+
+    /// Nobody says any more how far the journal is: what waits for it goes unsaid. Who waits for CONNACK
+    /// gets no DISCONNECT either `[MQTT-3.14.0-1]`.
+    fn await_no_commit(&mut self, index: u32) {
+        if let Some(conn) = self.conns.at_mut(index) {
+            conn.outbox.forget_held();
+            conn.outbox.forget_closed(&mut self.pool);
+            self.touch(index);
+        }
     }
 
     /// Parts a session from its connection, whose socket the caller closes. A will that the client

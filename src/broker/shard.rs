@@ -472,8 +472,13 @@ impl Shard {
         }
     }
 
-    /// DISCONNECT from the server, where the version has one.
+    /// DISCONNECT from the server, where the version has one: the last word `[MQTT-3.14.4-1]`. What
+    /// waits for the journal goes unsaid: a message that was not acknowledged comes again, one of QoS 2
+    /// that was not sent is sent when its session is resumed.
     pub(super) fn say_goodbye(&mut self, index: u32, code: ReasonCode) {
+        if let Some(conn) = self.conns.at_mut(index) {
+            conn.outbox.forget_held();
+        }
         self.write(index, |out, version| {
             encode::disconnect(out, version, code, None)
         });

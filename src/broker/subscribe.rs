@@ -280,13 +280,14 @@ impl Shard {
         unsubscribe: &Unsubscribe<'_>,
         now: Time,
     ) -> Result<(), ReasonCode> {
-        let mark = self.keeping.facts.len();
+        let number = self.sessions.at(session).and_then(|it| it.number);
+        let mark = self.mark_of(number);
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
         for written in &unsubscribe.filters {
             codes.push(self.remove_written(session, written, now));
         }
         self.charge(unsubscribe.filters.len());
-        self.promise(index, Some(mark), |out, version| {
+        self.promise(index, mark, |out, version| {
             encode::unsuback(out, version, unsubscribe.packet_id, &codes);
         });
         Ok(())

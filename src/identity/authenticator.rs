@@ -475,17 +475,10 @@ impl Inner {
         Ok(self.with_its_asking(grant))
     }
 
-    /// Whether somebody else than the database says who this is when it logs in.
-    pub(super) fn is_vouched_for(&self, principal: &Principal) -> bool {
-        let is_anonymous = &*principal.role == ANONYMOUS;
-        is_anonymous
-            && self
-                .anonymous
-                .values()
-                .any(|team| principal.team.as_ref() == Some(team))
-            || self.hook.as_ref().is_some_and(|hook| hook.authenticates())
-            || self.tokens.is_some()
-            || self.certificates.is_some()
+    /// Whether it has no name, and a listener takes such into its team.
+    pub(super) fn is_still_anonymous(&self, principal: &Principal) -> bool {
+        let mut teams = self.anonymous.values();
+        &*principal.role == ANONYMOUS && teams.any(|team| principal.team.as_ref() == Some(team))
     }
 
     fn takes_anonymous(&self, login: &Login) -> bool {

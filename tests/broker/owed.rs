@@ -15,7 +15,7 @@ fn retain(cluster: &Cluster, count: usize) {
             retain: true,
             ..Publish::new(&format!("a/{n:03}"), n.to_string().as_bytes()).at(QOS_2, 1)
         };
-        assert_eq!(alice.complete(publish), OK);
+        assert!(!alice.complete(publish).is_error());
     }
 }
 
@@ -147,7 +147,7 @@ fn who_spans_teams_goes_on_in_the_team_where_it_was() {
             retain: true,
             ..Publish::new(&topic, id.as_bytes()).at(QOS_1, 1)
         };
-        assert_eq!(launcher.complete(publish), OK);
+        assert!(!launcher.complete(publish).is_error());
     }
     let watcher = slow(platform(), 1);
     let mut came = Vec::new();
