@@ -517,7 +517,7 @@ fn a_username_has_no_more_sessions_than_its_plan_whatever_its_client_ids() {
     cluster.connect(0, client("alice@alpha").kept(100));
     cluster.connect(0, session("one")); // its own
     second.cut();
-    cluster.connect(0, session("two").kept(0)).disconnect(); // and ends it
+    cluster.connect(0, anonymous("two")).disconnect(); // and ends it
     cluster.connect(0, session("three"));
 }
 
