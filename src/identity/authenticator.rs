@@ -78,7 +78,7 @@ pub(super) struct Inner {
     anonymous: HashMap<Arc<str>, TeamId>,
     settings: Settings,
     memo: Memo,
-    guard: Guard,
+    pub(super) guard: Guard,
     hashing: WaitingRoom,
     judging: AtomicUsize,
     /// One for each connection that logins may use at once. Waiting for one's turn counts against
@@ -277,7 +277,7 @@ impl Inner {
         }
         let named = self.named_by_certificate(login)?;
         if let Some(exchange) = login.exchange.take() {
-            let judged = self.by_exchange(login, exchange, now).await?;
+            let judged = self.by_exchange(login, exchange, caller, now).await?;
             return match (judged, named) {
                 (Judged::In { grant, last_word }, Some(named)) => {
                     let grant = named.confirm(grant)?;
