@@ -3,10 +3,10 @@
 //!
 //! Two brokers run: the release build, and one built with the feature `unaudited`, which drops connection
 //! events and is otherwise the same. Their storms take turns, so that what else the machine does falls on
-//! both alike.
+//! both alike; they have the same pace, so that it is not the storm that differs.
 //!
 //! `make bench-audit`, which builds both; or `cargo bench --bench audit -- --without PATH
-//! [--rounds 3 --connects 20000 --at-once 16 --rate 200 --config '...']`
+//! [--rounds 3 --connects 20000 --at-once 16 --pace 1000 --rate 200 --config '...']`
 
 #[path = "../load/mod.rs"]
 mod load;
@@ -32,6 +32,8 @@ struct Arguments {
     rounds: usize,
     connects: usize,
     at_once: usize,
+    /// Connects a second at most; 0: as fast as they are let in.
+    pace: usize,
     rate: u32,
     config: String,
     broker: PathBuf,
@@ -53,8 +55,9 @@ struct Side {
 fn main() -> io::Result<()> {
     let arguments = Arguments::read();
     println!(
-        "{} rounds of {} connects and disconnects, {} at once; {} messages a second meanwhile",
-        arguments.rounds, arguments.connects, arguments.at_once, arguments.rate
+        "{} rounds of {} connects and disconnects, {} at once and {} a second; {} messages a second \
+         meanwhile",
+        arguments.rounds, arguments.connects, arguments.at_once, arguments.pace, arguments.rate
     );
     let mut on = Side::start("on", &arguments.broker, &arguments.config)?;
     let mut off = Side::start("off", &arguments.without, &arguments.config)?;
@@ -117,7 +120,7 @@ impl Side {
         let mut latency = Spread::default();
         let lasted = std::thread::scope(|scope| {
             let clients: Vec<_> = (0..arguments.at_once)
-                .map(|_| scope.spawn(|| come_and_go(address, &next, arguments.connects)))
+                .map(|_| scope.spawn(|| come_and_go(address, &next, began, arguments)))
                 .collect();
             while clients.iter().any(|client| !client.is_finished()) {
                 let heard = self.probe.run(arguments.rate, SLICE)?;
@@ -156,11 +159,20 @@ impl Side {
 }
 
 /// Connects, waits for CONNACK and disconnects, until there were so many of all threads together.
-fn come_and_go(address: SocketAddr, next: &AtomicUsize, connects: usize) -> io::Result<()> {
+fn come_and_go(
+    address: SocketAddr,
+    next: &AtomicUsize,
+    began: Instant,
+    arguments: &Arguments,
+) -> io::Result<()> {
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        if number >= connects {
+        if number >= arguments.connects {
             return Ok(());
+        }
+        if arguments.pace > 0 {
+            let due = Duration::from_secs_f64(number as f64 / arguments.pace as f64);
+            std::thread::sleep(due.saturating_sub(began.elapsed()));
         }
         let mut client = packets::open(address, &format!("storm-{number}"), None)?;
         client.write_all(&DISCONNECT)?;
@@ -173,6 +185,7 @@ impl Arguments {
             rounds: 3,
             connects: 20_000,
             at_once: 16,
+            pace: 1_000,
             rate: 200,
             config: String::new(),
             broker: PathBuf::from(env!("CARGO_BIN_EXE_cofferdam")),
@@ -192,6 +205,7 @@ impl Arguments {
                 "--rounds" => arguments.rounds = number(),
                 "--connects" => arguments.connects = number(),
                 "--at-once" => arguments.at_once = number(),
+                "--pace" => arguments.pace = number(),
                 "--rate" => arguments.rate = number() as u32,
                 "--config" => arguments.config.clone_from(&value),
                 "--broker" => arguments.broker = PathBuf::from(&value),

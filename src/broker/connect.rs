@@ -258,6 +258,7 @@ impl Shard {
             username: Arc::clone(&grant.principal().username),
             client_id: Arc::clone(&pending.client_id),
         };
+        let mark = self.keeping.facts.len();
         let (session, present) = match self.claim(&peer, &key, &team, &grant, &pending, now) {
             Claimed::Session { index, present } => (index, present),
             Claimed::Elsewhere(shard) => {
@@ -268,7 +269,7 @@ impl Shard {
                 return self.refuse(index, Some(&pending), reason, Some(told), now);
             }
         };
-        self.begin(index, session, present, assigned, *pending, now);
+        self.begin(index, session, present, assigned, *pending, mark, now);
     }
 
     /// Makes or resumes the session of `key`, ending what stands in its way.
@@ -382,7 +383,9 @@ impl Shard {
         });
     }
 
-    /// Joins connection and session, answers CONNACK and sends what waited.
+    /// Joins connection and session, answers CONNACK and sends what waited. What was stated since
+    /// `mark` facts were ended what stood in the session's way.
+    #[allow(clippy::too_many_arguments)] // what `admit` has found out
     fn begin(
         &mut self,
         index: u32,
@@ -390,6 +393,7 @@ impl Shard {
         present: bool,
         assigned: bool,
         mut pending: Pending,
+        mark: usize,
         now: Time,
     ) {
         let Some(limits) = self.conns.at(index).map(|conn| Arc::clone(&conn.limits)) else {
@@ -430,11 +434,14 @@ impl Shard {
         let due = conn.silence_ends().min(conn.expires);
         self.set_conn_timer(index, due);
 
+        if !present {
+            self.inherit_spent(index, session_index);
+        }
         let connack = pending.connack(present, assigned, &limits);
         self.write(index, |out, version| {
             encode::connack(out, version, ReasonCode::Success, &connack);
         });
-        self.keep_session(session_index, present);
+        self.keep_session(session_index, present, mark);
         if let Some(session) = self.sessions.at(session_index) {
             let kind = EventKind::Connected {
                 version: pending.version,

@@ -342,6 +342,16 @@ impl Shard {
         self.keeping.is_full = is_full;
     }
 
+    /// What an answer promises that says that something of a session is gone, to be asked before it
+    /// goes: where the session is kept, all that was stated, for it may have been gone for some time
+    /// and that is not kept.
+    pub(super) fn mark_of(&self, session: Option<SessionNumber>) -> Option<usize> {
+        match session {
+            Some(_) => None,
+            None => Some(self.keeping.facts.len()),
+        }
+    }
+
     /// Encodes an answer that promises what was stated since `mark` facts were: it is held until that
     /// is kept. Without a mark: what was stated so far.
     pub(super) fn promise(
@@ -450,17 +460,18 @@ impl Shard {
 
     /// A session has begun or goes on: from now on it is kept, or not any more. What its client is told,
     /// CONNACK first of all, is held until that is so: of one that is kept no more, too, for until then
-    /// a crash would bring it back as it was.
+    /// a crash would bring it back as it was. Of one that is new and not kept, too, where something was
+    /// stated since `mark` facts were: that the session before it is over.
     ///
     /// What its team is promised counts for one that begins. One that comes back is kept as it was: what
     /// it has was not stated, or is there already.
-    pub(super) fn keep_session(&mut self, index: u32, comes_back: bool) {
+    pub(super) fn keep_session(&mut self, index: u32, comes_back: bool, mark: usize) {
         self.attend(index);
-        self.keep_or_end(index, comes_back);
+        self.keep_or_end(index, comes_back, mark);
         self.rest();
     }
 
-    fn keep_or_end(&mut self, index: u32, comes_back: bool) {
+    fn keep_or_end(&mut self, index: u32, comes_back: bool, mark: usize) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
@@ -471,7 +482,8 @@ impl Shard {
         let is_kept = session.expiry > Span::ZERO && self.keeping.is_on() && is_promised;
         let facts = &mut self.keeping.facts;
         match (session.number, is_kept) {
-            (None, false) => return,
+            (None, false) if facts.len() == mark => return,
+            (None, false) => {}
             (Some(number), false) => {
                 session.keep_as(None);
                 facts.state(Fact::Ended(number));
@@ -500,6 +512,7 @@ fn terms(session: &Session) -> Terms {
     Terms {
         client_id: Arc::clone(&session.key.client_id),
         principal: session.grant.principal().clone(),
+        known_by: session.grant.known_by(),
         expiry: session.expiry,
         listener: Arc::clone(&session.peer.listener),
         address: session.peer.address,

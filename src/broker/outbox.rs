@@ -109,6 +109,23 @@ impl Outbox {
         }
     }
 
+    /// What waits for commits of its own does not leave any more.
+    pub(super) fn forget_held(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.bytes = Vec::new();
+            held.marks.clear();
+        }
+        self.held.take_if(|held| held.opens.is_none());
+    }
+
+    /// Nothing leaves any more, where nothing may leave yet.
+    pub(super) fn forget_closed(&mut self, pool: &mut BufferPool) {
+        if self.held.take_if(|held| held.opens.is_some()).is_some() {
+            self.advance(self.encoded());
+            self.settle(pool);
+        }
+    }
+
     /// The journal is so far. Says whether something may leave now.
     pub(super) fn release(&mut self, at: Progress, pool: &mut BufferPool) -> bool {
         let Some(mut held) = self.held.take() else {

@@ -405,12 +405,13 @@ impl Shard {
             true => ReasonCode::Success,
             false => ReasonCode::PacketIdentifierNotFound,
         };
-        let mark = self.keeping.facts.len();
-        if let (Some(number), ReasonCode::Success) = (session.number, code) {
+        let number = session.number;
+        let mark = self.mark_of(number);
+        if let (Some(number), ReasonCode::Success) = (number, code) {
             let freed = Fact::Freed(number, ack.packet_id);
             self.keeping.facts.state(freed);
         }
-        self.promise(index, Some(mark), |out, version| {
+        self.promise(index, mark, |out, version| {
             encode::pubcomp(out, version, ack.packet_id, code)
         });
         Ok(())

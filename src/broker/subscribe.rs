@@ -150,7 +150,7 @@ impl Shard {
             return Err(SubscribeError::QUOTA);
         }
         if !session.subscriptions.contains_key(&key)
-            && session.team.subscriptions()
+            && session.team.own_subscriptions()
                 >= session.team.bounds.limits().max_subscriptions as usize
         {
             session.team.bounds.hit(Limit::Subscriptions);
@@ -263,7 +263,12 @@ impl Shard {
             }
             None => team.subscribe(&filter, route),
         }
-        session.subscriptions.insert(key, subscription).is_none()
+        let in_commons = subscription.in_commons;
+        let is_new = session.subscriptions.insert(key, subscription).is_none();
+        if is_new && in_commons {
+            session.team.subscribed_in_commons(1);
+        }
+        is_new
     }
 
     /// UNSUBSCRIBE.
@@ -274,13 +279,14 @@ impl Shard {
         unsubscribe: &Unsubscribe<'_>,
         now: Time,
     ) -> Result<(), ReasonCode> {
-        let mark = self.keeping.facts.len();
+        let number = self.sessions.at(session).and_then(|it| it.number);
+        let mark = self.mark_of(number);
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
         for written in &unsubscribe.filters {
             codes.push(self.remove_written(session, written, now));
         }
         self.charge(unsubscribe.filters.len());
-        self.promise(index, Some(mark), |out, version| {
+        self.promise(index, mark, |out, version| {
             encode::unsuback(out, version, unsubscribe.packet_id, &codes);
         });
         Ok(())
@@ -333,6 +339,9 @@ impl Shard {
         if let Some(number) = session.number {
             let ended = Fact::Unsubscribed(number, Arc::clone(&key));
             self.keeping.facts.state(ended);
+        }
+        if subscription.in_commons {
+            session.team.unsubscribed_in_commons(1);
         }
         let team = world.standing(&session.team, subscription.in_commons);
         team.unsubscribe(

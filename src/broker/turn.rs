@@ -198,7 +198,7 @@ impl Shard {
     }
 
     /// Whom the shell may read again, after [`go_on`](Self::go_on).
-    pub fn read_on(&mut self, _now: Time) -> Vec<ConnId> {
+    pub fn read_on(&mut self) -> Vec<ConnId> {
         std::mem::take(&mut self.hungry)
     }
 

@@ -104,16 +104,17 @@ pub(super) async fn restore(
         }
     }
     let terms = sessions.values().filter_map(|kept| kept.terms.as_ref());
-    let principals: Vec<_> = terms.map(|terms| &terms.principal).collect();
-    let grants = judge
-        .grants_of(&principals, revision)
-        .await
-        .map_err(failed)?;
+    let terms: Vec<_> = terms.map(|terms| &**terms).collect();
+    let grants = judge.grants_of(&terms, revision).await.map_err(failed)?;
+    let mut grants = grants.into_iter();
     let (mut ready, mut ended) = (Vec::with_capacity(sessions.len()), Vec::new());
     for (number, kept) in sessions {
-        let username = kept.terms.as_ref().map(|terms| &terms.principal.username);
-        match username.and_then(|username| grants.get(username)) {
-            Some(grant) => ready.push((number, kept, Arc::clone(grant))),
+        let grant = match kept.terms {
+            Some(_) => grants.next().flatten(),
+            None => None,
+        };
+        match grant {
+            Some(grant) => ready.push((number, kept, grant)),
             None => ended.push(number),
         }
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub use facts::Facts;
 pub use state::{Highest, KeptMessage, KeptRetained, KeptSession, Left, Order, Owed, State, Table};
 
-use crate::policy::Principal;
+use crate::policy::{KnownBy, Principal};
 use crate::team::{Message, MessageNumber, SessionNumber, Will};
 use crate::time::{Span, Time};
 use crate::wire::{PacketId, QoS, SubscriptionOptions};
@@ -113,6 +113,8 @@ pub struct Terms {
     pub client_id: Arc<str>,
     /// Whose.
     pub principal: Principal,
+    /// By what that was known when it logged in.
+    pub known_by: KnownBy,
     /// How long it outlives a connection.
     pub expiry: Span,
     /// The listener of its connection, whose limits it has.

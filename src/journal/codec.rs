@@ -11,7 +11,7 @@ use super::bytes::{Malformed, Reader, put_bytes, put_number, put_text};
 use crate::fact::{
     Delivery, Fact, Kept, KeptSession, Left, Order, Standing, Target, Terms, Wanted,
 };
-use crate::policy::{Pattern, PatternAction, Principal, TeamId};
+use crate::policy::{KnownBy, Pattern, PatternAction, Principal, TeamId};
 use crate::team::{Message, MessageNumber, MessageView, SessionAddress, SessionNumber, Will};
 use crate::time::{Span, Time};
 use crate::wire::{PacketId, QoS, RetainHandling, SubscriptionOptions};
@@ -618,7 +618,13 @@ fn put_terms(out: &mut Vec<u8>, terms: &Terms) {
         IpAddr::V4(address) => put_bytes(out, &address.octets()),
         IpAddr::V6(address) => put_bytes(out, &address.octets()),
     }
-    put_number(out, u64::from(terms.address.port()));
+    // Above the port's bits there was nothing in version 1.
+    let known = match terms.known_by {
+        KnownBy::Record => 0,
+        KnownBy::Proof => 1,
+        KnownBy::Name => 2,
+    };
+    put_number(out, u64::from(terms.address.port()) | known << 16);
     let principal = &terms.principal;
     put_text(out, &principal.username);
     put_text(out, &principal.role);
@@ -637,23 +643,33 @@ fn put_terms(out: &mut Vec<u8>, terms: &Terms) {
 }
 
 fn terms(from: &mut Reader<'_>) -> Result<Terms, Malformed> {
+    let client_id = from.text()?.into();
+    let expiry = Span::from_micros(from.number()?);
+    let listener = from.text()?.into();
+    let ip = ip(from)?;
+    let port = from.number()?;
     Ok(Terms {
-        client_id: from.text()?.into(),
-        expiry: Span::from_micros(from.number()?),
-        listener: from.text()?.into(),
-        address: address(from)?,
+        client_id,
+        expiry,
+        listener,
+        address: SocketAddr::new(ip, port as u16),
+        known_by: match port >> 16 {
+            0 => KnownBy::Record,
+            1 => KnownBy::Proof,
+            2 => KnownBy::Name,
+            _ => return Err(Malformed),
+        },
         principal: principal(from)?,
     })
 }
 
-fn address(from: &mut Reader<'_>) -> Result<SocketAddr, Malformed> {
+fn ip(from: &mut Reader<'_>) -> Result<IpAddr, Malformed> {
     let octets = from.bytes()?;
-    let ip = match (<[u8; 4]>::try_from(octets), <[u8; 16]>::try_from(octets)) {
-        (Ok(v4), _) => IpAddr::from(v4),
-        (_, Ok(v6)) => IpAddr::from(v6),
-        _ => return Err(Malformed),
-    };
-    Ok(SocketAddr::new(ip, from.small()?))
+    match (<[u8; 4]>::try_from(octets), <[u8; 16]>::try_from(octets)) {
+        (Ok(v4), _) => Ok(IpAddr::from(v4)),
+        (_, Ok(v6)) => Ok(IpAddr::from(v6)),
+        _ => Err(Malformed),
+    }
 }
 
 fn principal(from: &mut Reader<'_>) -> Result<Principal, Malformed> {

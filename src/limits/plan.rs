@@ -12,7 +12,7 @@ pub struct TeamLimits {
     pub connect_rate: Option<Rate>,
     /// PUBLISH packets of all clients.
     pub message_rate: Option<Rate>,
-    /// Bytes (topic and payload, as sent) of PUBLISH packets of all clients.
+    /// Bytes of PUBLISH packets of all clients, from the fixed header to the end, as sent.
     pub byte_rate: Option<Rate>,
     /// Subscriptions of all sessions.
     pub max_subscriptions: u32,
@@ -43,7 +43,7 @@ pub struct ClientLimits {
     pub connect_rate: Option<Rate>,
     /// PUBLISH packets of one session.
     pub message_rate: Option<Rate>,
-    /// Bytes (topic and payload, as sent) of PUBLISH packets of one session.
+    /// Bytes of PUBLISH packets of one session, from the fixed header to the end, as sent.
     pub byte_rate: Option<Rate>,
     /// Subscriptions of one session.
     pub max_subscriptions: u32,
@@ -215,10 +215,6 @@ impl TeamLimits {
             max_subscriptions: listener.max_subscriptions.min(client.max_subscriptions),
             max_queued_messages: listener.max_queued_messages.min(client.max_queued_messages),
             max_queued_bytes: listener.max_queued_bytes.min(client.max_queued_bytes),
-            max_retained_messages: listener
-                .max_retained_messages
-                .min(self.max_retained_messages),
-            max_retained_bytes: listener.max_retained_bytes.min(self.max_retained_bytes),
             max_sessions_per_team: listener.max_sessions_per_team.min(self.max_sessions),
             ..listener.clone()
         }

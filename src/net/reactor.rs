@@ -539,7 +539,7 @@ impl Reactor {
             self.turn_began.get_or_insert_with(Instant::now);
         }
         self.core.go_on(now);
-        for conn in self.core.read_on(now) {
+        for conn in self.core.read_on() {
             self.wake(conn);
         }
         self.end_turn();

@@ -33,9 +33,10 @@ use crate::journal::{Journal, Unfinished};
 use crate::team::World;
 use crate::telemetry::Reporter;
 
+pub use super::desk::{Asked, Brought, Desk};
 pub use super::kept::Kept;
 pub use super::listener::{ListenerSpec, TlsInForce};
-pub use super::services::{Asked, Desk, Record, Request};
+pub use super::services::{Record, Request};
 pub use super::visit::Shards;
 
 /// How long an ending connection may take to take our last words and say its own.

@@ -36,6 +36,8 @@ pub struct Team {
     pub registry: Registry,
     /// Connections that are logged in.
     pub connections: AtomicI64,
+    /// Subscriptions of its sessions that stand in the commons.
+    in_commons: AtomicU32,
     /// Its deliveries between shards.
     pub transit: Transit,
     /// Its limits, and what is used of them.
@@ -125,6 +127,7 @@ impl Team {
             versions: Arc::clone(versions),
             registry: Registry::default(),
             connections: AtomicI64::new(0),
+            in_commons: AtomicU32::new(0),
             transit: Transit::among(crowd),
             bounds: Bounds::default(),
             removed_by: AtomicU64::new(0),
@@ -219,9 +222,25 @@ impl Team {
         self.bounds.set(limits);
     }
 
-    /// Number of subscriptions.
+    /// Number of subscriptions that stand here.
     pub fn subscriptions(&self) -> usize {
         self.routes.read().len()
+    }
+
+    /// Number of subscriptions of its own sessions: those that stand here, and those among topics that
+    /// belong to no team.
+    pub fn own_subscriptions(&self) -> usize {
+        self.subscriptions() + self.in_commons.load(Ordering::Relaxed) as usize
+    }
+
+    /// One of its sessions has so many more subscriptions in the commons.
+    pub fn subscribed_in_commons(&self, count: u32) {
+        self.in_commons.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// One of its sessions has so many less.
+    pub fn unsubscribed_in_commons(&self, count: u32) {
+        self.in_commons.fetch_sub(count, Ordering::Relaxed);
     }
 
     /// Places held in the trie of filters.

@@ -19,6 +19,7 @@ mod control;
 mod documentation;
 mod frames;
 mod guessing;
+mod hook_crowds;
 mod hook_logins;
 mod hook_topics;
 mod hook_vectors;

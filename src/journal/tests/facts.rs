@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::random::Random;
 use crate::fact::{Delivery, Fact, Kept, Standing, State, Target, Terms, Wanted};
-use crate::policy::{Pattern, PatternAction, Principal, TeamId};
+use crate::policy::{KnownBy, Pattern, PatternAction, Principal, TeamId};
 use crate::team::{Message, MessageNumber, MessageView, SessionAddress, SessionNumber, Will};
 use crate::time::{Span, Time};
 use crate::wire::{PacketId, QoS, RetainHandling, SubscriptionOptions};
@@ -298,6 +298,7 @@ impl Stating {
                 true => ([10, 0, 0, 1], 1883).into(),
                 false => ([0xFE80, 0, 0, 0, 0, 0, 0, 1], 8883).into(),
             },
+            known_by: [KnownBy::Record, KnownBy::Proof, KnownBy::Name][random.below(3) as usize],
             principal: Principal {
                 username: text("user", random),
                 role: text("role", random),
