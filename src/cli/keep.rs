@@ -74,7 +74,7 @@ fn report(found: &Recovery, begun: Instant) {
     );
 }
 
-/// Puts retained messages back that have not expired, and has the sessions ready for their shards. Sessions whose principal
+/// Puts retained messages back that have not expired and whose team is still there, and has the sessions ready for their shards. Sessions whose principal
 /// is nobody's any more are ended.
 pub(super) async fn restore(
     opened: Opened,
@@ -96,10 +96,13 @@ pub(super) async fn restore(
         .map(|(number, kept)| (number, kept.message))
         .collect();
     world.restore_versions(highest.version);
+    let teams = judge.teams().await.map_err(failed)?;
+    let is_there = |id: &_| teams.as_ref().is_none_or(|teams| teams.contains(id));
     let mut cleared = Vec::new();
     for (topic, kept) in retained {
         if let Some(message) = kept.message.and_then(|number| messages.get(&number)) {
-            let gone = world.restore_retained(Arc::clone(message), kept.version, now);
+            let message = Arc::clone(message);
+            let gone = world.restore_retained(message, kept.version, now, is_there);
             cleared.extend(gone.map(|version| (topic, version)));
         }
     }
@@ -117,6 +120,12 @@ pub(super) async fn restore(
             Some(grant) => ready.push((number, kept, grant)),
             None => ended.push(number),
         }
+    }
+    if !cleared.is_empty() {
+        tracing::info!(
+            messages = cleared.len(),
+            "retained messages cleared that have expired or whose teams are gone"
+        );
     }
     if !ended.is_empty() {
         tracing::info!(

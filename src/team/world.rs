@@ -16,7 +16,7 @@ use super::retained::{Retained, RetainedFull};
 use super::routes::{Group, Matched, Member, Route, Routes};
 use super::transit::Transit;
 use crate::limits::{Durability, Limit, Limits, TeamLimits};
-use crate::policy::{Namespace, Policy, TeamId};
+use crate::policy::{Namespace, Owner, Policy, TeamId};
 use crate::time::{Span, Time};
 use crate::topic::TopicName;
 
@@ -433,13 +433,24 @@ impl World {
     }
 
     /// Puts back a retained message that was kept beyond a crash, where its topic is somebody's. One
-    /// that has expired is not: returned is the version in which it is gone.
-    pub fn restore_retained(&self, message: Arc<Message>, version: u64, now: Time) -> Option<u64> {
-        if message.expires <= now {
+    /// that has expired is not, nor is one of a team that is not there any more, for the next of its id
+    /// begins with nothing: returned is the version in which it is gone.
+    pub fn restore_retained(
+        &self,
+        message: Arc<Message>,
+        version: u64,
+        now: Time,
+        is_there: impl Fn(&TeamId) -> bool,
+    ) -> Option<u64> {
+        let name = TopicName::parse(message.topic(), u16::MAX, u16::MAX).ok();
+        let id = name.and_then(|name| match self.namespace.owner_of(name) {
+            Owner::Team(id) => TeamId::new(id),
+            Owner::Commons(_) | Owner::Outside => None,
+        });
+        if message.expires <= now || id.is_some_and(|id| !is_there(&id)) {
             return Some(self.commons.next_version());
         }
-        let name = TopicName::parse(message.topic(), u16::MAX, u16::MAX);
-        let owner = name.ok().and_then(|name| self.owner(&self.commons, name));
+        let owner = name.and_then(|name| self.owner(&self.commons, name));
         if let Some(owner) = owner {
             owner.restore_retained(message, version);
         }

@@ -57,7 +57,8 @@ impl Store {
             if let Some(message) = message {
                 assert_eq!(message.message.topic(), &**topic);
                 let message = Arc::clone(&message.message);
-                if let Some(version) = world.restore_retained(message, kept.version, now) {
+                if let Some(version) = world.restore_retained(message, kept.version, now, |_| true)
+                {
                     gone.push((Arc::clone(topic), version));
                 }
             }
