@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use cofferdam::fact::{Delivery, Fact, Kept, Target, Terms};
 use cofferdam::journal::{Commit, Journal, Settings, Told};
-use cofferdam::policy::Principal;
+use cofferdam::policy::{KnownBy, Principal};
 use cofferdam::team::{Message, MessageNumber, MessageView, SessionAddress, SessionNumber};
 use cofferdam::time::{Span, Time};
 use cofferdam::wire::QoS;
@@ -238,6 +238,7 @@ fn begun(number: u64) -> Fact {
         expiry: Span::from_secs(3_600),
         listener: "tls".into(),
         address: ([127, 0, 0, 1], 1).into(),
+        known_by: KnownBy::Record,
     };
     Fact::Session(session(number), Box::new(terms))
 }
