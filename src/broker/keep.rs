@@ -20,7 +20,7 @@ use super::shard::Shard;
 use crate::fact::{Fact, Facts, Terms};
 use crate::limits::Durability;
 use crate::session::Session;
-use crate::team::{Matched, MessageNumber, MessageView, Route, SessionNumber, Team};
+use crate::team::{Gone, Matched, MessageNumber, MessageView, Route, SessionNumber, Team};
 use crate::time::Span;
 use crate::wire::{PacketId, QoS, Version};
 
@@ -434,6 +434,17 @@ impl Shard {
                 facts.state(Fact::Cleared(topic, version));
             }
             versioned => facts.close(kept, versioned, receipt),
+        }
+    }
+
+    /// Retained messages have gone without anybody's having cleared them: what was kept of their
+    /// topics is not to come back.
+    pub(super) fn state_gone(&mut self, gone: &Gone) {
+        if self.keeping.is_on() {
+            for message in &gone.messages {
+                let topic = Arc::from(message.topic());
+                self.keeping.facts.state(Fact::Cleared(topic, gone.version));
+            }
         }
     }
 

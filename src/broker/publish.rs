@@ -354,7 +354,8 @@ impl Shard {
         passing: &Passing<'_>,
         now: Time,
     ) -> Result<Option<u64>, PublishError> {
-        let retained = team.retain(passing.kept(), &self.world.limits, now);
+        let (retained, gone) = team.retain(passing.kept(), &self.world.limits, now);
+        self.state_gone(&gone);
         let version = retained.map_err(|_| {
             self.counters.drop(Drop::RetainedFull);
             PublishError::RETAINED_FULL

@@ -9,7 +9,7 @@ use super::publish::Passing;
 use super::shard::Shard;
 use crate::fact::{Fact, Standing};
 use crate::session::{Replay, Session};
-use crate::team::{Message, Route, Team, Walk};
+use crate::team::{Gone, Message, Route, Team, Walk};
 use crate::time::Time;
 use crate::topic::TopicFilter;
 
@@ -117,7 +117,10 @@ impl Shard {
                 continue;
             };
             if message.expires <= now {
-                team.forget_expired(&message);
+                if let Some(version) = team.forget_expired(&message) {
+                    let messages = vec![message];
+                    self.state_gone(&Gone { messages, version });
+                }
                 continue;
             }
             self.form.forget();

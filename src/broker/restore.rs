@@ -107,6 +107,11 @@ impl Shard {
         self.keeping.facts.state(Fact::Ended(number));
     }
 
+    /// What was kept as this topic's retained message is not to be there any more, in this version.
+    pub fn clear_kept(&mut self, topic: Arc<str>, version: u64) {
+        self.keeping.facts.state(Fact::Cleared(topic, version));
+    }
+
     fn put_back(&mut self, terms: &Terms, team: &Arc<Team>, grant: &Arc<Grant>) -> Option<u32> {
         let (index, generation) = self.sessions.next_place();
         let address = SessionAddress {

@@ -19,7 +19,6 @@ use super::event::{DisconnectCause, EventKind};
 use super::recent::Recent;
 use super::review::{Change, ChangeKind, Key, Outcome, Review};
 use super::shard::{Shard, who};
-use crate::fact::Fact;
 use crate::policy::{Grant, TeamId};
 use crate::team::{Retained, SessionKey, Team};
 use crate::time::{Span, Time};
@@ -237,13 +236,8 @@ impl Shard {
                 false
             }
             Place::Remains(team) => {
-                let (cleared, version) = team.clear_retained(*steps);
-                if self.keeping.is_on() {
-                    for message in cleared {
-                        let topic = Arc::from(message.topic());
-                        self.keeping.facts.state(Fact::Cleared(topic, version));
-                    }
-                }
+                let gone = team.clear_retained(*steps);
+                self.state_gone(&gone);
                 *steps = 0;
                 let cleared = team.with_retained(Retained::is_empty);
                 if cleared {

@@ -13,6 +13,7 @@ use crate::identity::Authenticator;
 use crate::journal::{Journal, Opened, Progress, Recovery, Settings};
 use crate::net::server::Kept;
 use crate::team::{Message, World};
+use crate::time::Time;
 
 /// Where it is, within the data directory.
 pub(super) const FOLDER: &str = "journal";
@@ -73,13 +74,14 @@ fn report(found: &Recovery, begun: Instant) {
     );
 }
 
-/// Puts retained messages back, and has the sessions ready for their shards. Sessions whose principal
+/// Puts retained messages back that have not expired and whose team is still there, and has the sessions ready for their shards. Sessions whose principal
 /// is nobody's any more are ended.
 pub(super) async fn restore(
     opened: Opened,
     world: &World,
     judge: &Authenticator,
     revision: i64,
+    now: Time,
 ) -> Result<Kept, Failure> {
     let Opened { state, log, .. } = opened;
     let State {
@@ -94,9 +96,14 @@ pub(super) async fn restore(
         .map(|(number, kept)| (number, kept.message))
         .collect();
     world.restore_versions(highest.version);
-    for (_, kept) in retained {
+    let teams = judge.teams().await.map_err(failed)?;
+    let is_there = |id: &_| teams.as_ref().is_none_or(|teams| teams.contains(id));
+    let mut cleared = Vec::new();
+    for (topic, kept) in retained {
         if let Some(message) = kept.message.and_then(|number| messages.get(&number)) {
-            world.restore_retained(Arc::clone(message), kept.version);
+            let message = Arc::clone(message);
+            let gone = world.restore_retained(message, kept.version, now, is_there);
+            cleared.extend(gone.map(|version| (topic, version)));
         }
     }
     let terms = sessions.values().filter_map(|kept| kept.terms.as_ref());
@@ -114,6 +121,12 @@ pub(super) async fn restore(
             None => ended.push(number),
         }
     }
+    if !cleared.is_empty() {
+        tracing::info!(
+            messages = cleared.len(),
+            "retained messages cleared that have expired or whose teams are gone"
+        );
+    }
     if !ended.is_empty() {
         tracing::info!(
             sessions = ended.len(),
@@ -124,6 +137,7 @@ pub(super) async fn restore(
         log,
         sessions: ready,
         ended,
+        cleared,
         messages: Arc::new(messages),
         highest,
     })

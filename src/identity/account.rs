@@ -1,6 +1,6 @@
 //! What the database has on a username.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -177,6 +177,14 @@ pub(super) async fn is_suspended(
         .fetch_optional(database.pool())
         .await?;
     Ok(suspended == Some(1))
+}
+
+/// All teams on record.
+pub(super) async fn teams(database: &Database) -> Result<HashSet<TeamId>, DatabaseError> {
+    let teams: Vec<String> = sqlx::query_scalar("SELECT id FROM team")
+        .fetch_all(database.pool())
+        .await?;
+    teams.iter().map(|id| team_id(id)).collect()
 }
 
 /// How many members have a token that was hashed under another key than ours: none of them can log

@@ -75,7 +75,7 @@ pub(super) struct Inner {
     pub(super) accounts: Accounts,
     pub(super) policy: ArcSwap<Policy>,
     pub(super) secrets: Arc<Secrets>,
-    anonymous: HashMap<Arc<str>, TeamId>,
+    pub(super) anonymous: HashMap<Arc<str>, TeamId>,
     settings: Settings,
     memo: Memo,
     pub(super) guard: Guard,

@@ -1,7 +1,7 @@
 //! The grants of sessions that were kept beyond a restart: what their principals may do now, whatever
 //! it was then. Called once, before the shards start.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::account::{self, Account};
@@ -61,6 +61,22 @@ impl Authenticator {
             grants.push(grant);
         }
         Ok(grants)
+    }
+
+    /// All teams that there are: those on record, and those of anonymous clients. `None`: somebody else
+    /// says who is a client and of which team, and any may be there.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]: it is not known.
+    pub async fn teams(&self) -> Result<Option<HashSet<TeamId>>, DatabaseError> {
+        let inner = &self.inner;
+        let asked = inner.asked_about_logins().is_some();
+        if asked || inner.tokens.is_some() || inner.certificates.is_some() {
+            return Ok(None);
+        }
+        let mut teams = account::teams(inner.accounts.database()).await?;
+        teams.extend(inner.anonymous.values().cloned());
+        Ok(Some(teams))
     }
 }
 

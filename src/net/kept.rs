@@ -18,6 +18,8 @@ pub struct Kept {
     pub sessions: Vec<(SessionNumber, KeptSession, Arc<Grant>)>,
     /// Those whose principals are gone.
     pub ended: Vec<SessionNumber>,
+    /// Topics whose retained message is not put back, and the version in which it is gone.
+    pub cleared: Vec<(Arc<str>, u64)>,
     /// What they have.
     pub messages: Arc<HashMap<MessageNumber, Arc<Message>>>,
     /// No number above was ever in use.
@@ -28,6 +30,7 @@ pub struct Kept {
 pub(super) struct Share {
     sessions: Vec<(SessionNumber, KeptSession, Arc<Grant>)>,
     ended: Vec<SessionNumber>,
+    cleared: Vec<(Arc<str>, u64)>,
     messages: Arc<HashMap<MessageNumber, Arc<Message>>>,
     highest: Highest,
     ledger: Ledger,
@@ -52,6 +55,7 @@ impl Kept {
             .map(|shard| Share {
                 sessions: Vec::new(),
                 ended: Vec::new(),
+                cleared: Vec::new(),
                 messages: Arc::clone(&self.messages),
                 highest: self.highest,
                 ledger: Ledger {
@@ -62,6 +66,7 @@ impl Kept {
             .collect();
         if let Some(first) = shares.first_mut() {
             first.ended = self.ended;
+            first.cleared = self.cleared;
         }
         for (place, session) in self.sessions.into_iter().enumerate() {
             shares[place % usize::from(count)].sessions.push(session);
@@ -77,6 +82,9 @@ impl Share {
         let messages = Numbers::after(self.highest.message, id, count);
         let mut core = core.with_journal(sessions, messages);
         self.ended.into_iter().for_each(|it| core.give_up(it));
+        for (topic, version) in self.cleared {
+            core.clear_kept(topic, version);
+        }
         let find = |number| self.messages.get(&number).map(Arc::clone);
         for (number, kept, grant) in self.sessions {
             core.restore(number, kept, find, &grant, now);

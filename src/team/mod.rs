@@ -41,4 +41,4 @@ pub use registry::{Claim, SessionAddress, SessionKey, SessionNumber};
 pub use retained::{Retained, RetainedFull, Walk};
 pub use routes::{Group, Matched, Member, Presence, Route, Routes};
 pub use transit::Transit;
-pub use world::{Entitlements, Reports, Team, World};
+pub use world::{Entitlements, Gone, Reports, Team, World};

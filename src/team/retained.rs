@@ -106,19 +106,20 @@ impl Retained {
     }
 
     /// Keeps `message` as its topic's retained message. Where there is no room, those that have
-    /// expired by `now` make it.
+    /// expired by `now` make it; they are added to `gone`, whatever comes of it.
     ///
     /// # Errors
-    /// [`RetainedFull`] where that would pass a limit; what was retained stays.
+    /// [`RetainedFull`] where that would pass a limit; what was retained and has not expired stays.
     pub fn set(
         &mut self,
         message: Arc<Message>,
         max: u32,
         max_bytes: u64,
         now: Time,
+        gone: &mut Vec<Arc<Message>>,
     ) -> Result<(), RetainedFull> {
         let mut room = self.room(&message, max, max_bytes);
-        if room.is_err() && self.forget_expired(now) {
+        if room.is_err() && self.forget_expired(now, gone) {
             room = self.room(&message, max, max_bytes);
         }
         self.bytes = room?;
@@ -141,12 +142,14 @@ impl Retained {
         Ok(bytes)
     }
 
-    /// Forgets what has expired, as far as it is time to search again. Says whether it searched.
-    fn forget_expired(&mut self, now: Time) -> bool {
+    /// Moves what has expired to `gone`, as far as it is time to search again. Says whether it
+    /// searched.
+    fn forget_expired(&mut self, now: Time, gone: &mut Vec<Arc<Message>>) -> bool {
         if now < self.earliest_expiry.max(self.next_search) {
             return false;
         }
-        self.by_topic.retain(|kept| kept.0.expires > now);
+        let expired = self.by_topic.extract_if(.., |kept| kept.0.expires <= now);
+        gone.extend(expired.map(|kept| kept.0));
         let left = self.by_topic.iter().map(|kept| &kept.0);
         self.bytes = left.clone().map(|message| message.size() as u64).sum();
         self.earliest_expiry = left
@@ -168,15 +171,10 @@ impl Retained {
         }
     }
 
-    /// Forgets `message`, unless another has taken its topic's place.
-    pub fn clear_if(&mut self, message: &Arc<Message>) {
-        if self
-            .by_topic
-            .get(message.topic())
-            .is_some_and(|kept| Arc::ptr_eq(&kept.0, message))
-        {
-            self.clear(message.topic());
-        }
+    /// Forgets `message`, unless another has taken its topic's place. Says whether it was there.
+    pub fn clear_if(&mut self, message: &Arc<Message>) -> bool {
+        let there = self.by_topic.get(message.topic());
+        there.is_some_and(|kept| Arc::ptr_eq(&kept.0, message)) && self.clear(message.topic())
     }
 
     /// Forgets the first `count` messages, and returns them.
@@ -330,7 +328,7 @@ mod tests {
         for i in 0..100 {
             let message = message(&format!("r{i:02}/a"), b"1");
             retained
-                .set(message, 100, 1000, Time::EPOCH)
+                .set(message, 100, 1000, Time::EPOCH, &mut Vec::new())
                 .expect("within limits");
         }
         let filter = TopicFilter::parse("+/z", 64, 8).expect("a valid filter");
@@ -350,17 +348,20 @@ mod tests {
     #[test]
     fn a_limit_refuses_and_keeps_what_was_there() {
         let mut retained = Retained::default();
-        assert_eq!(retained.set(message("a", b"12"), 1, 5, Time::EPOCH), Ok(()));
         assert_eq!(
-            retained.set(message("b", b""), 1, 5, Time::EPOCH),
+            retained.set(message("a", b"12"), 1, 5, Time::EPOCH, &mut Vec::new()),
+            Ok(())
+        );
+        assert_eq!(
+            retained.set(message("b", b""), 1, 5, Time::EPOCH, &mut Vec::new()),
             Err(RetainedFull)
         );
         assert_eq!(
-            retained.set(message("a", b"12345"), 1, 5, Time::EPOCH),
+            retained.set(message("a", b"12345"), 1, 5, Time::EPOCH, &mut Vec::new()),
             Err(RetainedFull)
         );
         assert_eq!(
-            retained.set(message("a", b"1234"), 1, 5, Time::EPOCH),
+            retained.set(message("a", b"1234"), 1, 5, Time::EPOCH, &mut Vec::new()),
             Ok(())
         );
         assert_eq!((retained.len(), retained.bytes()), (1, 5));
@@ -385,7 +386,7 @@ mod tests {
             prop_assume!(!filter.is_empty());
             let mut retained = Retained::default();
             for topic in topics.iter().filter(|topic| !topic.is_empty()) {
-                retained.set(message(topic, b""), u32::MAX, u64::MAX, Time::EPOCH).expect("within limits");
+                retained.set(message(topic, b""), u32::MAX, u64::MAX, Time::EPOCH, &mut Vec::new()).expect("within limits");
             }
             let parsed = TopicFilter::parse(&filter, u16::MAX, u16::MAX).expect("a valid filter");
             let scan: Vec<String> = topics

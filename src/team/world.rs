@@ -16,7 +16,7 @@ use super::retained::{Retained, RetainedFull};
 use super::routes::{Group, Matched, Member, Route, Routes};
 use super::transit::Transit;
 use crate::limits::{Durability, Limit, Limits, TeamLimits};
-use crate::policy::{Namespace, Policy, TeamId};
+use crate::policy::{Namespace, Owner, Policy, TeamId};
 use crate::time::{Span, Time};
 use crate::topic::TopicName;
 
@@ -44,6 +44,15 @@ pub struct Team {
     pub bounds: Bounds,
     /// The number of the last review that removes it; 0: none does.
     removed_by: AtomicU64,
+}
+
+/// Retained messages that there are no more.
+#[derive(Clone, Debug, Default)]
+pub struct Gone {
+    /// Which.
+    pub messages: Vec<Arc<Message>>,
+    /// In which version of what is retained they are gone: what replaces one of them has a higher.
+    pub version: u64,
 }
 
 /// Topics that the platform is to hear of.
@@ -244,11 +253,13 @@ impl Team {
         read(&self.retained.read())
     }
 
-    /// Clears up to `count` retained messages, whichever. Returns them, and the version in which
-    /// they are gone.
-    pub fn clear_retained(&self, count: usize) -> (Vec<Arc<Message>>, u64) {
-        let cleared = self.retained.write().clear_some(count);
-        (cleared, self.next_version())
+    /// Clears up to `count` retained messages, whichever.
+    pub fn clear_retained(&self, count: usize) -> Gone {
+        let mut retained = self.retained.write();
+        Gone {
+            messages: retained.clear_some(count),
+            version: self.next_version(),
+        }
     }
 
     fn next_version(&self) -> u64 {
@@ -261,12 +272,15 @@ impl Team {
         self.retained.write().restore(message);
     }
 
-    /// Clears a retained message that has expired, unless another has taken its place.
-    pub fn forget_expired(&self, message: &Arc<Message>) {
-        self.retained.write().clear_if(message);
+    /// Clears a retained message that has expired, unless another has taken its place. Returns the
+    /// version in which it is gone.
+    pub fn forget_expired(&self, message: &Arc<Message>) -> Option<u64> {
+        let mut retained = self.retained.write();
+        retained.clear_if(message).then(|| self.next_version())
     }
 
-    /// Retains a message; one without a payload clears the topic's `[MQTT-3.3.1-6]`.
+    /// Retains a message; one without a payload clears the topic's `[MQTT-3.3.1-6]`. Returns the
+    /// version of what is retained, and what has expired and made room, or would have.
     ///
     /// # Errors
     /// [`RetainedFull`]: a limit of the team.
@@ -275,21 +289,25 @@ impl Team {
         message: &Arc<Message>,
         limits: &Limits,
         now: Time,
-    ) -> Result<u64, RetainedFull> {
+    ) -> (Result<u64, RetainedFull>, Gone) {
         let mut retained = self.retained.write();
+        let mut gone = Gone::default();
         if message.view().payload.is_empty() {
             retained.clear(message.topic());
-            return Ok(self.next_version());
+            return (Ok(self.next_version()), gone);
         }
         let own = self.bounds.limits();
         let max = limits.max_retained_messages.min(own.max_retained_messages);
         let max_bytes = limits.max_retained_bytes.min(own.max_retained_bytes);
-        let kept = retained.set(Arc::clone(message), max, max_bytes, now);
+        let kept = retained.set(Arc::clone(message), max, max_bytes, now, &mut gone.messages);
         if kept.is_err() {
             self.bounds.hit(Limit::Retained);
         }
-        kept?;
-        Ok(self.next_version())
+        // Under the lock still, and below the message's own: it may be in the place of one of them.
+        if !gone.messages.is_empty() {
+            gone.version = self.next_version();
+        }
+        (kept.map(|()| self.next_version()), gone)
     }
 }
 
@@ -414,13 +432,29 @@ impl World {
         self.versions.fetch_max(last, Ordering::AcqRel);
     }
 
-    /// Puts back a retained message that was kept beyond a crash, where its topic is somebody's.
-    pub fn restore_retained(&self, message: Arc<Message>, version: u64) {
-        let name = TopicName::parse(message.topic(), u16::MAX, u16::MAX);
-        let owner = name.ok().and_then(|name| self.owner(&self.commons, name));
+    /// Puts back a retained message that was kept beyond a crash, where its topic is somebody's. One
+    /// that has expired is not, nor is one of a team that is not there any more, for the next of its id
+    /// begins with nothing: returned is the version in which it is gone.
+    pub fn restore_retained(
+        &self,
+        message: Arc<Message>,
+        version: u64,
+        now: Time,
+        is_there: impl Fn(&TeamId) -> bool,
+    ) -> Option<u64> {
+        let name = TopicName::parse(message.topic(), u16::MAX, u16::MAX).ok();
+        let id = name.and_then(|name| match self.namespace.owner_of(name) {
+            Owner::Team(id) => TeamId::new(id),
+            Owner::Commons(_) | Owner::Outside => None,
+        });
+        if message.expires <= now || id.is_some_and(|id| !is_there(&id)) {
+            return Some(self.commons.next_version());
+        }
+        let owner = name.and_then(|name| self.owner(&self.commons, name));
         if let Some(owner) = owner {
             owner.restore_retained(message, version);
         }
+        None
     }
 
     /// All teams there are now, the commons not among them.

@@ -2,6 +2,7 @@
 //! takes nothing back.
 
 use crate::cluster::*;
+use cofferdam::limits::Limits;
 use cofferdam::time::Span;
 use cofferdam::wire::ReasonCode;
 use cofferdam::wire::client::{
@@ -586,6 +587,49 @@ fn retained_messages_and_their_absence_outlive_a_crash() {
     let other = cluster.connect(0, client("bob@beta"));
     other.subscribe("#", QOS_0);
     assert_eq!(other.heard(), [] as [&str; 0]);
+}
+
+/// What is not retained any more is kept no more, whoever finds that out: a publisher that needs its
+/// room, a subscriber that would be sent it, the next start.
+#[test]
+fn a_retained_message_that_has_expired_leaves_the_journal() {
+    let limits = Limits {
+        max_retained_messages: 3,
+        ..Limits::default()
+    };
+    let cluster = Cluster::limited(2, limits);
+    let alice = cluster.connect(0, client("alice@alpha"));
+    let brief = |topic: &str| {
+        let expiry = vec![Property::MessageExpiry(1)];
+        let publish = Publish {
+            retain: true,
+            properties: expiry,
+            ..Publish::new(topic, b"brief")
+        };
+        let code = alice.complete(publish.at(QOS_1, alice.fresh_id()));
+        assert!(!code.is_error(), "{topic}: {code:?}");
+    };
+    for second in 0..4 {
+        for topic in ["a", "b", "c"] {
+            brief(&format!("{topic}/{second}"));
+        }
+        assert_eq!(cluster.retained_in_journal().len(), 3, "{second}");
+        cluster.pass_secs(1);
+    }
+    brief("d");
+    assert_eq!(cluster.retained_in_journal(), ["ff/v1/alpha/c/d"]);
+
+    cluster.pass_secs(1);
+    let bob = cluster.connect(1, client("bob@alpha"));
+    bob.subscribe("#", QOS_0);
+    assert_eq!(bob.heard(), [] as [&str; 0]);
+    assert_eq!(cluster.retained_in_journal(), [] as [&str; 0]);
+
+    brief("a");
+    alice.retain("b", "for ever");
+    cluster.pass_secs(1);
+    cluster.crash(1);
+    assert_eq!(cluster.retained_in_journal(), ["ff/v1/alpha/c/b"]);
 }
 
 #[test]

@@ -395,6 +395,16 @@ impl Cluster {
         net.run();
     }
 
+    /// The full topics whose retained message is kept.
+    pub fn retained_in_journal(&self) -> Vec<String> {
+        let net = self.net.borrow();
+        let kept = net.store.state.retained.iter();
+        let kept = kept.filter(|(_, kept)| kept.message.is_some());
+        let mut topics: Vec<_> = kept.map(|(topic, _)| topic.to_string()).collect();
+        topics.sort();
+        topics
+    }
+
     /// The journal takes no more, or does again.
     pub fn set_full(&self, is_full: bool) {
         for shard in &mut self.net.borrow_mut().shards {

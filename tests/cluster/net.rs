@@ -261,7 +261,7 @@ impl Net {
         let is_due = self.turns.is_multiple_of(1 + many as u64 / 4);
         let is_quiet = self.between.values().all(VecDeque::is_empty);
         if is_due && is_quiet && self.store.waiting.is_empty() {
-            self.store.check(&self.shards, &self.world, self.now);
+            self.store.check(&self.shards, &self.world);
         }
     }
 

@@ -51,12 +51,20 @@ impl Store {
             Arc::new(view.keep(number))
         });
         world.restore_versions(self.state.highest.version);
+        let mut gone = Vec::new();
         for (topic, kept) in &self.state.retained {
             let message = kept.message.and_then(|it| self.state.messages.get(&it));
             if let Some(message) = message {
                 assert_eq!(message.message.topic(), &**topic);
-                world.restore_retained(Arc::clone(&message.message), kept.version);
+                let message = Arc::clone(&message.message);
+                if let Some(version) = world.restore_retained(message, kept.version, now, |_| true)
+                {
+                    gone.push((Arc::clone(topic), version));
+                }
             }
+        }
+        for (topic, version) in gone {
+            shards[0].clear_kept(topic, version);
         }
         for (place, (number, kept)) in self.state.sessions.iter().enumerate() {
             let terms = kept.terms.as_ref().expect("settled");
@@ -77,7 +85,7 @@ impl Store {
     }
 
     /// Asserts that what is kept is what the shards have.
-    pub fn check(&self, shards: &[Shard], world: &World, now: Time) {
+    pub fn check(&self, shards: &[Shard], world: &World) {
         let mut there = BTreeSet::new();
         for session in shards.iter().flat_map(Shard::sessions) {
             if let Some(number) = session.number {
@@ -91,7 +99,7 @@ impl Store {
             kept, there,
             "the sessions that are kept are those that are there"
         );
-        self.same_retained(world, now);
+        self.same_retained(world);
         for (number, message) in &self.state.messages {
             assert!(
                 !message.holders.is_empty() || message.retained.is_some(),
@@ -100,13 +108,13 @@ impl Store {
         }
     }
 
-    fn same_retained(&self, world: &World, now: Time) {
+    fn same_retained(&self, world: &World) {
         let mut there = HashMap::new();
         let teams = world.teams();
         let all = teams.iter().chain([world.commons()]);
         for team in all.filter(|it| it.durability() > Durability::Memory) {
             team.with_retained(|retained| {
-                for message in retained.iter().filter(|it| it.expires > now) {
+                for message in retained.iter() {
                     there.insert(message.topic().to_owned(), message.number);
                 }
             });
@@ -120,8 +128,7 @@ impl Store {
             if forgetful.iter().any(|root| topic.starts_with(root)) {
                 return None; // of a time when it was promised more
             }
-            let message = &self.state.messages.get(&number)?.message;
-            (message.expires > now).then(|| (topic.to_string(), number))
+            Some((topic.to_string(), number))
         });
         assert_eq!(kept.collect::<HashMap<_, _>>(), there, "what is retained");
     }

@@ -10,9 +10,12 @@ use cofferdam::journal::{Commit, Journal, Settings};
 use cofferdam::policy::{KnownBy, Principal, TeamId};
 use cofferdam::team::{MessageNumber, MessageView, SessionAddress, SessionNumber};
 use cofferdam::time::{Span, Time};
+use cofferdam::wire::client::Publish;
 use cofferdam::wire::{QoS, Version};
 
-use crate::running::{Client, Hook, Link, Login, Place, Setup, Stream, World, eventually, lasting};
+use crate::running::{
+    Broker, Client, Hook, Link, Login, Place, Setup, Stream, World, eventually, lasting,
+};
 
 const SESSION: fn(u64) -> SessionNumber = |it| SessionNumber(NonZeroU64::new(it).expect("one"));
 
@@ -126,4 +129,37 @@ fn no_client_is_heard_before_every_session_is_back() {
         answers
     });
     assert!(answers.iter().all(|it| it.session_present), "{answers:?}");
+}
+
+/// As for one that is removed while the broker runs: neither the next start nor the one after it, when
+/// there is another of its id, brings back what was retained.
+#[test]
+fn a_team_that_is_removed_while_the_broker_is_down_leaves_nothing_to_the_next_of_its_name() {
+    let retain = |broker: &Broker, login: &Login| {
+        let mut client = Client::login(broker, "tcp", login, Version::V5);
+        client.publish(Publish {
+            retain: true,
+            ..Publish::new("kept", b"secret").at(QoS::AtLeastOnce, 1)
+        });
+    };
+    let broker = Broker::start();
+    retain(&broker, &World::alice());
+    retain(&broker, &World::bob());
+    let place = broker.into_place(); // killed
+    place.run_well(&["team", "remove", "red"]);
+
+    let mut broker = place.start();
+    let team = format!("[[team]]\nid = \"red\"\n{}", World::alice().client("#"));
+    broker.place().write("red.toml", &team);
+    broker.place().run_well(&["apply", "red.toml"]);
+    for _ in 0..2 {
+        let mut alice = Client::login(&broker, "tcp", &World::alice(), Version::V5);
+        alice.subscribe("#", QoS::AtLeastOnce);
+        alice.assert_quiet();
+        let mut bob = Client::login(&broker, "tcp", &World::bob(), Version::V5);
+        bob.subscribe("#", QoS::AtLeastOnce);
+        assert_eq!(bob.receive().payload, b"secret");
+        drop((alice, bob));
+        broker = broker.into_place().start();
+    }
 }

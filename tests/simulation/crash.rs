@@ -101,7 +101,7 @@ impl Sim<'_> {
             && self.storage.is_quiet()
             && !moves
         {
-            store.check(&self.shards, &self.world, self.now);
+            store.check(&self.shards, &self.world);
         }
     }
 
