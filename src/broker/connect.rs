@@ -291,8 +291,12 @@ impl Shard {
             };
             let limits = team.bounds.narrow(self.world.limits_of(&peer.listener));
             let most = limits.max_sessions_per_team;
-            let held = match team.registry.claim(key, address, most) {
+            let most_own = team.bounds.limits().client.max_sessions;
+            let held = match team.registry.claim(key, address, most, most_own) {
                 Claim::Full => return Claimed::KeptOut(team.bounds.hit(Limit::Sessions)),
+                Claim::PrincipalFull => {
+                    return Claimed::KeptOut(team.bounds.hit(Limit::ClientSessions));
+                }
                 Claim::New => {
                     if let Err(limit) = team.bounds.enter(&key.username, now) {
                         team.registry.release(key, address);

@@ -118,7 +118,7 @@ impl Shard {
             username: Arc::clone(&terms.principal.username),
             client_id: Arc::clone(&terms.client_id),
         };
-        if team.registry.claim(&key, address, u32::MAX) != Claim::New {
+        if team.registry.claim(&key, address, u32::MAX, u32::MAX) != Claim::New {
             return None;
         }
         let peer = Peer {

@@ -8,6 +8,7 @@ use super::entitlement::{Judged, judge, own};
 use super::event::EventKind;
 use super::review::Change;
 use super::shard::{Shard, who};
+use super::share::Left;
 use crate::fact::{self, Fact, Facts};
 use crate::limits::Limit;
 use crate::policy::{Action, Grant, Ruling};
@@ -353,8 +354,9 @@ impl Shard {
     }
 
     /// A session goes on under another grant: what that one does not grant ends, on record, and
-    /// what it grants is in force on its terms. Messages that came by what has ended, or that it may
-    /// no longer read, are let go; others stay, also those whose subscription the client has ended
+    /// what it grants is in force on its terms. What waits by a shared subscription that has ended goes
+    /// to another member. Other messages that came by what has ended, or that it may no longer read,
+    /// are let go; others stay, also those whose subscription the client has ended
     /// `[MQTT-3.10.4-3]`. `change` is why.
     pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>, change: Change, now: Time) {
         let Some(session) = self.sessions.at_mut(index) else {
@@ -362,10 +364,14 @@ impl Shard {
         };
         session.grant = Arc::clone(grant);
         let keys: Vec<Arc<str>> = session.subscriptions.keys().cloned().collect();
-        let mut ended = Vec::new();
+        let (mut ended, mut left) = (Vec::new(), Vec::new());
         for key in keys {
-            ended.extend(self.rejudge_subscription(index, &key, change, now));
+            if let Some((filter, of)) = self.rejudge_subscription(index, &key, change, now) {
+                ended.push(filter);
+                left.extend(of);
+            }
         }
+        self.pass_on_left(index, &left, now);
         self.note_lost(index, &ended);
         self.drop_unwanted(index, &ended);
     }
@@ -391,14 +397,14 @@ impl Shard {
         }
     }
 
-    /// Returns the filter of a subscription that is no longer granted.
+    /// Returns the filter of a subscription that is no longer granted, and the group that it was of.
     fn rejudge_subscription(
         &mut self,
         index: u32,
         key: &Arc<str>,
         change: Change,
         now: Time,
-    ) -> Option<Arc<str>> {
+    ) -> Option<(Arc<str>, Option<Left>)> {
         let session = self.sessions.at(index)?;
         let subscription = session.subscriptions.get(key)?;
         let filter: Arc<str> = Arc::from(subscription.filter(key));
@@ -414,8 +420,8 @@ impl Shard {
             // It holds until somebody says otherwise.
             Ok(Judged::Asks { checked }) => (checked, true),
             Err(refused) => {
-                self.end_subscription(index, key, &refused, change, now);
-                return Some(filter);
+                let left = self.end_subscription(index, key, &refused, change, now);
+                return Some((filter, left));
             }
         };
         if asks {
@@ -445,7 +451,7 @@ impl Shard {
         None
     }
 
-    /// Ends a subscription that is no longer granted, on record.
+    /// Ends a subscription that is no longer granted, on record. Returns the group that it was of.
     pub(super) fn end_subscription(
         &mut self,
         index: u32,
@@ -453,10 +459,9 @@ impl Shard {
         refused: &SubscribeError,
         change: Change,
         now: Time,
-    ) {
-        let Some(session) = self.sessions.at(index) else {
-            return;
-        };
+    ) -> Option<Left> {
+        let session = self.sessions.at(index)?;
+        let left = Left::by(key, session.subscriptions.get(key)?);
         let kind = EventKind::SubscriptionEnded {
             filter: Box::from(key),
             why: refused.why,
@@ -464,6 +469,7 @@ impl Shard {
         };
         self.record(now, who(session), kind);
         self.remove_subscription(index, key);
+        left
     }
 
     fn record_refused_subscribe(

@@ -243,6 +243,7 @@ fn team_rows(limits: &mut TeamLimits) -> Vec<(&'static str, Slot<'_>)> {
 fn client_rows(limits: &mut TeamLimits) -> Vec<(&'static str, Slot<'_>)> {
     let crate::limits::ClientLimits {
         max_connections,
+        max_sessions,
         connect_rate,
         message_rate,
         byte_rate,
@@ -252,6 +253,7 @@ fn client_rows(limits: &mut TeamLimits) -> Vec<(&'static str, Slot<'_>)> {
     } = &mut limits.client;
     vec![
         ("max_connections", Slot::Count(max_connections)),
+        ("max_sessions", Slot::Count(max_sessions)),
         ("connect_rate", Slot::Rate(connect_rate, "connect_burst")),
         ("message_rate", Slot::Rate(message_rate, "message_burst")),
         ("byte_rate", Slot::ByteRate(byte_rate, "byte_burst")),

@@ -39,6 +39,8 @@ pub struct TeamLimits {
 pub struct ClientLimits {
     /// Connections under one username.
     pub max_connections: u32,
+    /// Sessions under one username, connected or not.
+    pub max_sessions: u32,
     /// Logins under one username.
     pub connect_rate: Option<Rate>,
     /// PUBLISH packets of one session.
@@ -111,6 +113,8 @@ pub enum Limit {
     Retained,
     /// [`ClientLimits::max_connections`].
     ClientConnections,
+    /// [`ClientLimits::max_sessions`].
+    ClientSessions,
     /// [`ClientLimits::connect_rate`].
     ClientConnectRate,
     /// [`ClientLimits::message_rate`].
@@ -125,7 +129,7 @@ pub enum Limit {
 
 impl Limit {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Connections,
         Self::ConnectRate,
         Self::MessageRate,
@@ -135,6 +139,7 @@ impl Limit {
         Self::Queued,
         Self::Retained,
         Self::ClientConnections,
+        Self::ClientSessions,
         Self::ClientConnectRate,
         Self::ClientMessageRate,
         Self::ClientByteRate,
@@ -154,6 +159,7 @@ impl Limit {
             Self::Queued => "queued",
             Self::Retained => "retained",
             Self::ClientConnections => "client_connections",
+            Self::ClientSessions => "client_sessions",
             Self::ClientConnectRate => "client_connect_rate",
             Self::ClientMessageRate => "client_message_rate",
             Self::ClientByteRate => "client_byte_rate",
@@ -167,6 +173,7 @@ impl Default for ClientLimits {
     fn default() -> Self {
         Self {
             max_connections: u32::MAX,
+            max_sessions: u32::MAX,
             connect_rate: None,
             message_rate: None,
             byte_rate: None,

@@ -355,6 +355,11 @@ fn where_the_plan_says_so_a_client_over_its_rate_is_cut_with_the_reason() {
         };
         assert_eq!(hasty.bytes(), told);
         assert!(!hasty.is_open());
+        // To come back is no way round the rate.
+        let back = cluster.connect(0, client("alice@alpha").version(version));
+        back.publish("x", "m");
+        assert_eq!((back.is_open(), hearer.messages().len()), (false, 0));
+        cluster.pass_secs(2);
     }
 }
 
@@ -491,6 +496,29 @@ fn sessions_have_the_stricter_of_both_limits() {
         0x97
     );
     assert_eq!(hits(&cluster, "alpha"), [(Limit::Sessions, 1)]);
+}
+
+#[test]
+fn a_username_has_no_more_sessions_than_its_plan_whatever_its_client_ids() {
+    let cluster = limited(|limits| limits.client.max_sessions = 2);
+    let session = |id: &str| anonymous(id).kept(100);
+    cluster.connect(0, session("one")).cut();
+    let second = cluster.connect(0, session("two"));
+    for version in [Version::V5, Version::V311] {
+        let third = session("three").version(version);
+        assert_refused(
+            &cluster,
+            third,
+            ReasonCode::QuotaExceeded,
+            Limit::ClientSessions,
+        );
+    }
+    assert_eq!(hits(&cluster, "alpha"), [(Limit::ClientSessions, 2)]);
+    cluster.connect(0, client("alice@alpha").kept(100));
+    cluster.connect(0, session("one")); // its own
+    second.cut();
+    cluster.connect(0, anonymous("two")).disconnect(); // and ends it
+    cluster.connect(0, session("three"));
 }
 
 #[test]
