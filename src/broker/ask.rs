@@ -8,7 +8,7 @@
 //! and nothing behind it is read, so that the order of packets holds and nothing is kept twice. When
 //! all its answers are there it is handled from its beginning, as if it had just come. A will has no
 //! connection any more; it is parked until its answer comes. A subscription that a session brings
-//! along is asked about in the background, and ends when the answer is no.
+//! along is asked about in the background, again where there is no answer, and ends when it is no.
 //!
 //! The structural check is made before anything is asked and no answer can widen it. Called by
 //! `publish`, `subscribe` and `depart`; `shard` and `turn` keep the connection's place.
@@ -111,6 +111,8 @@ pub(super) enum Purpose {
     Subscription {
         session: SessionAddress,
         key: Arc<str>,
+        /// How often it had no answer.
+        tries: u32,
     },
 }
 
@@ -210,9 +212,11 @@ impl Shard {
                 about,
             }) => self.packet_answered(conn, action, about, heard, now),
             Some(Purpose::Will(parked)) => self.will_answered(*parked, heard, now),
-            Some(Purpose::Subscription { session, key }) => {
-                self.subscription_answered(session, &key, heard, now);
-            }
+            Some(Purpose::Subscription {
+                session,
+                key,
+                tries,
+            }) => self.subscription_answered(session, &key, tries, heard, now),
         }
     }
 

@@ -60,8 +60,8 @@ impl Shard {
         true
     }
 
-    /// Asks in the background whether a subscription may stay.
-    pub(super) fn ask_about_subscription(&mut self, index: u32, key: &Arc<str>) {
+    /// Asks in the background whether a subscription may stay; `tries`: how often that had no answer.
+    pub(super) fn ask_about_subscription(&mut self, index: u32, key: &Arc<str>, tries: u32) {
         let ticket = self.next_ticket();
         let Some(session) = self.sessions.at(index) else {
             return;
@@ -71,15 +71,18 @@ impl Shard {
         let purpose = Purpose::Subscription {
             session: session.address,
             key: Arc::clone(key),
+            tries,
         };
         self.ask_for(question, purpose);
     }
 
-    /// Whether a subscription may stay is known. Where there is no answer it does.
+    /// Whether a subscription may stay is known. Where there is no answer it does, and is asked about
+    /// again.
     pub(super) fn subscription_answered(
         &mut self,
         address: SessionAddress,
         key: &Arc<str>,
+        tries: u32,
         heard: Heard,
         now: Time,
     ) {
@@ -91,7 +94,11 @@ impl Shard {
         };
         let filter = TopicFilter::parse(subscription.filter(key), u16::MAX, u16::MAX);
         let refused = match (heard.said, filter) {
-            (Said::Yes | Said::Missing, _) => return,
+            (Said::Yes, _) => return,
+            (Said::Missing, _) => {
+                let which = (address, Arc::clone(key));
+                return self.ask_again_later(which, tries, heard, now);
+            }
             (Said::No, _) => SubscribeError::HOOK,
             (Said::Own, Ok(filter)) => {
                 match own(&session.grant, filter, subscription.group.as_deref()) {

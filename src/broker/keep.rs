@@ -360,11 +360,13 @@ impl Shard {
         mark: Option<usize>,
         encode: impl FnOnce(&mut Vec<u8>, Version),
     ) {
-        let Some(due) = self.keeping.promise(mark) else {
-            return self.write(index, encode);
-        };
+        let due = self.keeping.promise(mark);
         let Some((generation, conn)) = self.conns.entry_mut(index) else {
             return;
+        };
+        // Acknowledgements leave in the order of what they acknowledge [MQTT-4.6.0-2, MQTT-4.6.0-3].
+        let Some(due) = due.or_else(|| conn.outbox.last_due()) else {
+            return self.write(index, encode);
         };
         if conn.outbox.is_closed_until(due) {
             return self.write(index, encode);

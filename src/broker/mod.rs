@@ -9,14 +9,16 @@
 //! message out), `form` (its bytes) and `late` (what a slow reader is to have), `subscribe`, `replay`
 //! (retained messages), `turn` and `lanes` (how much of it one connection and one team get done at a
 //! time), `bound` (limits of teams and clients), `ask` (what somebody else decides), `clearance` and
-//! `entitlement` (whether a publish, a subscription may be), `park` (wills that wait for that),
-//! `report` (topics that the platform is to hear of), `review` (what has changed outside) and `walk`
-//! (those whom it concerns are judged anew), `observe` (a policy that is tried beside the one in
-//! force), `survey` (what stands here, for who asks from outside), `crossing` (what crosses a team's
-//! border by a rule), `credential` (what is wrong with a token or certificate), `depart` (the end of
-//! connections and sessions), `keep` (what must outlive a crash, and what waits for that) and
+//! `entitlement` (whether a publish, a subscription may be), `park` (wills that wait for that) and
+//! `again` (subscriptions that had no answer), `report` (topics that the platform is to hear of),
+//! `review` (what has changed outside) and `walk` (those whom it concerns are judged anew), `observe`
+//! (a policy that is tried beside the one in force), `survey` (what stands here, for who asks from
+//! outside), `crossing` (what crosses a team's border by a rule), `credential` (what is wrong with a
+//! token or certificate), `depart` (the end of connections and sessions), `keep` (what must outlive a
+//! crash, and what waits for that) and
 //! `restore` (what did), `timers`; the tables, outboxes, aliases and counters that they work on.
 
+mod again;
 mod alias;
 mod ask;
 mod authenticate;

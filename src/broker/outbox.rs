@@ -93,6 +93,12 @@ impl Outbox {
             .is_some_and(|held| !held.marks.is_empty())
     }
 
+    /// What the last of that waits for.
+    pub(super) fn last_due(&self) -> Option<Due> {
+        let held = self.held.as_ref()?;
+        held.marks.back().map(|(due, _)| *due)
+    }
+
     /// Nothing leaves until this is met.
     pub(super) fn close_until(&mut self, due: Due) {
         self.held.get_or_insert_default().opens = Some(due);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::again::Unanswered;
 use super::ask::Purpose;
 use super::batch::Batch;
 use super::connection::{Conn, Phase};
@@ -72,6 +73,8 @@ pub struct Shard {
     /// The last ticket given out.
     pub(super) tickets: u64,
     pub(super) parking: Parking,
+    /// Subscriptions that are to be asked about again.
+    pub(super) unanswered: Unanswered,
     pub(super) reported: Reported,
     pub(super) reviews: Reviews,
     pub(super) keeping: Keeping,
@@ -112,6 +115,7 @@ impl Shard {
             questions: HashMap::default(),
             tickets: 0,
             parking: Parking::default(),
+            unanswered: Unanswered::default(),
             reported: Reported::default(),
             reviews: Reviews::default(),
             keeping: Keeping::default(),
@@ -640,6 +644,7 @@ impl Shard {
                 Timer::Conn { index, generation } => self.conn_timer(index, generation, now),
                 Timer::Session { index, generation } => self.session_timer(index, generation, now),
                 Timer::Crossings => self.crossings_timer(now),
+                Timer::Unanswered => self.unanswered_timer(now),
             }
         }
     }

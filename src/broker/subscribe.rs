@@ -425,7 +425,7 @@ impl Shard {
             }
         };
         if asks {
-            self.ask_about_subscription(index, key);
+            self.ask_about_subscription(index, key, 0);
         }
         let session = self.sessions.at(index)?;
         let (mount, subscription) = (session.grant.mount(), session.subscriptions.get(key)?);

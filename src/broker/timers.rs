@@ -24,6 +24,8 @@ pub(super) enum Timer {
     Session { index: u32, generation: u32 },
     /// Repeated crossings go on record.
     Crossings,
+    /// Subscriptions without an answer are asked about again.
+    Unanswered,
 }
 
 /// The timers of one shard.
@@ -73,7 +75,7 @@ impl Shard {
             return;
         }
         let (conns, sessions) = (&self.conns, &self.sessions);
-        let crossings = self.crossings.timer;
+        let (crossings, unanswered) = (self.crossings.timer, self.unanswered.timer);
         self.timers.sweep(|timer, at| match timer {
             Timer::Conn { index, generation } => conns
                 .get(index, generation)
@@ -82,6 +84,7 @@ impl Shard {
                 .get(index, generation)
                 .is_some_and(|session| session.timer == at),
             Timer::Crossings => at == crossings,
+            Timer::Unanswered => at == unanswered,
         });
     }
 }

@@ -20,6 +20,7 @@ mod hook;
 mod keep;
 mod output;
 mod panics;
+mod plans;
 mod policy;
 mod serve;
 mod steering;

@@ -19,6 +19,7 @@ use super::data_dir::DataDir;
 use super::descriptors;
 use super::hook;
 use super::keep;
+use super::plans::PlanFile;
 use super::steering::{self, Steering};
 use super::store::policy;
 use super::vouchers::{self, ClientVerifiers};
@@ -184,10 +185,10 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let world = Arc::new(listener_limits.fold(world, |world, listener| {
         world.with_listener(&listener.name, listener.limits.clone())
     }));
-    let plans = TeamPlans::new(config.plans.clone(), Arc::clone(&world));
+    let plans = Arc::new(TeamPlans::new(config.plans.clone(), Arc::clone(&world)));
     let applied = plans.apply(accounts.database()).await.map_err(failed)?;
-    let of_plans = database.clone();
-    tokio::spawn(async move { plans.follow(&of_plans, applied, PLANS_POLL).await });
+    let (of_plans, followed_plans) = (database.clone(), Arc::clone(&plans));
+    tokio::spawn(async move { followed_plans.follow(&of_plans, applied, PLANS_POLL).await });
     let kept = match opened {
         Some(opened) => {
             let revision = place.revision;
@@ -229,6 +230,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
         readiness: Arc::clone(&readiness),
         board: &board,
         certificates,
+        plans: PlanFile::of(config, plans, database.clone(), sink.clone(), clock),
         slot: api,
     })
     .await?;

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::Failure;
 use super::certificates::Certificates;
+use super::plans::PlanFile;
 use super::store::{failed, unreadable};
 use crate::admin::{Api, ControlSocket, Gate, PutInForce, Readiness, Rulebook, Slot, Token, Tools};
 use crate::audit::AuditSink;
@@ -46,6 +47,7 @@ pub(super) struct Parts<'a> {
     pub(super) readiness: Arc<Readiness>,
     pub(super) board: &'a Board,
     pub(super) certificates: Certificates,
+    pub(super) plans: PlanFile,
     /// Where the admin pages look for the API.
     pub(super) slot: Slot,
 }
@@ -93,6 +95,7 @@ impl Steering {
             readiness,
             board,
             certificates,
+            plans,
             slot,
         } = parts;
         let hangups = signal(SignalKind::hangup()).map_err(failed)?;
@@ -120,6 +123,7 @@ impl Steering {
         tokio::spawn(follow_signals(
             hangups,
             Arc::clone(&rulebook),
+            plans,
             read_certificates,
         ));
         let api = Api {
@@ -175,12 +179,14 @@ fn open(data_dir: &Path, slot: Slot, stopped: oneshot::Receiver<()>) -> Option<J
 async fn follow_signals(
     mut hangups: Signal,
     rulebook: Arc<Rulebook>,
+    plans: PlanFile,
     read_certificates: impl Fn() -> JoinHandle<()>,
 ) {
     while hangups.recv().await.is_some() {
-        tracing::info!("SIGHUP: reading policy and certificates again");
+        tracing::info!("SIGHUP: reading policy, plans and certificates again");
         // Refused or not, it is in the log and on record.
         let _ = rulebook.reload(BY_SIGNAL).await;
+        plans.reload(BY_SIGNAL).await;
         let _ = read_certificates().await;
     }
 }

@@ -242,6 +242,20 @@ impl Config {
         }
     }
 
+    /// Reads anew what this one was read from.
+    ///
+    /// # Errors
+    /// Every problem that was found; see [`ConfigErrors`].
+    pub fn read_again(
+        &self,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigErrors> {
+        match self.source.as_str() {
+            EMBEDDED_NAME => Self::parse(EMBEDDED_NAME, EMBEDDED, variables),
+            path => Self::load(Some(Path::new(path)), variables),
+        }
+    }
+
     /// Reads `text`, which problems call `name`, and overlays `variables`.
     ///
     /// # Errors

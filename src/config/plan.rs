@@ -1,7 +1,7 @@
 //! `[plan.<name>]`: what teams may have and do. The same keys change a plan for one team alone, in
 //! the file of `apply` and in the database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -95,6 +95,15 @@ impl Plans {
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
+    }
+
+    /// The names of those that differ in `other`, or are in one of the two alone.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let names: BTreeSet<_> = self.names().chain(other.names()).collect();
+        let differing = names
+            .into_iter()
+            .filter(|name| self.get(name) != other.get(name));
+        differing.map(str::to_owned).collect()
     }
 
     /// What a team with this plan (`None`: the default) and these changes to it, as [`changes`] wrote

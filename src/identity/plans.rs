@@ -1,10 +1,11 @@
-//! What teams may have and do, from the configuration's plans and the database: read at the start and
-//! whenever the database changes, and put in force in the core.
+//! What teams may have and do, from the configuration's plans and the database: read at the start,
+//! whenever the database changes and when the plans are others, and put in force in the core.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Row as _;
+use tokio::sync::Mutex;
 
 use super::account::team_id;
 use crate::config::Plans;
@@ -14,13 +15,15 @@ use crate::team::{Entitlements, World};
 /// Keeps the limits of teams as the database has them.
 #[derive(Debug)]
 pub struct TeamPlans {
-    plans: Plans,
+    /// Held while they are put in force, so that none of before comes after.
+    plans: Mutex<Plans>,
     world: Arc<World>,
 }
 
 impl TeamPlans {
     /// Of these plans, for the teams of this world.
-    pub const fn new(plans: Plans, world: Arc<World>) -> Self {
+    pub fn new(plans: Plans, world: Arc<World>) -> Self {
+        let plans = Mutex::new(plans);
         Self { plans, world }
     }
 
@@ -30,10 +33,34 @@ impl TeamPlans {
     /// # Errors
     /// [`DatabaseError`]; then all is as before.
     pub async fn apply(&self, database: &Database) -> Result<i64, DatabaseError> {
+        let plans = self.plans.lock().await;
+        self.put_in_force(&plans, database).await
+    }
+
+    /// Puts other plans in force, for teams as the database has them now. Returns the names of those
+    /// that differ; where none does nothing is done.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]; then the plans before stay.
+    pub async fn replace(
+        &self,
+        plans: Plans,
+        database: &Database,
+    ) -> Result<Vec<String>, DatabaseError> {
+        let mut in_force = self.plans.lock().await;
+        let changed = in_force.differences(&plans);
+        if !changed.is_empty() {
+            self.put_in_force(&plans, database).await?;
+            *in_force = plans;
+        }
+        Ok(changed)
+    }
+
+    async fn put_in_force(&self, plans: &Plans, database: &Database) -> Result<i64, DatabaseError> {
         let Place { revision, .. } = Place::end(database).await?;
         let sql = "SELECT id, plan, limits FROM team WHERE plan IS NOT NULL OR limits <> ''";
         let rows = sqlx::query(sql).fetch_all(database.pool()).await?;
-        let (default, _) = self.plans.resolve(None, "");
+        let (default, _) = plans.resolve(None, "");
         let mut entitlements = Entitlements {
             default,
             ..Entitlements::default()
@@ -42,7 +69,7 @@ impl TeamPlans {
             let team: String = row.try_get("id")?;
             let plan: Option<String> = row.try_get("plan")?;
             let changes: String = row.try_get("limits")?;
-            let (limits, wrong) = self.plans.resolve(plan.as_deref(), &changes);
+            let (limits, wrong) = plans.resolve(plan.as_deref(), &changes);
             if let Some(wrong) = wrong {
                 tracing::warn!(team, "{wrong}: the default holds instead");
             }

@@ -3,7 +3,10 @@
 //! Asks the same questions as [`Grant`] does, and of the rules that did not apply, how near they
 //! came. Not on the data path.
 
+use std::mem;
+
 use super::Policy;
+use super::ask::Standing;
 use super::document::Reach;
 use super::explanation::{Considered, Explanation, RuleReference};
 use super::grant::{Asked, Decision, Grant, Ruling};
@@ -74,18 +77,19 @@ impl Grant {
         let full = format!("{}{written}", self.mount());
         into.topic.clone_from(&full);
         into.group = group.map(ToOwned::to_owned);
-        let decision = match action {
+        let (decision, standing) = match action {
             Action::Publish => {
                 let name = TopicName::parse(&full, u16::MAX, u16::MAX);
                 let name = name.map_err(|error| error.to_string())?;
                 self.check_reach(self.reaches(name))?;
-                self.publish(name)
+                (self.publish(name), self.publish_or_ask(name))
             }
             Action::Subscribe => {
                 let filter = TopicFilter::parse(&full, u16::MAX, u16::MAX);
                 let filter = filter.map_err(|error| error.to_string())?;
                 self.check_reach(self.reaches_filter(filter))?;
-                self.subscribe(filter, group)
+                let asking = self.subscribe_or_ask(filter, group);
+                (self.subscribe(filter, group), asking)
             }
         };
         into.ruling = decision.ruling;
@@ -108,6 +112,16 @@ impl Grant {
             Decision { rule: None, .. } => "no rule allows it",
         }
         .to_owned();
+        if let Standing::Ask { checked } = standing {
+            into.hook_decides = true;
+            let left_out = match checked {
+                true => "; what a deny rule covers is left out of its messages all the same",
+                false => "",
+            };
+            let own = mem::take(&mut into.reason);
+            into.reason =
+                format!("the hook decides{left_out}. Where it leaves that to the policy: {own}");
+        }
         if decision == Decision::UNRULED {
             into.considered = self.nearest(action, &full, group);
         }

@@ -33,8 +33,11 @@ pub struct Explanation {
     pub topic: String,
     /// The share group, where there is one.
     pub group: Option<String>,
-    /// What was decided.
+    /// What was decided here.
     pub ruling: Ruling,
+    /// Somebody else is asked, and `ruling` counts only where they leave it to the policy.
+    #[serde(default)]
+    pub hook_decides: bool,
     /// Why, in one sentence.
     pub reason: String,
     /// The rule that decided.
@@ -86,6 +89,7 @@ impl Explanation {
             topic: asked.to_owned(),
             group: None,
             ruling: Ruling::Deny,
+            hook_decides: false,
             reason,
             rule: None,
             considered: Vec::new(),
@@ -95,7 +99,10 @@ impl Explanation {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ruling = self.ruling.words();
+        let ruling = match self.hook_decides {
+            true => "ask the hook",
+            false => self.ruling.words(),
+        };
         writeln!(
             f,
             "{ruling}: {} {} {}",

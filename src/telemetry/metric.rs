@@ -64,6 +64,8 @@ metrics! {
         "Times that the policy was to be read again: loaded, unchanged, or refused."
     POLICY_OBSERVED Counter "cofferdam_policy_observed_total" ["action", "would"]
         "Decisions that the observed policy would have made otherwise: would allow or deny."
+    PLAN_RELOADS Counter "cofferdam_plan_reloads_total" ["result"]
+        "Times that the plans of the configuration were to be read again: loaded, unchanged, or refused."
     CERTIFICATE_RELOADS Counter "cofferdam_certificate_reloads_total" ["listener", "result"]
         "Certificates that were to be read again: loaded, or refused."
     ADMIN_REFUSED Counter "cofferdam_admin_requests_refused_total" ["reason"]

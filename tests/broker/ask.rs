@@ -214,10 +214,13 @@ fn a_hook_that_allows_everything_opens_nothing_in_the_commons() {
         let cluster = Cluster::new(2);
         cluster.ask(ask, |_| YES);
         cluster.know_names_only();
+        for username in ["fe-team:v:beta:w", "expert-client:v:w"] {
+            cluster.directory().password(username, PASSWORD);
+        }
         let tab = client("fe-team:u:alpha:s").id("tab").v5();
         let victim = cluster.connect(0, tab);
         victim.subscribe("ff/v1/expert/u/s/+/+/mcp/inflight/+/request", QOS_1);
-        let agent = cluster.connect(1, client("expert-agent:x:y").v5());
+        let agent = cluster.connect(1, client("expert-agent:u:s").id("agent").v5());
         agent.subscribe("ff/v1/expert/+/+/+/+/support/chat/request", QOS_1);
         let presence = cluster.connect(1, platform());
         presence.subscribe("ff/v1/browser/tab-presence/+/+/+", QOS_1);
@@ -275,7 +278,9 @@ fn a_hook_may_take_away_what_a_rule_gives_in_the_commons() {
         false => YES,
     });
     for (session, wanted) in [("s", ReasonCode::NotAuthorized), ("t", ReasonCode::Success)] {
-        let tab = client(&format!("fe-team:u:alpha:{session}")).id("tab").v5();
+        let username = format!("fe-team:u:alpha:{session}");
+        cluster.directory().password(&username, PASSWORD);
+        let tab = client(&username).id("tab").v5();
         let tab = cluster.connect(0, tab);
         let filter = format!("ff/v1/expert/u/{session}/+/+/mcp/inflight/+/request");
         let code = tab.try_subscribe(&[(&filter, options(QOS_0))], &[]);
@@ -633,6 +638,61 @@ fn what_a_session_brings_along_is_asked_about_again_and_ends_with_a_no() {
         cluster.reply(&cluster.next_question(), YES);
     }
     assert_eq!(reader.heard(), ["b x"], "where nobody answers it stays");
+}
+
+#[test]
+fn what_a_session_brought_along_is_asked_about_again_once_the_hook_is_back() {
+    let cluster = always(|_| YES);
+    let kept = || client("alice@alpha").v5().kept(600);
+    let reader = cluster.connect(0, kept());
+    reader.subscribe("a/#", QOS_1);
+    reader.cut();
+    cluster.opinion(|_| MISSING);
+    cluster.asked();
+    let reader = cluster.connect(0, kept());
+    let question = "alice@alpha subscribe a/#";
+    assert_eq!(cluster.asked(), [question]);
+    // Each time after a longer while.
+    for secs in [2, 4, 8, 16, 32, 60, 60] {
+        cluster.pass_secs(secs - 1);
+        assert_eq!(cluster.asked(), NONE, "not within {secs} s");
+        cluster.pass_secs(1);
+        assert_eq!(cluster.asked(), [question], "after {secs} s");
+    }
+    assert_eq!(refused(&cluster), vec![], "nobody said no");
+    cluster.opinion(|question| if is_publish(question) { YES } else { NO });
+    cluster.pass_secs(60);
+    assert_eq!(cluster.asked(), [question]);
+    let ended = ("ff/v1/alpha/c/a/#".to_owned(), "hook", false);
+    assert_eq!(refused(&cluster), [ended]);
+    cluster.connect(1, client("bob@alpha")).publish("a/x", "x");
+    assert_eq!(reader.heard(), NONE);
+    cluster.asked();
+    cluster.pass_secs(600);
+    assert_eq!(cluster.asked(), NONE, "there is an answer");
+}
+
+#[test]
+fn a_subscription_that_has_gone_is_not_asked_about_again() {
+    let cluster = always(|_| YES);
+    let kept = || client("alice@alpha").v5().kept(600);
+    let reader = cluster.connect(0, kept());
+    for filter in ["a/#", "b/#"] {
+        reader.subscribe(filter, QOS_1);
+    }
+    reader.cut();
+    cluster.opinion(|_| MISSING);
+    let reader = cluster.connect(0, kept());
+    reader.unsubscribe(&["a/#"]);
+    cluster.asked();
+    cluster.pass_secs(2);
+    assert_eq!(cluster.asked(), ["alice@alpha subscribe b/#"]);
+    cluster.opinion(|_| YES);
+    cluster.pass_secs(4);
+    assert_eq!(cluster.asked(), ["alice@alpha subscribe b/#"]);
+    cluster.pass_secs(600);
+    assert_eq!(cluster.asked(), NONE);
+    drop(reader);
 }
 
 #[test]

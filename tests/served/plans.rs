@@ -245,3 +245,62 @@ fn a_team_cannot_be_promised_more_than_a_broker_keeps() {
     assert!(said.contains("plan.bank.durability"), "{said}");
     assert!(said.contains("the broker keeps nothing"), "{said}");
 }
+
+#[test]
+fn plans_are_read_again_on_a_signal_and_a_file_with_a_mistake_changes_nothing() {
+    let broker = start();
+    broker.place().run_well(&["team", "plan", "red", "small"]);
+    let mut there = Client::login(&broker, "tcp", &World::alice(), V5);
+    until_logins_get(&broker, 0x97);
+    let file = broker.place().path("cofferdam.toml");
+    let before = std::fs::read_to_string(&file).expect("the configuration");
+    let write = |from: &str, to: &str| {
+        assert!(before.contains(from));
+        broker
+            .place()
+            .write("cofferdam.toml", &before.replace(from, to));
+        broker.process().signal("HUP");
+    };
+    let reloads = |result: &str, count: u64| {
+        broker.wait_for_numbers(|numbers| {
+            numbers.check("cofferdam_plan_reloads_total", &[("result", result)], count)
+        });
+    };
+
+    // One mistake, beside a plan that is good.
+    write(
+        "[plan.small]\nmax_connections = 1",
+        "[plan.small]\nmax_connections = 9\nmax_conections = 9",
+    );
+    reloads("refused", 1);
+    until_logins_get(&broker, 0x97);
+
+    // Mended: by now the command line reads it too.
+    write("max_connections = 1", "max_connections = 9");
+    let row = broker.audited(|row| row["event"] == "plans_refused");
+    assert_eq!(
+        (&row["actor"], &row["detail"]["count"]),
+        (&"SIGHUP".into(), &1.into())
+    );
+    let told = row["detail"]["errors"][0].as_str().expect("a text");
+    assert!(told.contains("max_conections"), "{told}");
+    let row = broker.audited(|row| row["event"] == "plans_reload");
+    assert_eq!(row["detail"]["changed"], serde_json::json!(["small"]));
+    reloads("loaded", 1);
+    until_logins_get(&broker, 0);
+
+    write("max_connections = 1", "max_connections = 9");
+    reloads("unchanged", 1);
+
+    // For those who are connected, too; and what is changed for a team alone stays so.
+    let set = ["team", "plan", "red", "small", "--set", "max_sessions=7"];
+    broker.place().run_well(&set);
+    write(
+        "max_connections = 1",
+        "max_connections = 9\n[plan.small.client]\nmax_subscriptions = 1",
+    );
+    reloads("loaded", 2);
+    there.subscribe("first", QoS::AtMostOnce);
+    assert_eq!(there.try_subscribe("second", QoS::AtMostOnce), 0x97);
+    until_logins_get(&broker, 0);
+}

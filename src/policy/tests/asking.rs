@@ -1,6 +1,6 @@
 //! Where somebody else may be asked: what is decided here all the same, and what is left open.
 
-use super::super::{Ask, Grant, Policy, Standing};
+use super::super::{Action, Ask, Grant, Policy, Standing};
 use super::{World, all_patterns, filter, flowfuse, name};
 
 fn by_name(policy: &Policy, username: &str, ask: Ask) -> Grant {
@@ -196,5 +196,33 @@ fn outside_the_own_team_there_is_nothing_to_ask_about_but_what_a_rule_allows() {
         assert_eq!(subscribe(&platform, "ff/v1/+/c/#", None), "no", "{ask:?}");
         let status = "ff/v1/+/l/+/status";
         assert_eq!(subscribe(&platform, status, None), allowed, "{ask:?}");
+    }
+}
+
+#[test]
+fn what_the_hook_decides_is_explained_so_and_what_it_does_not_is_not() {
+    let policy = flowfuse();
+    let instance = by_name(&policy, "project:t1:i1", Ask::Unknown);
+    let asked = instance.explain(Action::Publish, "ff/v1/t1/p/i2/out/x");
+    assert!(asked.hook_decides);
+    assert_eq!(
+        asked.reason,
+        "the hook decides. Where it leaves that to the policy: no rule allows it"
+    );
+    let text = asked.to_string();
+    let first = text.lines().next();
+    let wanted = "ask the hook: project:t1:i1 publish ff/v1/t1/p/i2/out/x";
+    assert_eq!(first, Some(wanted));
+    let asked = instance.explain(Action::Subscribe, "$share/other/ff/v1/t1/p/i1/in/#");
+    assert!(asked.hook_decides);
+    for (action, topic) in [
+        (Action::Publish, "ff/v1/t1/p/i1/out/x"),
+        (Action::Subscribe, "ff/v1/t1/c"),
+        (Action::Subscribe, "ff/v1/t2/c/x"),
+        (Action::Subscribe, "ff/v1/platform/#"),
+    ] {
+        let decided = instance.explain(action, topic);
+        assert!(!decided.hook_decides, "{topic}");
+        assert!(!decided.to_string().contains("hook"), "{topic}");
     }
 }
