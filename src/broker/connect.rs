@@ -458,7 +458,9 @@ impl Shard {
         }
         if let Some(session) = self.sessions.at_mut(session_index) {
             session.outgoing.resume();
+            self.attend(session_index);
             self.pump(session_index, now);
+            self.rest();
         }
         // What the client sent without waiting for CONNACK [MQTT-3.1.4-5].
         if let Some((generation, conn)) = self.conns.entry_mut(index) {

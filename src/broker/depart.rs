@@ -201,11 +201,11 @@ impl Shard {
             session.will_due = Time::NEVER;
             let number = session.number;
             if let Some(will) = session.will.take() {
-                self.publish_will(index, will, now);
+                let is_parked = self.publish_will(index, will, now);
                 // Only now, so that there is no time at which it is nowhere.
-                self.keeping
-                    .facts
-                    .extend(number.map(|it| Fact::Will(it, None)));
+                let gone = number.filter(|_| !is_parked);
+                let facts = &mut self.keeping.facts;
+                facts.extend(gone.map(|it| Fact::Will(it, None)));
             }
         }
         self.set_session_timer(index);

@@ -384,7 +384,8 @@ impl Shard {
         self.keeping.await_commit(due, id);
     }
 
-    /// A message is about to be routed: for whom, is gathered until [`close_message`].
+    /// A message is about to be routed: for whom, is gathered until [`close_message`]. `once`: that it
+    /// came, or that it is sent, is stated in the same turn, so that after a crash it is not routed again.
     ///
     /// [`close_message`]: Self::close_message
     pub(super) fn open_message(
@@ -392,7 +393,7 @@ impl Shard {
         team: &Team,
         matched: &Matched,
         view: &MessageView<'_>,
-        receipt: Option<(SessionNumber, PacketId)>,
+        once: bool,
     ) {
         if !self.keeping.is_on() {
             return;
@@ -400,7 +401,7 @@ impl Shard {
         let level = self.world.durability_of(team, matched);
         self.keeping.attend_also(level);
         self.keeping.is_careful = view.qos == QoS::ExactlyOnce
-            && (receipt.is_some() || matched.is_kept() || self.keeping.holds_batches());
+            && (once || matched.is_kept() || self.keeping.holds_batches());
         self.keeping.facts.open();
     }
 
@@ -497,7 +498,10 @@ impl Shard {
                 session.keep_as(Some(number));
                 let facts = &mut self.keeping.facts;
                 facts.state(Fact::Session(number, Box::new(terms(session))));
-                facts.state(Fact::Will(number, session.will.clone().map(Box::new)));
+                // One that is due and waits for an answer is kept until another takes its place.
+                if session.will.is_some() || session.wills_asked == 0 {
+                    facts.state(Fact::Will(number, session.will.clone().map(Box::new)));
+                }
             }
         }
         if let Some(index) = session.conn

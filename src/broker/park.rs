@@ -6,8 +6,9 @@ use super::ask::{Heard, Purpose, Question, Said};
 use super::event::{EventKind, Who};
 use super::publish::{Passing, PublishError};
 use super::shard::{Shard, who};
+use crate::fact::Fact;
 use crate::policy::{Action, Grant, Standing};
-use crate::team::{MessageView, SessionAddress, Team, Will};
+use crate::team::{MessageView, SessionAddress, SessionNumber, Team, Will};
 use crate::time::Time;
 use crate::topic::TopicName;
 
@@ -49,10 +50,10 @@ impl Parking {
 
 impl Shard {
     /// Publishes a will, or has it wait until it is known whether it may be. It is checked like any
-    /// publish, at the time that it goes out.
-    pub(super) fn publish_will(&mut self, index: u32, will: Will, now: Time) {
+    /// publish, at the time that it goes out. Says whether it waits: it is the session's until then.
+    pub(super) fn publish_will(&mut self, index: u32, will: Will, now: Time) -> bool {
         let Some(session) = self.sessions.at(index) else {
-            return;
+            return false;
         };
         let expires = will.expiry.map_or(Time::NEVER, |expiry| now + expiry);
         let parked = Parked {
@@ -80,26 +81,49 @@ impl Shard {
         match standing {
             Ok(Standing::Decided(decision)) if decision.is_allow() => self.send_will(&parked, now),
             Ok(Standing::Decided(_)) => self.refuse_will(&parked, PublishError::POLICY, now),
-            Ok(Standing::Ask { .. }) => self.park(index, parked, now),
+            Ok(Standing::Ask { .. }) => return self.park(index, parked, now),
             Err(error) => self.refuse_will(&parked, error, now),
         }
+        false
     }
 
-    fn park(&mut self, index: u32, parked: Parked, now: Time) {
+    fn park(&mut self, index: u32, parked: Parked, now: Time) -> bool {
         let size = parked.will.message.size();
         if !self.parking.has_room_for(size) {
-            return self.refuse_will(&parked, PublishError::UNANSWERED, now);
+            self.refuse_will(&parked, PublishError::UNANSWERED, now);
+            return false;
         }
         let ticket = self.next_ticket();
-        let Some(session) = self.sessions.at(index) else {
-            return;
+        let Some(session) = self.sessions.at_mut(index) else {
+            return false;
         };
+        session.wills_asked += 1;
         let topic = parked.will.message.topic();
         let written = topic.strip_prefix(parked.grant.mount()).unwrap_or(topic);
         let question = Question::of(session, ticket, Action::Publish, written.into());
         self.parking.wills += 1;
         self.parking.bytes += size;
         self.ask_for(question, Purpose::Will(Box::new(parked)));
+        true
+    }
+
+    /// The number of a will's session, where that is there still and is kept.
+    fn kept_as(&self, parked: &Parked) -> Option<SessionNumber> {
+        let address = parked.publisher;
+        let session = self.sessions.get(address.index, address.generation);
+        session.and_then(|session| session.number)
+    }
+
+    /// A will that waited is gone. That is stated unless its session has had another since.
+    fn unpark(&mut self, parked: &Parked) {
+        let address = parked.publisher;
+        let Some(session) = self.sessions.get_mut(address.index, address.generation) else {
+            return;
+        };
+        session.wills_asked = session.wills_asked.saturating_sub(1);
+        if let (None, 0, Some(number)) = (&session.will, session.wills_asked, session.number) {
+            self.keeping.facts.state(Fact::Will(number, None));
+        }
     }
 
     pub(super) fn will_answered(&mut self, parked: Parked, heard: Heard, now: Time) {
@@ -118,6 +142,8 @@ impl Shard {
             Said::No => self.refuse_will(&parked, PublishError::HOOK, now),
             Said::Missing => self.refuse_will(&parked, PublishError::UNANSWERED, now),
         }
+        // Only now, so that there is no time at which it is nowhere.
+        self.unpark(&parked);
     }
 
     fn send_will(&mut self, parked: &Parked, now: Time) {
@@ -153,7 +179,8 @@ impl Shard {
             false => None,
         };
         let (_, matched) = self.world.compartment(&team).matches(view.topic);
-        self.open_message(&team, &matched, view, None);
+        let once = self.kept_as(parked).is_some();
+        self.open_message(&team, &matched, view, once);
         self.route(&team, &matched, passing, now);
         self.close_message(passing, retained, None);
         self.note_will(parked, &team, now);

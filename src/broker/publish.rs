@@ -260,7 +260,8 @@ impl Shard {
         let steps = steps_of(passing.view.payload.len()) as usize;
         self.charge(known.matched.candidates().saturating_mul(steps));
         self.outcome = Outcome::default();
-        self.open_message(&known.team, &known.matched, &passing.view, receipt);
+        let once = receipt.is_some();
+        self.open_message(&known.team, &known.matched, &passing.view, once);
         let matched = self.route(&known.team, &known.matched, passing, now);
         let is_full = self.outcome.is_full() && retained.is_none();
         self.close_message(passing, retained, receipt.filter(|_| !is_full));

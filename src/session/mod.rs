@@ -82,6 +82,8 @@ pub struct Session {
     pub will: Option<Will>,
     /// When the will goes out, while it is delayed.
     pub will_due: Time,
+    /// Wills that were due and wait to be answered for; not those of `will`.
+    pub wills_asked: u32,
     /// The earliest timer set for it.
     pub timer: Time,
     /// What it wants.
@@ -169,6 +171,7 @@ impl Session {
             expires: Time::NEVER,
             will: None,
             will_due: Time::NEVER,
+            wills_asked: 0,
             timer: Time::NEVER,
             subscriptions: Subscriptions::default(),
             last_share: 0,

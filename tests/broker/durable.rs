@@ -238,3 +238,27 @@ fn another_plan_counts_for_sessions_that_begin_afterwards() {
             .session_present
     );
 }
+
+/// What a session is sent again when it comes back waits for what its own team was promised.
+#[test]
+fn what_is_sent_again_does_not_wait_for_the_syncs_of_others() {
+    for level in [Durability::Os, Durability::Memory] {
+        let cluster = alpha_has(1, level);
+        let bob = cluster.connect(0, kept("bob@alpha"));
+        bob.subscribe("a", QOS_2);
+        let carol = cluster.connect(0, client("carol@alpha"));
+        carol.publish_at(QOS_2, "a", "x");
+        assert_eq!(bob.received().len(), 1);
+        bob.cut();
+        cluster.hold_journal();
+        let beta = cluster.dial(0, kept("dave@beta"));
+        let bob = cluster.dial(0, kept("bob@alpha"));
+        cluster.write_waiting();
+        let packets = bob.received();
+        assert!(
+            matches!(&packets[..], [ServerPacket::ConnAck(_), ServerPacket::Publish(it)] if it.dup),
+            "{level:?}: {packets:?}"
+        );
+        assert_eq!(beta.received(), [], "it waits for its sync");
+    }
+}

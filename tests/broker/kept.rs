@@ -3,6 +3,7 @@
 
 use crate::cluster::*;
 use cofferdam::limits::Limits;
+use cofferdam::policy::Ask;
 use cofferdam::time::Span;
 use cofferdam::wire::ReasonCode;
 use cofferdam::wire::client::{
@@ -538,6 +539,69 @@ fn nobody_is_waited_for_when_the_broker_stops() {
         assert!(!client.is_open());
         assert_eq!(client.received(), []);
     }
+}
+
+#[test]
+fn a_qos_2_will_waits_until_it_is_kept_that_it_is_gone() {
+    for shard in [0, 1] {
+        let cluster = Cluster::new(2);
+        let carol = cluster.connect(shard, client("carol@alpha"));
+        carol.subscribe("w", QOS_2);
+        // Its session outlives its will, or ends with it.
+        for (expiry, delay) in [(100, 0), (5, 10)] {
+            let delay = vec![Property::WillDelay(delay)];
+            let hello = client("alice@alpha").kept(expiry);
+            let alice = cluster.connect(0, hello.with_will("w", "bye", QOS_2, false, delay));
+            cluster.hold_journal();
+            alice.cut();
+            cluster.pass_secs(5);
+            assert_eq!(carol.received(), []);
+            cluster.release_journal();
+            assert_eq!(carol.heard(), ["w bye"]);
+        }
+    }
+}
+
+/// The questions about wills that wait; all others are answered with yes.
+fn asked_wills(cluster: &Cluster) -> Vec<HeldQuestion> {
+    let held = cluster.held_questions().into_iter();
+    let (wills, others): (Vec<_>, Vec<_>) = held.partition(|it| is_publish(&it.question));
+    others.iter().for_each(|it| cluster.reply(it, YES));
+    wills
+}
+
+/// Whoever connects under its name meanwhile.
+#[test]
+fn a_will_that_is_asked_about_is_there_until_the_answer_comes() {
+    let cluster = Cluster::new(1);
+    cluster.ask(Ask::Always, |_| YES);
+    let dave = || client("dave@alpha").kept(1000);
+    cluster.connect(0, dave()).subscribe("w", QOS_1);
+    let with_will = |payload| alice().with_will("w", payload, QOS_1, false, vec![]);
+    cluster.hold_questions();
+    cluster.connect(0, with_will("first")).cut();
+    assert_eq!(asked_wills(&cluster).len(), 1);
+    cluster.crash(1);
+    let first = asked_wills(&cluster);
+    assert_eq!(first.len(), 1, "it is asked about again");
+    let (dave, packets) = resumed(&cluster, 0, dave());
+    assert_eq!(packets, []);
+    // The answer says nothing of the will that came meanwhile.
+    let alice = cluster.connect(0, with_will("second"));
+    cluster.reply(&first[0], YES);
+    assert_eq!(dave.heard(), ["w first"]);
+    alice.cut();
+    let second = asked_wills(&cluster);
+    cluster.connect(0, with_will("third")).cut();
+    let third = asked_wills(&cluster);
+    cluster.reply(&second[0], YES);
+    assert_eq!(dave.heard(), ["w second"]);
+    cluster.crash(1);
+    let again = asked_wills(&cluster);
+    assert_eq!((third.len(), again.len()), (1, 1));
+    cluster.reply(&again[0], NO);
+    cluster.crash(1);
+    assert_eq!(asked_wills(&cluster).len(), 0, "it was refused");
 }
 
 #[test]

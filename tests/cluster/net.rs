@@ -120,7 +120,10 @@ impl Net {
         let highest = self.store.highest();
         let shards = (0..count).map(|id| store::shard(id, count, &self.world, highest));
         self.shards = shards.collect();
-        let grant = |username: &str| self.directory.grant(&self.policy, username);
+        let grant = |username: &str| {
+            let grant = self.directory.grant(&self.policy, username);
+            grant.asking(self.directory.ask)
+        };
         self.store
             .restore(&self.world, &mut self.shards, grant, self.now);
         for shard in &mut self.shards {
