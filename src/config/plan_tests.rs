@@ -79,8 +79,8 @@ fn mistakes_in_a_plan_are_named_with_line_and_key() {
             "plan.x.over_rate: \"cut\" is not one of slow, disconnect",
         ),
         (
-            "client.max_sessions = 5",
-            "plan.x.client.max_sessions: unknown key",
+            "client.max_retained_messages = 5",
+            "plan.x.client.max_retained_messages: unknown key",
         ),
         (
             "max_packet_size = 5",
