@@ -258,6 +258,7 @@ impl Shard {
             username: Arc::clone(&grant.principal().username),
             client_id: Arc::clone(&pending.client_id),
         };
+        let mark = self.keeping.facts.len();
         let (session, present) = match self.claim(&peer, &key, &team, &grant, &pending, now) {
             Claimed::Session { index, present } => (index, present),
             Claimed::Elsewhere(shard) => {
@@ -268,7 +269,13 @@ impl Shard {
                 return self.refuse(index, Some(&pending), reason, Some(told), now);
             }
         };
-        self.begin(index, session, present, assigned, *pending, now);
+        let stated = self.keeping.facts.len() > mark;
+        let found = Found {
+            session,
+            present,
+            begins_anew: stated && !present,
+        };
+        self.begin(index, &found, assigned, *pending, now);
     }
 
     /// Makes or resumes the session of `key`, ending what stands in its way.
@@ -386,12 +393,16 @@ impl Shard {
     fn begin(
         &mut self,
         index: u32,
-        session_index: u32,
-        present: bool,
+        found: &Found,
         assigned: bool,
         mut pending: Pending,
         now: Time,
     ) {
+        let Found {
+            session: session_index,
+            present,
+            begins_anew,
+        } = *found;
         let Some(limits) = self.conns.at(index).map(|conn| Arc::clone(&conn.limits)) else {
             return;
         };
@@ -434,7 +445,7 @@ impl Shard {
         self.write(index, |out, version| {
             encode::connack(out, version, ReasonCode::Success, &connack);
         });
-        self.keep_session(session_index);
+        self.keep_session(session_index, begins_anew);
         if let Some(session) = self.sessions.at(session_index) {
             let kind = EventKind::Connected {
                 version: pending.version,
@@ -463,6 +474,15 @@ impl Shard {
         let hash = blake3::keyed_hash(&self.seed, &self.assigned_ids.to_le_bytes());
         Arc::from(format!("auto-{}", &hash.to_hex()[..32]))
     }
+}
+
+/// The session that a login came to.
+struct Found {
+    session: u32,
+    /// It was there before.
+    present: bool,
+    /// One that was kept has ended for it.
+    begins_anew: bool,
 }
 
 /// What claiming a session came to.

@@ -321,14 +321,15 @@ impl Shard {
 
     /// A session has begun or goes on: from now on it is kept, or not any more. What its client is told,
     /// CONNACK first of all, is held until that is so: of one that is kept no more, too, for until then
-    /// a crash would bring it back as it was.
-    pub(super) fn keep_session(&mut self, index: u32) {
+    /// a crash would bring it back as it was; and `begins_anew`: so it would the one whose place it took.
+    pub(super) fn keep_session(&mut self, index: u32, begins_anew: bool) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
         let is_kept = session.expiry > Span::ZERO && self.keeping.is_on();
         let facts = &mut self.keeping.facts;
         match (session.number, is_kept) {
+            (None, false) if begins_anew => {}
             (None, false) => return,
             (Some(number), false) => {
                 session.keep_as(None);
