@@ -51,6 +51,15 @@ needs: ## Install what the tests of real components need (Debian packages when r
 bench-journal: ## Measure what keeping a message costs, and how fast the journal is read back
 	cargo bench --locked --bench journal
 
+.PHONY: bench-durability
+bench-durability: ## Measure acknowledgements at each durability, beside mosquitto, and starts
+	cargo bench --locked --bench durability
+
+.PHONY: bench-audit
+bench-audit: ## Measure what recording 20,000 connects and disconnects costs the messages meanwhile
+	cargo build --release --locked --features unaudited --target-dir "$(TARGET_DIR)/unaudited"
+	cargo bench --locked --bench audit -- --without "$(abspath $(TARGET_DIR))/unaudited/release/cofferdam"
+
 .PHONY: bench-fairness
 bench-fairness: ## Measure what a noisy neighbour does to another team
 	cargo bench --locked --bench fairness

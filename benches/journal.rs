@@ -1,9 +1,10 @@
 //! What it costs to keep a message, and how fast a journal is read back: the figures of
 //! `docs/decisions/journal.md`. `make bench-journal`; `-- DIRECTORY` chooses the disk.
 //!
-//! - *short*: a thousand queues, each message acknowledged as the next thousand come.
-//! - *long*: one queue of a million, filled and then drained.
-//! - *latency*: one message at a time, on disk before the next.
+//! - *short*: a thousand queues, each message acknowledged as the next thousand come; so many publishers
+//!   wait for their acknowledgement before they send the next, and share a commit.
+//! - *long*: one queue of a million filled, read back, and drained after two million short-lived messages
+//!   have passed beside it.
 
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use cofferdam::fact::{Delivery, Fact, Kept, Target, Terms};
 use cofferdam::journal::{Commit, Journal, Settings, Told};
-use cofferdam::policy::Principal;
+use cofferdam::policy::{KnownBy, Principal};
 use cofferdam::team::{Message, MessageNumber, MessageView, SessionAddress, SessionNumber};
 use cofferdam::time::{Span, Time};
 use cofferdam::wire::QoS;
@@ -22,6 +23,7 @@ const QUEUES: u64 = 1_000;
 /// Messages that are there before the first is acknowledged.
 const LAG: u64 = 1_000;
 const LONG: u64 = 1_000_000;
+const LONG_QUEUE: u64 = QUEUES + 1;
 const PAYLOAD: usize = 180;
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -31,12 +33,11 @@ fn main() {
     let root = root.join(format!("cofferdam-bench-{}", std::process::id()));
     println!("{QUEUES} queues, payloads of {PAYLOAD} bytes; CPU of the whole process per message");
     for sync in [true, false] {
-        for batch in [1, 32, 1_000] {
+        for batch in [1, 10, 100, 1_000] {
             let count = if sync { batch * 500 } else { 300_000 };
             short(&root.join("short"), batch, count.clamp(500, 300_000), sync);
         }
     }
-    latency(&root.join("latency"));
     long(&root.join("long"));
     let _ = std::fs::remove_dir_all(&root);
 }
@@ -69,6 +70,7 @@ impl Driven {
             shard: 0,
             number: self.number,
             sync,
+            hasty: false,
             facts,
         });
     }
@@ -111,35 +113,18 @@ fn short(path: &Path, batch: u64, count: u64, sync: bool) {
             facts
         })
         .collect();
-    let (begun, cpu) = (Instant::now(), cpu_us());
+    let before = Used::now();
+    let mut commits = Vec::new();
     for facts in batches {
+        let begun = Instant::now();
         driven.keep(sync, facts);
+        commits.push(begun.elapsed());
     }
-    let (took, cpu) = (begun.elapsed(), cpu_us() - cpu);
     println!(
-        "short, {}, batches of {batch}: {:.2} us of CPU, {:.0} messages/s",
+        "short, {}, {batch} waiting: {}; commit {}",
         if sync { "disk" } else { "os" },
-        cpu as f64 / count as f64,
-        count as f64 / took.as_secs_f64()
-    );
-    driven.finish();
-}
-
-fn latency(path: &Path) {
-    let mut driven = Driven::open(path);
-    driven.keep(true, vec![begun(1)]);
-    let mut took: Vec<_> = (1..=500)
-        .map(|number| {
-            let begun = Instant::now();
-            driven.keep(true, vec![kept(number, 1)]);
-            begun.elapsed()
-        })
-        .collect();
-    took.sort();
-    println!(
-        "latency of one: median {:?}, 99 % {:?}",
-        took[took.len() / 2],
-        took[took.len() * 99 / 100]
+        before.since(count),
+        spread(commits)
     );
     driven.finish();
 }
@@ -147,28 +132,27 @@ fn latency(path: &Path) {
 fn long(path: &Path) {
     const BATCH: u64 = 1_000;
     let mut driven = Driven::open(path);
-    driven.keep(false, vec![begun(1)]);
+    driven.keep(false, (1..=QUEUES + 1).map(begun).collect());
     let mut most = 0;
-    let mut phase = |driven: &mut Driven, what: &str, fact: fn(u64, u64) -> Fact| {
-        let (begun, cpu, mut slowest) = (Instant::now(), cpu_us(), Duration::ZERO);
-        for first in (1..=LONG).step_by(BATCH as usize) {
-            let facts = (first..first + BATCH).map(|it| fact(it, 1)).collect();
+    let mut phase = |driven: &mut Driven, what: &str, count: u64, facts: fn(u64) -> Vec<Fact>| {
+        let (before, mut commits) = (Used::now(), Vec::new());
+        for first in (1..=count).step_by(BATCH as usize) {
+            let facts = (first..first + BATCH).flat_map(facts).collect();
             let begun = Instant::now();
             driven.keep(false, facts);
-            slowest = slowest.max(begun.elapsed());
+            commits.push(begun.elapsed());
             if first % 50_000 == 1 {
                 most = most.max(disk_use(path));
             }
         }
         println!(
-            "long, {what}: {:.2} us of CPU, {:.0} messages/s, slowest batch of {BATCH} {slowest:?}, \
-             {} MiB on disk",
-            (cpu_us() - cpu) as f64 / LONG as f64,
-            LONG as f64 / begun.elapsed().as_secs_f64(),
+            "long, {what}: {}; {BATCH} {}; {} MiB on disk",
+            before.since(count),
+            spread(commits),
             disk_use(path) >> 20
         );
     };
-    phase(&mut driven, "filled", kept);
+    phase(&mut driven, "filled", LONG, |it| vec![kept(it, LONG_QUEUE)]);
     driven.finish();
     let (begun, rss) = (Instant::now(), resident_kib());
     let opened = open_again(path);
@@ -181,9 +165,53 @@ fn long(path: &Path) {
     );
     drop(opened);
     let mut driven = Driven::open(path);
-    phase(&mut driven, "drained", done);
+    phase(&mut driven, "beside short ones", 2 * LONG, |it| {
+        let mut facts = vec![kept(LONG + it, it % QUEUES + 1)];
+        facts.extend(
+            it.checked_sub(LAG)
+                .map(|old| done(LONG + old, old % QUEUES + 1)),
+        );
+        facts
+    });
+    phase(&mut driven, "drained", LONG, |it| {
+        vec![done(it, LONG_QUEUE)]
+    });
     println!("long: at most {} MiB on disk", most >> 20);
     driven.finish();
+}
+
+/// What the process had used at a moment.
+struct Used {
+    at: Instant,
+    cpu_us: u64,
+    written: u64,
+}
+
+impl Used {
+    fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            cpu_us: cpu_us(),
+            written: written(),
+        }
+    }
+
+    /// For each of so many messages since.
+    fn since(&self, count: u64) -> String {
+        let (took, cpu, bytes) = (
+            self.at.elapsed().as_secs_f64(),
+            (cpu_us() - self.cpu_us) as f64 / count as f64,
+            (written() - self.written) / count,
+        );
+        let rate = count as f64 / took;
+        format!("{cpu:.2} us of CPU, {bytes} bytes written, {rate:.0} messages/s")
+    }
+}
+
+fn spread(mut took: Vec<Duration>) -> String {
+    took.sort_unstable();
+    let at = |part: usize| took[(took.len() * part / 100).min(took.len() - 1)];
+    format!("p50 {:?} p99 {:?} slowest {:?}", at(50), at(99), at(100))
 }
 
 /// The thread of the journal before lets go of the directory when it ends.
@@ -210,6 +238,7 @@ fn begun(number: u64) -> Fact {
         expiry: Span::from_secs(3_600),
         listener: "tls".into(),
         address: ([127, 0, 0, 1], 1).into(),
+        known_by: KnownBy::Record,
     };
     Fact::Session(session(number), Box::new(terms))
 }
@@ -262,6 +291,13 @@ fn cpu_us() -> u64 {
     let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
     let fields: Vec<u64> = rest.split(' ').map(|it| it.parse().unwrap_or(0)).collect();
     fields.get(11..13).map_or(0, |it| it.iter().sum::<u64>()) * 10_000
+}
+
+/// Bytes that this process has handed to the system to be written.
+fn written() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = io.lines().find_map(|it| it.strip_prefix("wchar: "));
+    line.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 fn resident_kib() -> u64 {

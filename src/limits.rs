@@ -10,8 +10,8 @@ mod rate;
 use crate::time::Span;
 use crate::wire::QoS;
 
-pub use plan::{ClientLimits, Limit, OverRate, TeamLimits};
-pub use rate::{Bucket, LOOK_AGAIN, Rate, SharedBucket};
+pub use plan::{ClientLimits, Durability, Limit, OverRate, TeamLimits};
+pub use rate::{Bucket, LOOK_AGAIN, Rate, SharedBucket, Spent};
 
 /// Limits of one broker, or of what comes by one listener. Sizes are bytes unless the name says
 /// otherwise. Those of a team and the number of connections are the broker's alone.

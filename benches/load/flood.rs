@@ -240,7 +240,7 @@ impl Line {
                         .extend(id.map(packets::puback).into_iter().flatten());
                 }
                 Came::PubAck => self.open = self.open.saturating_sub(1),
-                Came::Other => {}
+                _ => {}
             }
             bytes = &bytes[length..];
         }

@@ -6,6 +6,8 @@
 
 pub mod broker;
 pub mod flood;
+pub mod mosquitto;
 pub mod packets;
 pub mod probe;
 pub mod spread;
+pub mod waiters;

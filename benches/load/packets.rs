@@ -28,9 +28,9 @@ fn text(text: &str) -> Vec<u8> {
     out
 }
 
-/// CONNECT with a clean session and without a keep alive.
-pub fn connect(client_id: &str) -> Vec<u8> {
-    let head = [&text("MQTT")[..], &[4, 2, 0, 0]].concat();
+/// CONNECT without a keep alive, with a clean session or one that outlives the connection.
+pub fn connect(client_id: &str, is_clean: bool) -> Vec<u8> {
+    let head = [&text("MQTT")[..], &[4, u8::from(is_clean) << 1, 0, 0]].concat();
     packet(0x10, &[head, text(client_id)].concat())
 }
 
@@ -54,6 +54,21 @@ pub const fn puback(id: [u8; 2]) -> [u8; 4] {
     [0x40, 2, id[0], id[1]]
 }
 
+/// PUBREC.
+pub const fn pubrec(id: [u8; 2]) -> [u8; 4] {
+    [0x50, 2, id[0], id[1]]
+}
+
+/// PUBREL.
+pub const fn pubrel(id: [u8; 2]) -> [u8; 4] {
+    [0x62, 2, id[0], id[1]]
+}
+
+/// PUBCOMP.
+pub const fn pubcomp(id: [u8; 2]) -> [u8; 4] {
+    [0x70, 2, id[0], id[1]]
+}
+
 /// A whole packet at the front of what came.
 #[derive(Clone, Copy, Debug)]
 pub enum Came<'a> {
@@ -66,6 +81,12 @@ pub enum Came<'a> {
     },
     /// PUBACK.
     PubAck,
+    /// PUBREC of this identifier.
+    PubRec([u8; 2]),
+    /// PUBREL of this identifier.
+    PubRel([u8; 2]),
+    /// PUBCOMP.
+    PubComp,
     /// Any other.
     Other,
 }
@@ -99,21 +120,41 @@ pub fn next(bytes: &[u8]) -> Option<(Came<'_>, usize)> {
             }
         }
         4 => Came::PubAck,
+        5 => Came::PubRec([body[0], body[1]]),
+        6 => Came::PubRel([body[0], body[1]]),
+        7 => Came::PubComp,
         _ => Came::Other,
     };
     Some((came, at + length))
 }
 
-/// A connection that has logged in and, with a filter, subscribed.
+/// A connection that has logged in with a clean session and, with a filter, subscribed.
 pub fn open(
     address: SocketAddr,
     client_id: &str,
     filter: Option<(&str, u8)>,
 ) -> io::Result<TcpStream> {
+    open_with(address, &connect(client_id, true), filter)
+}
+
+/// The same with a session that outlives the connection.
+pub fn open_kept(
+    address: SocketAddr,
+    client_id: &str,
+    filter: Option<(&str, u8)>,
+) -> io::Result<TcpStream> {
+    open_with(address, &connect(client_id, false), filter)
+}
+
+fn open_with(
+    address: SocketAddr,
+    connect: &[u8],
+    filter: Option<(&str, u8)>,
+) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    stream.write_all(&connect(client_id))?;
+    stream.write_all(connect)?;
     let mut connack = [0; 4];
     stream.read_exact(&mut connack)?;
     if connack[3] != 0 {

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::chain::AuditKey;
+use super::pseudonym::Pseudonyms;
 use super::record::Record;
 use super::regions::{Regions, Store};
 use super::sink::Shared;
@@ -65,6 +66,8 @@ pub(super) struct Carrier {
     /// all there.
     recovery: Option<(Found, u64)>,
     key: AuditKey,
+    /// To find whose a refused login was.
+    pseudonyms: Option<Pseudonyms>,
     witness: Witness,
     shared: Arc<Shared>,
     progress: Arc<Progress>,
@@ -103,6 +106,7 @@ impl Carrier {
             spool,
             run,
             recovery: Some((found, 0)),
+            pseudonyms: Pseudonyms::of(&key, settings.personal),
             key,
             witness: Witness::open(witness),
             shared,
@@ -244,7 +248,8 @@ impl Carrier {
 
     async fn try_to_write(&self, batch: &mut [Keyed]) -> Result<HashMap<i64, u64>, DatabaseError> {
         let here = |team: &str| self.regions.of_team(team) == self.region.as_ref();
-        find_teams(&self.accounts, batch, here).await?;
+        let names = self.pseudonyms.as_ref();
+        find_teams(&self.accounts, batch, names, here).await?;
         let mut transaction = self.database.begin().await?;
         let written = take(&mut transaction, batch).await?;
         transaction.commit().await?;

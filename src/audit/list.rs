@@ -301,6 +301,7 @@ pub(super) fn record_of(row: &AnyRow) -> Result<Record, DatabaseError> {
         remote: row.try_get("remote")?,
         listener: row.try_get("listener")?,
         detail,
+        home: None,
     })
 }
 

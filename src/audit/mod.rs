@@ -46,7 +46,9 @@ pub use regions::{Regions, Store};
 pub use sink::{AuditSink, Kept, Spooled};
 pub use spool::SpoolError;
 pub use store::insert;
-pub use writer::{AuditWriter, Cause, Finished, Settings, StartError, start, witness_of};
+pub use writer::{
+    AuditWriter, Cause, Finished, Settings, StartError, files_to_back_up, start, witness_of,
+};
 
 #[cfg(test)]
 mod crash_tests;

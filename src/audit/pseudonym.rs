@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::chain::AuditKey;
 use super::record::Record;
+use super::regions::team_named_by;
 
 /// Under which the key is made from the audit key.
 const CONTEXT: &str = "cofferdam 2026 audit pseudonyms";
@@ -82,6 +83,10 @@ impl Pseudonyms {
         if record.remote.is_none() {
             return;
         }
+        if self.personal.usernames && record.team.is_none() && record.event == "connect_refused" {
+            let named = record.actor.as_deref().and_then(team_named_by);
+            record.home = named.map(str::to_owned);
+        }
         let names = [&mut record.actor, &mut record.client_id];
         for name in names.into_iter().flatten() {
             *name = self.name(name);
@@ -92,6 +97,11 @@ impl Pseudonyms {
         if let Some(Value::String(by)) = record.detail.get_mut("by") {
             *by = self.address(by);
         }
+    }
+
+    /// Whether usernames are pseudonyms.
+    pub(super) fn hides_names(&self) -> bool {
+        self.personal.usernames
     }
 
     fn pseudonym(&self, what: &str, text: &str) -> String {

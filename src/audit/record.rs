@@ -66,6 +66,10 @@ pub struct Record {
     pub listener: Option<String>,
     /// Everything else, by event.
     pub detail: Map<String, Value>,
+    /// The team that the username of a refused login names by its form, where the name is a pseudonym
+    /// already. In the spool alone: it says which database, and whose chain, the record belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<String>,
 }
 
 /// A time as microseconds since the Unix epoch.
@@ -128,6 +132,7 @@ impl Record {
                 Value::Object(detail) => detail,
                 _ => Map::new(),
             },
+            home: None,
         }
     }
 
@@ -170,6 +175,7 @@ impl Record {
             remote: text("remote")?,
             listener: text("listener")?,
             detail: json.get("detail")?.as_object()?.clone(),
+            home: None,
         })
     }
 
@@ -223,6 +229,7 @@ impl From<&Event> for Record {
             remote: Some(who.peer.address.to_string()),
             listener: Some(text(&who.peer.listener)),
             detail: detail(&event.kind),
+            home: None,
         }
     }
 }

@@ -37,9 +37,10 @@ impl Regions {
     pub(super) fn of(&self, record: &Record) -> Option<&Arc<str>> {
         match (&record.team, &record.actor) {
             (Some(team), _) if record.level == Level::Team => self.of_team(team),
-            (None, Some(username)) if record.event == "connect_refused" => {
-                self.of_username(username)
-            }
+            (None, Some(username)) if record.event == "connect_refused" => match &record.home {
+                Some(home) => self.of_team(home),
+                None => self.of_username(username),
+            },
             _ => None,
         }
     }
@@ -53,6 +54,12 @@ impl Regions {
             .flatten()
             .find_map(|team| self.of_team(team))
     }
+}
+
+/// The team that a username names by its form: `name@team`, or `kind:team:id`.
+pub(super) fn team_named_by(username: &str) -> Option<&str> {
+    let by_at = username.rsplit_once('@').map(|(_, team)| team);
+    by_at.or_else(|| username.split(':').nth(1))
 }
 
 #[cfg(test)]

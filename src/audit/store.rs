@@ -8,6 +8,7 @@ use sqlx::Row as _;
 
 use super::address::Range;
 use super::chain::{Hash, Head, chain_of};
+use super::pseudonym::Pseudonyms;
 use super::record::{Level, Record};
 use crate::database::{Database, Transaction};
 
@@ -215,6 +216,7 @@ fn insertion(rows: usize) -> String {
 pub(super) async fn find_teams(
     accounts: &Database,
     batch: &mut [Keyed],
+    pseudonyms: Option<&Pseudonyms>,
     belongs_here: impl Fn(&str) -> bool,
 ) -> Result<(), sqlx::Error> {
     let homeless =
@@ -238,6 +240,18 @@ pub(super) async fn find_teams(
         }
         for row in query.fetch_all(accounts.pool()).await? {
             teams.insert(row.try_get("username")?, row.try_get("team")?);
+        }
+    }
+    if let Some(pseudonyms) = pseudonyms.filter(|it| it.hides_names()) {
+        let homes = batch.iter().filter(|it| homeless(it));
+        let homes: HashSet<String> = homes.filter_map(|it| it.record.home.clone()).collect();
+        for home in homes {
+            let sql = "SELECT username FROM principal WHERE team = $1";
+            let rows = sqlx::query(sql).bind(&home).fetch_all(accounts.pool());
+            for row in rows.await? {
+                let username: String = row.try_get("username")?;
+                teams.insert(pseudonyms.name(&username), home.clone());
+            }
         }
     }
     for keyed in batch.iter_mut().filter(|it| homeless(it)) {

@@ -241,6 +241,29 @@ each_database! {
         assert_eq!(told, [(Level::Team, Some("a".to_owned())), (Level::Platform, None)]);
     }
 
+    async fn a_refused_login_is_its_teams_also_where_its_username_is_a_pseudonym(database) {
+        sqlx::query("INSERT INTO team (id, name, created_us) VALUES ('a', 'A', 1)")
+            .execute(database.pool()).await.unwrap();
+        sqlx::query("INSERT INTO principal (username, kind, team, id, created_us, changed_us) \
+                     VALUES ('alice@a', 'client', 'a', 'alice', 1, 1)")
+            .execute(database.pool()).await.unwrap();
+        let personal = Personal { addresses: true, usernames: true };
+        let (sink, writer) = start(&database, Settings { personal, ..settings() });
+        for (at, username) in [(1, "alice@a"), (2, "nobody@a"), (3, "alice@b")] {
+            sink.record(event(at, None, username, EventKind::ConnectRefused {
+                reason: Refusal::WrongPassword,
+                told: None,
+            }));
+        }
+        writer.finish(PATIENCE).await;
+        let records = all(&database).await;
+        let told: Vec<_> = records.iter().map(|it| (it.level, it.team.as_deref())).collect();
+        let nobodys = (Level::Platform, None);
+        assert_eq!(told, [(Level::Team, Some("a")), nobodys, nobodys]);
+        assert!(records.iter().all(|it| it.actor.as_ref().is_some_and(|it| it.starts_with('~'))));
+        assert_eq!(verified(&database).await, Vec::<String>::new());
+    }
+
     async fn events_are_written_in_order_and_in_batches(database) {
         let few = Settings { batch_max: 64, ..settings() };
         let (sink, writer) = start(&database, few);

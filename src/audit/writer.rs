@@ -205,6 +205,32 @@ pub fn witness_of(data_dir: &Path, region: Option<&str>) -> PathBuf {
     witness_path(&data_dir.join(DIRECTORY), region)
 }
 
+/// The files of a data directory that a backup takes along, before it takes the database: what the
+/// databases may not have yet, and the broker's own copies of the last checkpoints. A file that is
+/// gone when it is read was taken by the databases meanwhile.
+///
+/// # Errors
+/// As the system says.
+pub fn files_to_back_up(data_dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(data_dir.join(DIRECTORY)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let is_wanted = |name: &str| {
+            let is_witness = name.split('.').next() == Some(WITNESS) && !name.ends_with('~');
+            is_witness || spool::is_segment(Path::new(name))
+        };
+        if name.to_str().is_some_and(is_wanted) {
+            files.push(Path::new(DIRECTORY).join(name));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 fn witness_path(directory: &Path, region: Option<&str>) -> PathBuf {
     match region {
         Some(region) => directory.join(format!("{WITNESS}.{region}")),

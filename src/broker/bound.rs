@@ -3,7 +3,8 @@
 //!
 //! A client that is over a rate is slowed: what it has sent stays counted in full, nothing is lost,
 //! and nothing more is read from it until that is paid for. It stands by with one timer, and is not
-//! taken for silent.
+//! taken for silent. A new connection is no way round that: its first PUBLISH waits until what its team
+//! and its client owe is paid.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::limits::{LOOK_AGAIN, Limit, OverRate};
 use crate::policy::Grant;
 use crate::session::Over;
 use crate::time::Time;
-use crate::wire::{Publish, ReasonCode};
+use crate::wire::ReasonCode;
 
 impl Shard {
     /// Counts a login that is good against its team's rates. A login is counted once, though its
@@ -26,12 +27,13 @@ impl Shard {
         counted.map_err(|limit| (Refusal::Limit(limit), ReasonCode::ConnectionRateExceeded))
     }
 
-    /// Counts one PUBLISH against the rates. An error ends the connection with that reason code.
+    /// Counts one PUBLISH, of so many bytes as it was sent, against the rates. An error ends the
+    /// connection with that reason code.
     pub(super) fn meter(
         &mut self,
         index: u32,
         session_index: u32,
-        publish: &Publish<'_>,
+        length: usize,
         now: Time,
     ) -> Result<(), ReasonCode> {
         let Some(session) = self.sessions.at_mut(session_index) else {
@@ -47,23 +49,70 @@ impl Shard {
         if !session.meter.is_on {
             return Ok(());
         }
-        let bytes = (publish.topic.len() + publish.payload.len()) as u64;
-        let Some(over) = session.meter.count(&session.team.bounds, bytes, now) else {
+        let Some(over) = session.meter.count(&session.team.bounds, length, now) else {
             return Ok(());
         };
-        session.team.bounds.hit(over.limit);
-        let told = session.meter.tell(now);
-        if let Some(count) = told {
-            let who = who(session);
-            let limit = over.limit;
-            self.record(now, who, EventKind::LimitHit { limit, count });
-        }
+        self.note_hit(session_index, over.limit, now);
         match over.then {
             OverRate::Disconnect => Err(ReasonCode::MessageRateTooHigh),
             OverRate::Slow => {
                 self.slow_down(index, over, now);
                 Ok(())
             }
+        }
+    }
+
+    fn note_hit(&mut self, session: u32, limit: Limit, now: Time) {
+        let Some(session) = self.sessions.at_mut(session) else {
+            return;
+        };
+        let (bounds, meter) = (&session.team.bounds, &mut session.meter);
+        bounds.hit(limit);
+        bounds.note_spent(&session.key.username, meter.seen, meter.spent(), now);
+        if let Some(count) = meter.tell(now) {
+            let who = who(session);
+            self.record(now, who, EventKind::LimitHit { limit, count });
+        }
+    }
+
+    /// A new session begins with what the client has spent in others.
+    pub(super) fn inherit_spent(&mut self, index: u32, session_index: u32) {
+        self.renew_limits(index, session_index);
+        if let Some(session) = self.sessions.at_mut(session_index)
+            && session.meter.is_on
+        {
+            let bounds = &session.team.bounds;
+            let spent = bounds.spent(&session.key.username, session.meter.seen);
+            session.meter.inherit(spent);
+        }
+    }
+
+    /// Whether a PUBLISH, the first on its connection, has to wait until something is paid; then it
+    /// does. Later ones do not: whoever waited once has its turn, however much others owe by then.
+    pub(super) fn pays_first(&mut self, index: u32, session_index: u32, now: Time) -> bool {
+        match self.conns.at_mut(index) {
+            Some(conn) if !conn.has_published => conn.has_published = true,
+            _ => return false,
+        }
+        let Some(session) = self.sessions.at_mut(session_index) else {
+            return false;
+        };
+        if session.meter.seen != session.team.bounds.generation() {
+            self.renew_limits(index, session_index);
+        }
+        let Some(session) = self.sessions.at_mut(session_index) else {
+            return false;
+        };
+        if !session.meter.is_on {
+            return false;
+        }
+        match session.meter.owes(&session.team.bounds, now) {
+            Some(over) if over.then == OverRate::Slow => {
+                self.note_hit(session_index, over.limit, now);
+                self.slow_down(index, over, now);
+                true
+            }
+            _ => false, // or it is cut, when it is counted
         }
     }
 

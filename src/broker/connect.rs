@@ -269,13 +269,7 @@ impl Shard {
                 return self.refuse(index, Some(&pending), reason, Some(told), now);
             }
         };
-        let stated = self.keeping.facts.len() > mark;
-        let found = Found {
-            session,
-            present,
-            begins_anew: stated && !present,
-        };
-        self.begin(index, &found, assigned, *pending, now);
+        self.begin(index, session, present, assigned, *pending, mark, now);
     }
 
     /// Makes or resumes the session of `key`, ending what stands in its way.
@@ -297,8 +291,12 @@ impl Shard {
             };
             let limits = team.bounds.narrow(self.world.limits_of(&peer.listener));
             let most = limits.max_sessions_per_team;
-            let held = match team.registry.claim(key, address, most) {
+            let most_own = team.bounds.limits().client.max_sessions;
+            let held = match team.registry.claim(key, address, most, most_own) {
                 Claim::Full => return Claimed::KeptOut(team.bounds.hit(Limit::Sessions)),
+                Claim::PrincipalFull => {
+                    return Claimed::KeptOut(team.bounds.hit(Limit::ClientSessions));
+                }
                 Claim::New => {
                     if let Err(limit) = team.bounds.enter(&key.username, now) {
                         team.registry.release(key, address);
@@ -389,20 +387,19 @@ impl Shard {
         });
     }
 
-    /// Joins connection and session, answers CONNACK and sends what waited.
+    /// Joins connection and session, answers CONNACK and sends what waited. What was stated since
+    /// `mark` facts were ended what stood in the session's way.
+    #[allow(clippy::too_many_arguments)] // what `admit` has found out
     fn begin(
         &mut self,
         index: u32,
-        found: &Found,
+        session_index: u32,
+        present: bool,
         assigned: bool,
         mut pending: Pending,
+        mark: usize,
         now: Time,
     ) {
-        let Found {
-            session: session_index,
-            present,
-            begins_anew,
-        } = *found;
         let Some(limits) = self.conns.at(index).map(|conn| Arc::clone(&conn.limits)) else {
             return;
         };
@@ -441,11 +438,14 @@ impl Shard {
         let due = conn.silence_ends().min(conn.expires);
         self.set_conn_timer(index, due);
 
+        if !present {
+            self.inherit_spent(index, session_index);
+        }
         let connack = pending.connack(present, assigned, &limits);
         self.write(index, |out, version| {
             encode::connack(out, version, ReasonCode::Success, &connack);
         });
-        self.keep_session(session_index, begins_anew);
+        self.keep_session(session_index, present, mark);
         if let Some(session) = self.sessions.at(session_index) {
             let kind = EventKind::Connected {
                 version: pending.version,
@@ -474,15 +474,6 @@ impl Shard {
         let hash = blake3::keyed_hash(&self.seed, &self.assigned_ids.to_le_bytes());
         Arc::from(format!("auto-{}", &hash.to_hex()[..32]))
     }
-}
-
-/// The session that a login came to.
-struct Found {
-    session: u32,
-    /// It was there before.
-    present: bool,
-    /// One that was kept has ended for it.
-    begins_anew: bool,
 }
 
 /// What claiming a session came to.

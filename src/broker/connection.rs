@@ -42,6 +42,8 @@ pub(super) struct Conn {
     pub(super) awaits_turn: bool,
     /// It is over a rate, and slowed until then; the epoch: it is not.
     pub(super) slowed_until: Time,
+    /// It has come to its first PUBLISH.
+    pub(super) has_published: bool,
     /// It is its turn to be read.
     pub(super) called: bool,
     /// The number of its team; of nobody until it is logged in.
@@ -120,6 +122,7 @@ impl Conn {
             paused: false,
             awaits_turn: false,
             slowed_until: Time::EPOCH,
+            has_published: false,
             called: false,
             lane: NOBODY,
             fed: None,

@@ -117,6 +117,7 @@ impl Shard {
             if !last.is_some_and(|last| Arc::ptr_eq(&last, &message)) {
                 self.form.forget();
             }
+            self.attend_for(route);
             // It may have been long on the way [MQTT-3.3.2-5].
             if message.expires < now {
                 self.counters.drop(Drop::Expired);
@@ -130,6 +131,7 @@ impl Shard {
             steps += steps_of(message.size());
             last = Some(message);
         }
+        self.rest();
         self.caught_up |= batch.team().transit.arrived(before - batch.len());
         steps
     }
@@ -527,7 +529,7 @@ impl Sending<'_> {
         let is_kept = session.number.is_some();
         let version = conn.version;
         match self.keeping.hold(is_kept, &conn.outbox, self.to) {
-            Some(commit) => conn.outbox.hold(commit, |out| {
+            Some(due) => conn.outbox.hold(due, |out| {
                 encode::pubrel(out, version, id, ReasonCode::Success);
             }),
             None => encode::pubrel(

@@ -116,6 +116,7 @@ impl Shard {
                 Some(Phase::Active(session)) => {
                     let session = *session;
                     self.say_goodbye(index, ReasonCode::ServerShuttingDown);
+                    self.await_no_commit(index);
                     self.forget_will(session);
                     let cause = DisconnectCause::Server(ReasonCode::ServerShuttingDown);
                     self.detach(session, cause, now);
@@ -125,10 +126,21 @@ impl Shard {
                     self.give_up_judging(index, Refusal::Stopping, now);
                 }
                 Some(Phase::Opening) => self.close(index),
-                Some(Phase::Closing) | None => {}
+                Some(Phase::Closing) => self.await_no_commit(index),
+                None => {}
             }
         }
         self.put_crossings_on_record(now);
+    }
+
+    /// Nobody says any more how far the journal is: what waits for it goes unsaid. Who waits for CONNACK
+    /// gets no DISCONNECT either `[MQTT-3.14.0-1]`.
+    fn await_no_commit(&mut self, index: u32) {
+        if let Some(conn) = self.conns.at_mut(index) {
+            conn.outbox.forget_held();
+            conn.outbox.forget_closed(&mut self.pool);
+            self.touch(index);
+        }
     }
 
     /// Parts a session from its connection, whose socket the caller closes. A will that the client
@@ -146,7 +158,9 @@ impl Shard {
             return;
         };
         session.team.connections.fetch_sub(1, Ordering::Relaxed);
-        session.team.bounds.leave(&session.key.username, now);
+        let (bounds, meter) = (&session.team.bounds, &session.meter);
+        bounds.note_spent(&session.key.username, meter.seen, meter.spent(), now);
+        bounds.leave(&session.key.username, now);
         session.attach(None);
         session.expires = match session.expiry {
             Span::ZERO => now,
@@ -241,6 +255,8 @@ impl Shard {
         let will = session.will.take();
         let subscriptions = std::mem::take(&mut session.subscriptions);
         let (team, address) = (Arc::clone(&session.team), session.address);
+        let in_commons = subscriptions.values().filter(|it| it.in_commons).count();
+        team.unsubscribed_in_commons(u32::try_from(in_commons).unwrap_or(u32::MAX));
         for in_commons in [false, true] {
             let standing = || {
                 let all = subscriptions.iter();

@@ -103,7 +103,8 @@ impl Shard {
         };
         let ended: Arc<str> = Arc::from(subscription.filter(key));
         let change = Change::of(ChangeKind::Answer);
-        self.end_subscription(address.index, key, &refused, change, now);
+        let left = self.end_subscription(address.index, key, &refused, change, now);
+        self.pass_on_left(address.index, left.as_slice(), now);
         self.note_lost(address.index, std::slice::from_ref(&ended));
         self.drop_unwanted(address.index, &[ended]);
     }

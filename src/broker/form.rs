@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::alias::Alias;
 use super::connection::Conn;
-use super::outbox::{BufferPool, SHARE_FROM};
+use super::outbox::{BufferPool, Due, SHARE_FROM};
 use super::publish::Passing;
 use crate::session::{Queued, Session};
 use crate::team::{Message, MessageView};
@@ -137,7 +137,7 @@ impl Form {
         passing: &Passing<'_>,
         id: Option<PacketId>,
         dup: bool,
-        held: Option<u64>,
+        held: Option<Due>,
     ) {
         let head = |out: &mut Vec<u8>| {
             let start = out.len();
@@ -150,7 +150,7 @@ impl Form {
             }
         };
         match held {
-            Some(commit) => conn.outbox.hold(commit, |out| {
+            Some(due) => conn.outbox.hold(due, |out| {
                 head(out);
                 if self.shares_payload {
                     out.extend_from_slice(passing.view.payload);

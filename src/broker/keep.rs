@@ -14,12 +14,13 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use super::effect::ConnId;
-use super::outbox::Outbox;
+use super::outbox::{Due, Outbox, Progress};
 use super::publish::Passing;
 use super::shard::Shard;
 use crate::fact::{Fact, Facts, Terms};
+use crate::limits::Durability;
 use crate::session::Session;
-use crate::team::{Matched, MessageNumber, MessageView, SessionNumber};
+use crate::team::{Matched, MessageNumber, MessageView, Route, SessionNumber, Team};
 use crate::time::Span;
 use crate::wire::{PacketId, QoS, Version};
 
@@ -28,6 +29,11 @@ use crate::wire::{PacketId, QoS, Version};
 pub struct Commit {
     /// Counts the commits of the shard, from 1.
     pub number: u64,
+    /// It counts as kept when it is on disk, for there is something in it of somebody to whom that was
+    /// promised; otherwise when the system has it.
+    pub sync: bool,
+    /// Somebody waits only for the system to have it.
+    pub hasty: bool,
     /// In order.
     pub facts: Vec<Fact>,
 }
@@ -47,10 +53,18 @@ pub(super) struct Keeping {
     numbers: Option<(Numbers, Numbers)>,
     /// The commit that is being gathered.
     gathering: u64,
-    /// The last that is kept.
-    kept: u64,
+    /// How far the journal is.
+    progress: Progress,
+    /// What those are promised on whose behalf the shard acts now.
+    level: Durability,
+    /// So many facts of the commit that is being gathered were stated before that.
+    before: usize,
+    /// It is to be synced.
+    is_strict: bool,
+    /// Somebody waits only for the system to have it.
+    is_hasty: bool,
     /// Outboxes with something that waits for a commit, in the order of the commits.
-    waiting: VecDeque<(u64, ConnId)>,
+    waiting: VecDeque<(Due, ConnId)>,
     /// What waits for the commit that is being gathered, for other shards.
     pub(super) careful: Vec<(u16, Batch)>,
     /// The same, of commits that were handed over.
@@ -67,7 +81,11 @@ impl Default for Keeping {
             facts: Facts::default(),
             numbers: None,
             gathering: 1,
-            kept: 0,
+            progress: Progress::default(),
+            level: Durability::Disk,
+            before: 0,
+            is_strict: false,
+            is_hasty: false,
             waiting: VecDeque::new(),
             careful: Vec::new(),
             held: VecDeque::new(),
@@ -126,7 +144,10 @@ impl Keeping {
 
     /// The commit that is being gathered will be one: there is something in it, or waits for it.
     fn has_some(&self) -> bool {
-        let is_awaited = self.waiting.back().is_some_and(|it| it.0 == self.gathering);
+        let is_awaited = self
+            .waiting
+            .back()
+            .is_some_and(|it| it.0.commit == self.gathering);
         !self.facts.is_empty() || is_awaited || !self.careful.is_empty()
     }
 
@@ -135,42 +156,70 @@ impl Keeping {
         !self.held.is_empty() || !self.careful.is_empty()
     }
 
-    /// An outbox holds something until this commit is kept.
-    pub(super) fn await_commit(&mut self, commit: u64, conn: ConnId) {
-        if self.waiting.back() != Some(&(commit, conn)) {
-            self.waiting.push_back((commit, conn));
+    /// From here on the shard acts on behalf of those who are promised this.
+    pub(super) fn attend(&mut self, level: Durability) {
+        self.is_strict |= self.level == Durability::Disk && self.facts.len() > self.before;
+        self.before = self.facts.len();
+        self.level = level;
+    }
+
+    /// And of those who are promised this, too.
+    fn attend_also(&mut self, level: Durability) {
+        self.level = self.level.max(level);
+    }
+
+    fn due(&self, commit: u64) -> Due {
+        Due {
+            commit,
+            synced: self.level == Durability::Disk,
+        }
+    }
+
+    /// An outbox holds something until this is met.
+    pub(super) fn await_commit(&mut self, due: Due, conn: ConnId) {
+        if due.commit == self.gathering {
+            self.is_strict |= due.synced;
+            self.is_hasty |= !due.synced;
+        }
+        if self.waiting.back() != Some(&(due, conn)) {
+            self.waiting.push_back((due, conn));
         }
     }
 
     /// Until when a QoS 2 packet is to be held on its way out, which then awaits that commit: one
     /// whose identifier, or whose receipt, is to be kept first, and what must not overtake such a one.
-    pub(super) fn hold(&mut self, is_kept: bool, outbox: &Outbox, to: ConnId) -> Option<u64> {
+    pub(super) fn hold(&mut self, is_kept: bool, outbox: &Outbox, to: ConnId) -> Option<Due> {
         let commit = match (self.is_careful, is_kept || outbox.has_held()) {
             (true, _) => self.gathering,
             (false, true) => self.latest(),
             (false, false) => return None,
         };
-        if commit <= self.kept || outbox.is_closed_until(commit) {
+        let due = self.due(commit);
+        if due.is_met(self.progress) || outbox.is_closed_until(due) {
             return None;
         }
-        self.await_commit(commit, to);
-        Some(commit)
+        self.await_commit(due, to);
+        Some(due)
     }
 
     /// Whether a QoS 2 packet that is about to be written may have to be [held](Self::hold).
     pub(super) fn may_hold(&self, is_kept: bool, outbox: &Outbox) -> bool {
         let holds = self.is_careful || is_kept || outbox.has_held();
-        holds && !outbox.is_closed_until(self.gathering)
+        holds && !outbox.is_closed_until(self.due(self.gathering))
     }
 
     /// Until when something is to be held that promises what was stated last, or was stated since
     /// `mark` facts were; `None`: not at all.
-    pub(super) fn promise(&self, mark: Option<usize>) -> Option<u64> {
+    pub(super) fn promise(&self, mark: Option<usize>) -> Option<Due> {
         let latest = match mark {
             Some(mark) if self.facts.len() == mark => return None,
             _ => self.latest(),
         };
-        (latest > self.kept).then_some(latest)
+        if self.level == Durability::Memory {
+            return None;
+        }
+        let due = self.due(latest);
+        (!due.is_met(self.progress)).then_some(due)
     }
 }
 
@@ -198,23 +247,87 @@ impl Shard {
         let careful = self.keeping.careful.drain(..);
         let held = careful.map(|(shard, batch)| (number, shard, batch));
         self.keeping.held.extend(held);
+        self.keeping.attend(self.keeping.level);
         let facts = self.keeping.facts.take();
-        Some(Commit { number, facts })
+        self.keeping.before = 0;
+        let sync = std::mem::take(&mut self.keeping.is_strict);
+        Some(Commit {
+            number,
+            sync,
+            hasty: std::mem::take(&mut self.keeping.is_hasty),
+            facts,
+        })
+    }
+
+    /// The system has everything up to this commit, which is not synced yet: enough for those who are
+    /// promised no more.
+    pub fn written(&mut self, number: u64) {
+        let progress = &mut self.keeping.progress;
+        progress.written = progress.written.max(number);
+        let at = *progress;
+        // Others stand between them, who wait on.
+        let mut released = Vec::new();
+        self.keeping.waiting.retain(|(due, id)| {
+            let is_met = due.is_met(at);
+            if is_met {
+                released.push(*id);
+            }
+            !is_met
+        });
+        self.release(released, at);
     }
 
     /// The journal has kept everything up to this commit.
     pub fn committed(&mut self, number: u64) {
-        self.keeping.kept = self.keeping.kept.max(number);
+        let progress = &mut self.keeping.progress;
+        progress.kept = progress.kept.max(number);
+        let at = *progress;
         let is_due = |commit: u64| commit <= number;
         while let Some((_, shard, batch)) = self.keeping.held.pop_front_if(|it| is_due(it.0)) {
             self.batches.push((shard, batch));
         }
-        while let Some((_, id)) = self.keeping.waiting.pop_front_if(|it| is_due(it.0)) {
+        while let Some((_, id)) = self.keeping.waiting.pop_front_if(|it| it.0.is_met(at)) {
+            self.release([id], at);
+        }
+    }
+
+    fn release(&mut self, ids: impl IntoIterator<Item = ConnId>, at: Progress) {
+        for id in ids {
             if let Some(conn) = self.conns.get_mut(id.index, id.generation)
-                && conn.outbox.release(number, &mut self.pool)
+                && conn.outbox.release(at, &mut self.pool)
             {
                 self.touch(id.index);
             }
+        }
+    }
+
+    /// The shard acts on behalf of a session's team, until it [`rests`](Self::rest).
+    pub(super) fn attend(&mut self, session: u32) {
+        if self.keeping.is_on()
+            && let Some(session) = self.sessions.at(session)
+        {
+            let level = session.team.durability();
+            self.keeping.attend(level);
+        }
+    }
+
+    /// The same for the session that a delivery from another shard is for.
+    pub(super) fn attend_for(&mut self, route: Route) {
+        let address = route.session;
+        if self
+            .sessions
+            .get(address.index, address.generation)
+            .is_some()
+        {
+            self.attend(address.index);
+        }
+    }
+
+    /// The shard acts on nobody's behalf: what it states is as sure as for the strictest team.
+    pub(super) fn rest(&mut self) {
+        if self.keeping.is_on() {
+            let level = self.world.strictest();
+            self.keeping.attend(level);
         }
     }
 
@@ -229,6 +342,16 @@ impl Shard {
         self.keeping.is_full = is_full;
     }
 
+    /// What an answer promises that says that something of a session is gone, to be asked before it
+    /// goes: where the session is kept, all that was stated, for it may have been gone for some time
+    /// and that is not kept.
+    pub(super) fn mark_of(&self, session: Option<SessionNumber>) -> Option<usize> {
+        match session {
+            Some(_) => None,
+            None => Some(self.keeping.facts.len()),
+        }
+    }
+
     /// Encodes an answer that promises what was stated since `mark` facts were: it is held until that
     /// is kept. Without a mark: what was stated so far.
     pub(super) fn promise(
@@ -237,18 +360,18 @@ impl Shard {
         mark: Option<usize>,
         encode: impl FnOnce(&mut Vec<u8>, Version),
     ) {
-        let Some(commit) = self.keeping.promise(mark) else {
+        let Some(due) = self.keeping.promise(mark) else {
             return self.write(index, encode);
         };
         let Some((generation, conn)) = self.conns.entry_mut(index) else {
             return;
         };
-        if conn.outbox.is_closed_until(commit) {
+        if conn.outbox.is_closed_until(due) {
             return self.write(index, encode);
         }
         let most = conn.max_packet as usize;
         let version = conn.version;
-        conn.outbox.hold(commit, |out| {
+        conn.outbox.hold(due, |out| {
             let before = out.len();
             encode(out, version);
             if out.len() - before > most {
@@ -256,7 +379,7 @@ impl Shard {
             }
         });
         let id = ConnId { index, generation };
-        self.keeping.await_commit(commit, id);
+        self.keeping.await_commit(due, id);
     }
 
     /// A message is about to be routed: for whom, is gathered until [`close_message`].
@@ -264,6 +387,7 @@ impl Shard {
     /// [`close_message`]: Self::close_message
     pub(super) fn open_message(
         &mut self,
+        team: &Team,
         matched: &Matched,
         view: &MessageView<'_>,
         receipt: Option<(SessionNumber, PacketId)>,
@@ -271,6 +395,8 @@ impl Shard {
         if !self.keeping.is_on() {
             return;
         }
+        let level = self.world.durability_of(team, matched);
+        self.keeping.attend_also(level);
         self.keeping.is_careful = view.qos == QoS::ExactlyOnce
             && (receipt.is_some() || matched.is_kept() || self.keeping.holds_batches());
         self.keeping.facts.open();
@@ -312,25 +438,41 @@ impl Shard {
     /// Whether accepting a message would have to be kept beyond a crash.
     pub(super) fn would_be_kept(
         &self,
+        team: &Team,
         matched: &Matched,
         view: &MessageView<'_>,
         receipt: Option<(SessionNumber, PacketId)>,
     ) -> bool {
-        receipt.is_some() || view.retain || view.qos > QoS::AtMostOnce && matched.is_kept()
+        let is_retained = view.retain && team.durability() > Durability::Memory;
+        receipt.is_some() || is_retained || view.qos > QoS::AtMostOnce && matched.is_kept()
     }
 
     /// A session has begun or goes on: from now on it is kept, or not any more. What its client is told,
     /// CONNACK first of all, is held until that is so: of one that is kept no more, too, for until then
-    /// a crash would bring it back as it was; and `begins_anew`: so it would the one whose place it took.
-    pub(super) fn keep_session(&mut self, index: u32, begins_anew: bool) {
+    /// a crash would bring it back as it was. Of one that is new and not kept, too, where something was
+    /// stated since `mark` facts were: that the session before it is over.
+    ///
+    /// What its team is promised counts for one that begins. One that comes back is kept as it was: what
+    /// it has was not stated, or is there already.
+    pub(super) fn keep_session(&mut self, index: u32, comes_back: bool, mark: usize) {
+        self.attend(index);
+        self.keep_or_end(index, comes_back, mark);
+        self.rest();
+    }
+
+    fn keep_or_end(&mut self, index: u32, comes_back: bool, mark: usize) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
-        let is_kept = session.expiry > Span::ZERO && self.keeping.is_on();
+        let is_promised = match comes_back {
+            true => session.number.is_some(),
+            false => session.team.durability() > Durability::Memory,
+        };
+        let is_kept = session.expiry > Span::ZERO && self.keeping.is_on() && is_promised;
         let facts = &mut self.keeping.facts;
         match (session.number, is_kept) {
-            (None, false) if begins_anew => {}
-            (None, false) => return,
+            (None, false) if facts.len() == mark => return,
+            (None, false) => {}
             (Some(number), false) => {
                 session.keep_as(None);
                 facts.state(Fact::Ended(number));
@@ -348,10 +490,9 @@ impl Shard {
         if let Some(index) = session.conn
             && let Some((generation, conn)) = self.conns.entry_mut(index)
         {
-            let commit = self.keeping.latest();
-            conn.outbox.close_until(commit);
-            self.keeping
-                .await_commit(commit, ConnId { index, generation });
+            let due = self.keeping.due(self.keeping.latest());
+            conn.outbox.close_until(due);
+            self.keeping.await_commit(due, ConnId { index, generation });
         }
     }
 }
@@ -360,6 +501,7 @@ fn terms(session: &Session) -> Terms {
     Terms {
         client_id: Arc::clone(&session.key.client_id),
         principal: session.grant.principal().clone(),
+        known_by: session.grant.known_by(),
         expiry: session.expiry,
         listener: Arc::clone(&session.peer.listener),
         address: session.peer.address,

@@ -23,11 +23,36 @@ pub struct Outbox {
 /// Bytes that may leave only when the journal has kept what they promise.
 #[derive(Debug, Default)]
 struct Held {
-    /// Nothing at all leaves before this commit is kept; 0: it is.
-    opens: u64,
+    /// Nothing at all leaves before this commit is kept; `None`: it is.
+    opens: Option<Due>,
     bytes: Vec<u8>,
     /// How many of the bytes wait for which commit, in the order of both.
-    marks: VecDeque<(u64, usize)>,
+    marks: VecDeque<(Due, usize)>,
+}
+
+/// What something waits for: a commit, and that it is as sure as that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    /// The commit.
+    pub commit: u64,
+    /// It is to be synced; otherwise the system is to have it.
+    pub synced: bool,
+}
+
+/// How far the journal is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// The system has everything up to this commit.
+    pub written: u64,
+    /// It is as sure as was asked for.
+    pub kept: u64,
+}
+
+impl Due {
+    /// Whether it need not wait any longer.
+    pub(super) const fn is_met(self, at: Progress) -> bool {
+        self.commit <= at.kept || !self.synced && self.commit <= at.written
+    }
 }
 
 /// Payloads from this length on are shared rather than copied: below it the copy is cheaper than
@@ -55,9 +80,10 @@ impl Outbox {
         self.held.is_some()
     }
 
-    /// Whether nothing leaves before this commit is kept anyway.
-    pub(super) fn is_closed_until(&self, commit: u64) -> bool {
-        self.held.as_ref().is_some_and(|held| held.opens >= commit)
+    /// Whether nothing leaves before this is met anyway.
+    pub(super) fn is_closed_until(&self, due: Due) -> bool {
+        let opens = self.held.as_ref().and_then(|held| held.opens);
+        opens.is_some_and(|opens| opens.commit >= due.commit && opens.synced >= due.synced)
     }
 
     /// Whether something waits that is not to be overtaken.
@@ -67,32 +93,47 @@ impl Outbox {
             .is_some_and(|held| !held.marks.is_empty())
     }
 
-    /// Nothing leaves until the journal has kept this commit.
-    pub(super) fn close_until(&mut self, commit: u64) {
-        self.held.get_or_insert_default().opens = commit;
+    /// Nothing leaves until this is met.
+    pub(super) fn close_until(&mut self, due: Due) {
+        self.held.get_or_insert_default().opens = Some(due);
     }
 
-    /// Adds what may leave when the journal has kept this commit, which is none before that of what
-    /// was added last.
-    pub(super) fn hold(&mut self, commit: u64, encode: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds what may leave when this is met, whose commit is none before that of what was added last.
+    /// Nothing overtakes what is held.
+    pub(super) fn hold(&mut self, due: Due, encode: impl FnOnce(&mut Vec<u8>)) {
         let held = self.held.get_or_insert_default();
         encode(&mut held.bytes);
         match held.marks.back_mut() {
-            Some((last, end)) if *last == commit => *end = held.bytes.len(),
-            _ => held.marks.push_back((commit, held.bytes.len())),
+            Some((last, end)) if *last == due => *end = held.bytes.len(),
+            _ => held.marks.push_back((due, held.bytes.len())),
         }
     }
 
-    /// The journal has kept everything up to this commit. Says whether something may leave now.
-    pub(super) fn release(&mut self, commit: u64, pool: &mut BufferPool) -> bool {
+    /// What waits for commits of its own does not leave any more.
+    pub(super) fn forget_held(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.bytes = Vec::new();
+            held.marks.clear();
+        }
+        self.held.take_if(|held| held.opens.is_none());
+    }
+
+    /// Nothing leaves any more, where nothing may leave yet.
+    pub(super) fn forget_closed(&mut self, pool: &mut BufferPool) {
+        if self.held.take_if(|held| held.opens.is_some()).is_some() {
+            self.advance(self.encoded());
+            self.settle(pool);
+        }
+    }
+
+    /// The journal is so far. Says whether something may leave now.
+    pub(super) fn release(&mut self, at: Progress, pool: &mut BufferPool) -> bool {
         let Some(mut held) = self.held.take() else {
             return false;
         };
-        if held.opens <= commit {
-            held.opens = 0;
-        }
+        held.opens = held.opens.filter(|due| !due.is_met(at));
         let mut length = 0;
-        while let Some((_, end)) = held.marks.pop_front_if(|mark| mark.0 <= commit) {
+        while let Some((_, end)) = held.marks.pop_front_if(|mark| mark.0.is_met(at)) {
             length = end;
         }
         if length > 0 {
@@ -102,7 +143,7 @@ impl Outbox {
                 *end -= length;
             }
         }
-        let is_open = held.opens == 0;
+        let is_open = held.opens.is_none();
         if !(is_open && held.marks.is_empty()) {
             self.held = Some(held);
         }
@@ -112,7 +153,7 @@ impl Outbox {
     /// Bytes that may leave now: those in [`pieces`](Self::pieces).
     pub fn ready(&self) -> usize {
         match &self.held {
-            Some(held) if held.opens > 0 => 0,
+            Some(held) if held.opens.is_some() => 0,
             _ => self.encoded(),
         }
     }
@@ -129,7 +170,7 @@ impl Outbox {
 
     /// What may leave, in pieces, in order; none of them is empty.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        let is_open = self.held.as_ref().is_none_or(|held| held.opens == 0);
+        let is_open = self.held.as_ref().is_none_or(|held| held.opens.is_none());
         self.encoded_pieces().filter(move |_| is_open)
     }
 

@@ -153,7 +153,7 @@ impl Shard {
             false => None,
         };
         let (_, matched) = self.world.compartment(&team).matches(view.topic);
-        self.open_message(&matched, view, None);
+        self.open_message(&team, &matched, view, None);
         self.route(&team, &matched, passing, now);
         self.close_message(passing, retained, None);
         self.note_will(parked, &team, now);

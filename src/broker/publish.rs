@@ -13,6 +13,7 @@ use super::recent::Routed;
 use super::shard::{Shard, who};
 use super::turn::steps_of;
 use crate::fact::Fact;
+use crate::limits::Durability;
 use crate::policy::{Grant, Owner};
 use crate::session::Receipt;
 use crate::team::{Message, MessageNumber, MessageView, SessionNumber, Team};
@@ -227,7 +228,8 @@ impl Shard {
             expires,
             publisher: session.address,
         };
-        if self.keeping.is_full() && self.would_be_kept(&known.matched, &view, receipt) {
+        if self.keeping.is_full() && self.would_be_kept(&known.team, &known.matched, &view, receipt)
+        {
             return Err(PublishError::DISK_FULL);
         }
         let passing = Passing::new(view, self.keeping.message());
@@ -258,7 +260,7 @@ impl Shard {
         let steps = steps_of(passing.view.payload.len()) as usize;
         self.charge(known.matched.candidates().saturating_mul(steps));
         self.outcome = Outcome::default();
-        self.open_message(&known.matched, &passing.view, receipt);
+        self.open_message(&known.team, &known.matched, &passing.view, receipt);
         let matched = self.route(&known.team, &known.matched, passing, now);
         let is_full = self.outcome.is_full() && retained.is_none();
         self.close_message(passing, retained, receipt.filter(|_| !is_full));
@@ -357,7 +359,16 @@ impl Shard {
             self.counters.drop(Drop::RetainedFull);
             PublishError::RETAINED_FULL
         })?;
-        Ok(self.keeping.is_on().then_some(version))
+        if !self.keeping.is_on() {
+            return Ok(None);
+        }
+        if team.durability() > Durability::Memory {
+            return Ok(Some(version));
+        }
+        // What was kept of the topic, while the team was promised more, is not to come back.
+        let topic = Arc::from(passing.view.topic);
+        self.keeping.facts.state(Fact::Cleared(topic, version));
+        Ok(None)
     }
 
     pub(super) fn record_refused_publish(
@@ -393,12 +404,13 @@ impl Shard {
             true => ReasonCode::Success,
             false => ReasonCode::PacketIdentifierNotFound,
         };
-        let mark = self.keeping.facts.len();
-        if let (Some(number), ReasonCode::Success) = (session.number, code) {
+        let number = session.number;
+        let mark = self.mark_of(number);
+        if let (Some(number), ReasonCode::Success) = (number, code) {
             let freed = Fact::Freed(number, ack.packet_id);
             self.keeping.facts.state(freed);
         }
-        self.promise(index, Some(mark), |out, version| {
+        self.promise(index, mark, |out, version| {
             encode::pubcomp(out, version, ack.packet_id, code)
         });
         Ok(())

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::publish::Passing;
 use super::shard::Shard;
+use crate::fact::{Fact, Standing};
 use crate::session::{Replay, Session};
 use crate::team::{Message, Route, Team, Walk};
 use crate::time::Time;
@@ -40,6 +41,14 @@ impl Shard {
                 place: 0,
                 after: None,
             };
+            let stated = session.number.and_then(|number| match replay.standing() {
+                Some(standing) => Some(Fact::Replaying(number, Arc::clone(&key), standing)),
+                None => {
+                    let was_there = session.replays.contains_key(&key);
+                    was_there.then(|| Fact::Replayed(number, Arc::clone(&key)))
+                }
+            });
+            self.keeping.facts.extend(stated);
             match teams.is_empty() {
                 true => session.replays.remove(&key),
                 false => session.replays.insert(key, replay),
@@ -49,7 +58,30 @@ impl Shard {
 
     /// Goes on handing retained messages to new subscriptions: as far as the client takes them, and
     /// as many steps as its connection has left in this turn.
+    ///
+    /// How far that is, is stated in one commit with what was sent: after a crash it goes on where the
+    /// last commit left it, and nothing is sent twice that was not under way.
     pub(super) fn replay(&mut self, index: u32, now: Time) {
+        let Some(session) = self.sessions.at(index) else {
+            return;
+        };
+        if session.replays.is_empty() {
+            return;
+        }
+        let (number, before) = (session.number, place_of(session));
+        let mut over = Vec::new();
+        self.replay_on(index, &mut over, now);
+        let (Some(number), Some(session)) = (number, self.sessions.at(index)) else {
+            return;
+        };
+        let after = place_of(session).filter(|after| Some(after) != before.as_ref());
+        let facts = &mut self.keeping.facts;
+        over.into_iter()
+            .for_each(|key| facts.state(Fact::Replayed(number, key)));
+        facts.extend(after.map(|(key, standing)| Fact::Replaying(number, key, standing)));
+    }
+
+    fn replay_on(&mut self, index: u32, over: &mut Vec<Arc<str>>, now: Time) {
         loop {
             let Some(session) = self.sessions.at_mut(index) else {
                 return;
@@ -75,7 +107,7 @@ impl Shard {
                 };
             };
             let mut left = allowed;
-            let found = next(session, &mut left);
+            let found = next(session, &mut left, over);
             conn.spent.charge_retained(self.turn, allowed - left);
             self.visit.steps += allowed - left;
             let Some((route, team, message)) = found else {
@@ -97,9 +129,19 @@ impl Shard {
     }
 }
 
+/// Which replay is under way, and where it stands.
+fn place_of(session: &Session) -> Option<(Arc<str>, Standing)> {
+    let (key, replay) = session.replays.first_key_value()?;
+    Some((Arc::clone(key), replay.standing()?))
+}
+
 /// The next retained message for a session, on what terms, and whose it is. `None`: the steps are
-/// used up, or nothing is left of the first replay.
-fn next(session: &mut Session, steps: &mut u32) -> Option<(Route, Arc<Team>, Arc<Message>)> {
+/// used up, or nothing is left of the first replay, which is added to `over` then.
+fn next(
+    session: &mut Session,
+    steps: &mut u32,
+    over: &mut Vec<Arc<str>>,
+) -> Option<(Route, Arc<Team>, Arc<Message>)> {
     let mut entry = session.replays.first_entry()?;
     let walk = session.subscriptions.get(entry.key()).and_then(|wanted| {
         let filter = wanted.filter(entry.key());
@@ -110,7 +152,7 @@ fn next(session: &mut Session, steps: &mut u32) -> Option<(Route, Arc<Team>, Arc
         Some((wanted, Arc::clone(team), walk))
     });
     let Some((subscription, team, walk)) = walk else {
-        entry.remove();
+        over.push(entry.remove_entry().0);
         return None;
     };
     let replay = entry.get_mut();
@@ -119,7 +161,7 @@ fn next(session: &mut Session, steps: &mut u32) -> Option<(Route, Arc<Team>, Arc
             replay.place += 1;
             replay.after = None;
             if replay.place == replay.teams.len() {
-                entry.remove();
+                over.push(entry.remove_entry().0);
             }
             None
         }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::review::{Change, ChangeKind};
 use super::shard::Shard;
 use super::subscribe::Granted;
-use crate::fact::{Fact, KeptSession, Owed, Terms, Wanted};
+use crate::fact::{Fact, KeptSession, Owed, Standing, Terms, Wanted};
 use crate::policy::Grant;
-use crate::session::{Flight, Peer, Queued, Session, Subscription};
+use crate::session::{Flight, Peer, Queued, Replay, Session, Subscription};
 use crate::team::{
     Claim, Message, MessageNumber, Route, SessionAddress, SessionKey, SessionNumber, Team, World,
 };
@@ -18,8 +18,9 @@ use crate::wire::PacketId;
 impl Shard {
     /// Puts back a session under the grant that its principal has now. `message` finds what it has.
     /// A session that had a connection has lost it now. Called before the first connection is opened,
-    /// with [`with_journal`](Self::with_journal) done. What is due for it, its will first of all, is due
-    /// at the first [`tick`](Self::tick): when all sessions of all shards are back, who may want it.
+    /// with [`with_journal`](Self::with_journal) done. What is due for it comes with the first
+    /// [`tick`](Self::tick) and not now: its will, and what it leaves to its share groups, are for sessions
+    /// that may not be back yet, on other shards too.
     ///
     /// `false`: there is a session of its key already, which is not touched.
     pub fn restore(
@@ -90,6 +91,9 @@ impl Shard {
             self.put_subscription_back(index, key, wanted);
         }
         self.keeping.facts.forget_since(mark); // all of that is known
+        for (key, standing) in kept.replays {
+            self.put_replay_back(index, number, key, &standing);
+        }
         if kept.left.is_none() {
             self.keeping.facts.state(left);
         }
@@ -114,7 +118,7 @@ impl Shard {
             username: Arc::clone(&terms.principal.username),
             client_id: Arc::clone(&terms.client_id),
         };
-        if team.registry.claim(&key, address, u32::MAX) != Claim::New {
+        if team.registry.claim(&key, address, u32::MAX, u32::MAX) != Claim::New {
             return None;
         }
         let peer = Peer {
@@ -126,6 +130,35 @@ impl Shard {
         let session = Session::new(key, address, team, grant, peer, limits);
         self.sessions.insert(session);
         Some(index)
+    }
+
+    /// Retained messages were on their way to a subscription.
+    fn put_replay_back(
+        &mut self,
+        index: u32,
+        number: SessionNumber,
+        key: Arc<str>,
+        standing: &Standing,
+    ) {
+        let Some(session) = self.sessions.at_mut(index) else {
+            return;
+        };
+        let subscription = session.subscriptions.get(&key);
+        let replay = subscription.and_then(|subscription| {
+            let in_commons = subscription.in_commons;
+            let teams = self.world.retained_for(&session.team, in_commons);
+            Replay::resumed(teams, standing)
+        });
+        let now = replay.as_ref().and_then(Replay::standing);
+        let moved = match now {
+            Some(now) if now == *standing => None,
+            Some(now) => Some(Fact::Replaying(number, Arc::clone(&key), now)),
+            None => Some(Fact::Replayed(number, Arc::clone(&key))),
+        };
+        self.keeping.facts.extend(moved);
+        if let Some(replay) = replay {
+            session.replays.insert(key, replay);
+        }
     }
 
     fn put_subscription_back(&mut self, index: u32, key: &Arc<str>, wanted: &Wanted) {

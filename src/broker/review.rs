@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::policy::{Grant, TeamId};
+use crate::policy::{Grant, KnownBy, TeamId};
 use crate::wire::ReasonCode;
 
 /// What somebody is after a change.
@@ -276,6 +276,11 @@ impl Review {
             let principal = new.principal();
             principal.username == grant.principal().username && new.team() == grant.team()
         };
+        // Whatever changed, what it logged in with is over when it is.
+        let no_longer = |new: Arc<Grant>| match grant.expires() < new.expires() {
+            true => Arc::new((*new).clone().until(grant.expires())),
+            false => new,
+        };
         let outcome = match standing {
             Standing::Gone => Outcome::Gone,
             Standing::Granted(new) | Standing::Out(Some(new)) if !granted(&new) => Outcome::Gone,
@@ -283,7 +288,7 @@ impl Review {
             Standing::Granted(new)
                 if new.mount() == grant.mount() && new.accepts_client_id(client_id) =>
             {
-                Outcome::Granted(new)
+                Outcome::Granted(no_longer(new))
             }
             Standing::Granted(new) => Outcome::Out(Some(new)),
             Standing::Out(new) => Outcome::Out(new),
@@ -296,7 +301,12 @@ impl Review {
             grant.team().cloned(),
             Arc::clone(&grant.principal().username),
         );
+        let is_vouched = grant.known_by() != KnownBy::Record;
         let own = match self.principals.get(&key) {
+            // What is on record is not all that it logged in with: it has to show that again.
+            Some((Standing::Granted(_) | Standing::Out(_), change)) if is_vouched => {
+                Some((Standing::Out(None), *change))
+            }
             Some((standing, change)) => Some((standing.clone(), *change)),
             None => {
                 let everyone = self.everyone.as_ref();

@@ -279,6 +279,16 @@ impl Shard {
             if conn.is_asking() {
                 return (used, 0);
             }
+            if let Phase::Active(session) = conn.phase
+                && bytes[used] >> 4 == 3
+                && !conn.has_published
+                && self.pays_first(id.index, session, now)
+            {
+                return (used, 0);
+            }
+            let Some(conn) = self.conns.get(id.index, id.generation) else {
+                break;
+            };
             let begin = used;
             let early = (conn.limits.max_unauthenticated_bytes).min(conn.limits.max_packet_size);
             let (max, version) = match conn.phase {
@@ -301,10 +311,11 @@ impl Shard {
                     Ok(Framing::Partial(needed)) => return (used, needed.unwrap_or(0)),
                     Ok(Framing::Whole(frame)) => {
                         used += frame.length;
+                        let length = frame.length;
                         decode::packet(frame, version)
                             .inspect_err(|_| answer_in = decode::answer_version(frame))
                             .map_err(|error| error.code)
-                            .and_then(|packet| self.handle(id.index, packet, now))
+                            .and_then(|packet| self.handle(id.index, packet, length, now))
                     }
                     Err(error) => Err(error.code),
                 }
@@ -324,17 +335,38 @@ impl Shard {
         (used, 0)
     }
 
-    /// One packet. An error ends the connection with that reason code.
-    fn handle(&mut self, index: u32, packet: Packet<'_>, now: Time) -> Result<(), ReasonCode> {
+    /// One packet, of so many bytes. An error ends the connection with that reason code.
+    fn handle(
+        &mut self,
+        index: u32,
+        packet: Packet<'_>,
+        length: usize,
+        now: Time,
+    ) -> Result<(), ReasonCode> {
         let Some(session) = self.conns.at(index).and_then(Conn::session) else {
             return self.handle_login(index, packet, now);
         };
         self.charge(1);
+        self.attend(session);
+        let handled = self.handle_active(index, session, packet, length, now);
+        self.rest();
+        handled
+    }
+
+    /// One packet of a connection that is logged in.
+    fn handle_active(
+        &mut self,
+        index: u32,
+        session: u32,
+        packet: Packet<'_>,
+        length: usize,
+        now: Time,
+    ) -> Result<(), ReasonCode> {
         match packet {
             Packet::Publish(publish) => {
                 // One that had to wait for an answer was counted when it came.
                 if !self.has_answers(index) {
-                    self.meter(index, session, &publish, now)?;
+                    self.meter(index, session, length, now)?;
                 }
                 self.publish(index, session, &publish, now)
             }
@@ -440,8 +472,13 @@ impl Shard {
         }
     }
 
-    /// DISCONNECT from the server, where the version has one.
+    /// DISCONNECT from the server, where the version has one: the last word `[MQTT-3.14.4-1]`. What
+    /// waits for the journal goes unsaid: a message that was not acknowledged comes again, one of QoS 2
+    /// that was not sent is sent when its session is resumed.
     pub(super) fn say_goodbye(&mut self, index: u32, code: ReasonCode) {
+        if let Some(conn) = self.conns.at_mut(index) {
+            conn.outbox.forget_held();
+        }
         self.write(index, |out, version| {
             encode::disconnect(out, version, code, None)
         });

@@ -1,4 +1,5 @@
-//! Shared subscriptions when a member goes: what it was to have goes to another `[MQTT-4.8.2]`.
+//! Shared subscriptions when a member goes, or may be one no longer: what it was to have goes to
+//! another `[MQTT-4.8.2]`.
 
 use std::sync::Arc;
 
@@ -8,13 +9,33 @@ use super::counters::Drop;
 use super::publish::Passing;
 use super::shard::Shard;
 use crate::fact::Fact;
-use crate::session::{Queued, Session};
+use crate::session::{Queued, Session, Subscription};
 use crate::team::{Group, Team, World};
 use crate::time::Time;
 use crate::topic::{TopicFilter, TopicName};
 
 /// The groups of one session, by the numbers of its shared subscriptions, each with its filter.
 type Groups = HashMap<u32, (Arc<str>, Arc<Group>)>;
+
+/// What a session was a member of by a shared subscription that has ended.
+pub(super) struct Left {
+    share: u32,
+    filter: Arc<str>,
+    name: Arc<str>,
+    in_commons: bool,
+}
+
+impl Left {
+    /// By this subscription; `None`: it is not a shared one.
+    pub(super) fn by(key: &str, subscription: &Subscription) -> Option<Self> {
+        Some(Self {
+            share: subscription.share,
+            filter: Arc::from(subscription.filter(key)),
+            name: Arc::clone(subscription.group.as_ref()?),
+            in_commons: subscription.in_commons,
+        })
+    }
+}
 
 impl Shard {
     /// The connection of a session is lost. What was never sent to it goes at once to members that
@@ -27,17 +48,39 @@ impl Shard {
             return;
         }
         let groups = groups(session, &self.world);
+        self.pass_on_queued(index, &groups, now);
+    }
+
+    /// These shared subscriptions of a session have ended, for it may not have them any more. What
+    /// waits for it by them goes to members that are connected.
+    pub(super) fn pass_on_left(&mut self, index: u32, left: &[Left], now: Time) {
+        let Some(session) = self.sessions.at(index) else {
+            return;
+        };
+        if session.outgoing.queued() == 0 {
+            return;
+        }
+        let groups = left.iter().filter_map(|left| {
+            let team = self.world.standing(&session.team, left.in_commons);
+            let group = team.group(&left.filter, &left.name)?;
+            Some((left.share, (Arc::clone(&left.filter), group)))
+        });
+        let groups = groups.collect();
+        self.pass_on_queued(index, &groups, now);
+    }
+
+    fn pass_on_queued(&mut self, index: u32, groups: &Groups, now: Time) {
         if groups.is_empty() {
             return;
         }
-        let team = Arc::clone(&session.team);
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
+        let team = Arc::clone(&session.team);
         let mut orphans = Vec::new();
         session.outgoing.take_queued(|item| {
             let topic = item.message.topic();
-            let goes = group_of(&groups, item).is_some_and(|group| group.has_connected(topic));
+            let goes = group_of(groups, item).is_some_and(|group| group.has_connected(topic));
             if goes {
                 orphans.push(item.clone());
             }
@@ -48,7 +91,7 @@ impl Shard {
             .iter()
             .filter_map(|orphan| session.outgoing.delivery(orphan))
             .collect();
-        self.adopt_orphans(&team, &orphans, &groups, now);
+        self.adopt_orphans(&team, &orphans, groups, now);
         // Only now, so that there is no time at which nobody has them.
         for delivery in done {
             self.keeping.facts.state(Fact::Done(delivery));

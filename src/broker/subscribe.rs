@@ -8,6 +8,7 @@ use super::entitlement::{Judged, judge, own};
 use super::event::EventKind;
 use super::review::Change;
 use super::shard::{Shard, who};
+use super::share::Left;
 use crate::fact::{self, Fact, Facts};
 use crate::limits::Limit;
 use crate::policy::{Action, Grant, Ruling};
@@ -150,7 +151,7 @@ impl Shard {
             return Err(SubscribeError::QUOTA);
         }
         if !session.subscriptions.contains_key(&key)
-            && session.team.subscriptions()
+            && session.team.own_subscriptions()
                 >= session.team.bounds.limits().max_subscriptions as usize
         {
             session.team.bounds.hit(Limit::Subscriptions);
@@ -263,7 +264,12 @@ impl Shard {
             }
             None => team.subscribe(&filter, route),
         }
-        session.subscriptions.insert(key, subscription).is_none()
+        let in_commons = subscription.in_commons;
+        let is_new = session.subscriptions.insert(key, subscription).is_none();
+        if is_new && in_commons {
+            session.team.subscribed_in_commons(1);
+        }
+        is_new
     }
 
     /// UNSUBSCRIBE.
@@ -274,13 +280,14 @@ impl Shard {
         unsubscribe: &Unsubscribe<'_>,
         now: Time,
     ) -> Result<(), ReasonCode> {
-        let mark = self.keeping.facts.len();
+        let number = self.sessions.at(session).and_then(|it| it.number);
+        let mark = self.mark_of(number);
         let mut codes = Vec::with_capacity(unsubscribe.filters.len());
         for written in &unsubscribe.filters {
             codes.push(self.remove_written(session, written, now));
         }
         self.charge(unsubscribe.filters.len());
-        self.promise(index, Some(mark), |out, version| {
+        self.promise(index, mark, |out, version| {
             encode::unsuback(out, version, unsubscribe.packet_id, &codes);
         });
         Ok(())
@@ -334,6 +341,9 @@ impl Shard {
             let ended = Fact::Unsubscribed(number, Arc::clone(&key));
             self.keeping.facts.state(ended);
         }
+        if subscription.in_commons {
+            session.team.unsubscribed_in_commons(1);
+        }
         let team = world.standing(&session.team, subscription.in_commons);
         team.unsubscribe(
             subscription.filter(&key),
@@ -344,8 +354,9 @@ impl Shard {
     }
 
     /// A session goes on under another grant: what that one does not grant ends, on record, and
-    /// what it grants is in force on its terms. Messages that came by what has ended, or that it may
-    /// no longer read, are let go; others stay, also those whose subscription the client has ended
+    /// what it grants is in force on its terms. What waits by a shared subscription that has ended goes
+    /// to another member. Other messages that came by what has ended, or that it may no longer read,
+    /// are let go; others stay, also those whose subscription the client has ended
     /// `[MQTT-3.10.4-3]`. `change` is why.
     pub(super) fn rejudge(&mut self, index: u32, grant: &Arc<Grant>, change: Change, now: Time) {
         let Some(session) = self.sessions.at_mut(index) else {
@@ -353,10 +364,14 @@ impl Shard {
         };
         session.grant = Arc::clone(grant);
         let keys: Vec<Arc<str>> = session.subscriptions.keys().cloned().collect();
-        let mut ended = Vec::new();
+        let (mut ended, mut left) = (Vec::new(), Vec::new());
         for key in keys {
-            ended.extend(self.rejudge_subscription(index, &key, change, now));
+            if let Some((filter, of)) = self.rejudge_subscription(index, &key, change, now) {
+                ended.push(filter);
+                left.extend(of);
+            }
         }
+        self.pass_on_left(index, &left, now);
         self.note_lost(index, &ended);
         self.drop_unwanted(index, &ended);
     }
@@ -382,14 +397,14 @@ impl Shard {
         }
     }
 
-    /// Returns the filter of a subscription that is no longer granted.
+    /// Returns the filter of a subscription that is no longer granted, and the group that it was of.
     fn rejudge_subscription(
         &mut self,
         index: u32,
         key: &Arc<str>,
         change: Change,
         now: Time,
-    ) -> Option<Arc<str>> {
+    ) -> Option<(Arc<str>, Option<Left>)> {
         let session = self.sessions.at(index)?;
         let subscription = session.subscriptions.get(key)?;
         let filter: Arc<str> = Arc::from(subscription.filter(key));
@@ -405,8 +420,8 @@ impl Shard {
             // It holds until somebody says otherwise.
             Ok(Judged::Asks { checked }) => (checked, true),
             Err(refused) => {
-                self.end_subscription(index, key, &refused, change, now);
-                return Some(filter);
+                let left = self.end_subscription(index, key, &refused, change, now);
+                return Some((filter, left));
             }
         };
         if asks {
@@ -436,7 +451,7 @@ impl Shard {
         None
     }
 
-    /// Ends a subscription that is no longer granted, on record.
+    /// Ends a subscription that is no longer granted, on record. Returns the group that it was of.
     pub(super) fn end_subscription(
         &mut self,
         index: u32,
@@ -444,10 +459,9 @@ impl Shard {
         refused: &SubscribeError,
         change: Change,
         now: Time,
-    ) {
-        let Some(session) = self.sessions.at(index) else {
-            return;
-        };
+    ) -> Option<Left> {
+        let session = self.sessions.at(index)?;
+        let left = Left::by(key, session.subscriptions.get(key)?);
         let kind = EventKind::SubscriptionEnded {
             filter: Box::from(key),
             why: refused.why,
@@ -455,6 +469,7 @@ impl Shard {
         };
         self.record(now, who(session), kind);
         self.remove_subscription(index, key);
+        left
     }
 
     fn record_refused_subscribe(

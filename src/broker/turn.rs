@@ -198,7 +198,7 @@ impl Shard {
     }
 
     /// Whom the shell may read again, after [`go_on`](Self::go_on).
-    pub fn read_on(&mut self, _now: Time) -> Vec<ConnId> {
+    pub fn read_on(&mut self) -> Vec<ConnId> {
         std::mem::take(&mut self.hungry)
     }
 
@@ -372,7 +372,9 @@ impl Shard {
         conn.spent = Spent::default(); // a visit of its own
         if let Some(session) = conn.session() {
             let outer = self.begin_visit(id);
+            self.attend(session);
             self.pump(session, now);
+            self.rest();
             self.end_visit(id, outer);
         }
     }

@@ -17,13 +17,12 @@ use std::sync::Arc;
 
 use super::event::{DisconnectCause, EventKind};
 use super::recent::Recent;
-use super::review::{Change, Key, Outcome, Review};
+use super::review::{Change, ChangeKind, Key, Outcome, Review};
 use super::shard::{Shard, who};
 use crate::fact::Fact;
 use crate::policy::{Grant, TeamId};
 use crate::team::{Retained, SessionKey, Team};
 use crate::time::{Span, Time};
-use crate::wire::ReasonCode;
 
 /// What reviews may cost in one turn: sessions looked at, and of those that are judged anew the
 /// subscriptions and what waits; each counts one. The session that passes it is still judged.
@@ -336,7 +335,11 @@ impl Shard {
             Outcome::Gone => {
                 let removed = (session.team.id()).is_some_and(|id| review.removes(id));
                 if removed {
-                    self.withdraw_will(index, now);
+                    // There is nobody left to whom it could be sent.
+                    self.withdraw_will(index, change, "the team was removed", now);
+                } else if change.kind == ChangeKind::Policy {
+                    // Its grant is the replaced policy's: that one has no say any more.
+                    self.withdraw_will(index, change, "policy", now);
                 }
                 self.remove_session(index, change, now);
                 return cost + END_STEPS;
@@ -380,8 +383,8 @@ impl Shard {
         }
     }
 
-    /// The team is removed: there is nobody left to whom a will could be sent.
-    fn withdraw_will(&mut self, index: u32, now: Time) {
+    /// The will of a session that is about to end is not to go out.
+    fn withdraw_will(&mut self, index: u32, change: Change, why: &'static str, now: Time) {
         let Some(session) = self.sessions.at_mut(index) else {
             return;
         };
@@ -391,8 +394,8 @@ impl Shard {
         };
         let kind = EventKind::PublishRefused {
             topic: will.message.topic().into(),
-            reason: ReasonCode::AdministrativeAction,
-            why: "the team was removed",
+            reason: change.told(),
+            why,
             will: true,
         };
         self.record(now, who, kind);

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// What is locked. It stays behind, and means nothing without the lock on it.
 const FILE: &str = "broker.lock";
 
+/// What a restore lays ready here, until all of it is in its place.
+pub(super) const RESTORING: &str = ".restoring";
+
 /// The claim to a data directory. The system lets go of it when this is dropped or the process
 /// ends, however it ends.
 #[derive(Debug)]
@@ -28,6 +31,15 @@ pub(super) enum DataDirError {
         path: PathBuf,
         /// That broker's process id, where it is known.
         process: Option<u32>,
+    },
+    /// Not everything of a backup is in its place.
+    #[error(
+        "a restore into data_dir {} was broken off: empty it and the database, and restore again",
+        path.display()
+    )]
+    HalfRestored {
+        /// The directory.
+        path: PathBuf,
     },
     /// It could not be made or written to.
     #[error("data_dir {} cannot be used: {source}", path.display())]
@@ -67,6 +79,10 @@ impl DataDir {
             .set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         written.map_err(unusable)?;
+        if path.join(RESTORING).exists() {
+            let path = path.to_owned();
+            return Err(DataDirError::HalfRestored { path });
+        }
         Ok(Self { _locked: file })
     }
 }

@@ -12,15 +12,9 @@ use crate::broker::Question;
 use crate::config::{self, Config};
 use crate::identity::{Hook, News};
 use crate::net::clock::Clock;
-use crate::net::server::{Asked, Desk, Verdicts};
+use crate::net::server::{Asked, Brought, Desk, Verdicts};
 use crate::team::{Reports, World};
 use crate::telemetry::metric as m;
-
-/// Questions of shards that may wait or be on their way; beyond it one has no answer.
-const QUESTIONS_MAX: usize = 16_384;
-
-/// New topics that may wait to be reported; beyond it they are dropped.
-const REPORTS_MAX: usize = 4096;
 
 /// Reports that are on their way at once: they are in no hurry, and clients are.
 const REPORTS_AT_ONCE: usize = 2;
@@ -29,8 +23,7 @@ const REPORTS_AT_ONCE: usize = 2;
 pub(super) struct Opened {
     pub(super) hook: Arc<Hook>,
     news: mpsc::Receiver<News>,
-    asked: mpsc::Receiver<Asked>,
-    topics: mpsc::Receiver<Box<Question>>,
+    brought: Brought,
     desk: Desk,
 }
 
@@ -40,14 +33,12 @@ pub(super) fn open(config: &Config) -> Result<Option<Opened>, Failure> {
         return Ok(None);
     };
     let (hook, news) = Hook::new(config).map_err(failed)?;
-    let (ask, asked) = mpsc::channel(QUESTIONS_MAX);
-    let (report, topics) = mpsc::channel(REPORTS_MAX);
+    let (desk, brought) = Desk::new();
     Ok(Some(Opened {
         hook,
         news,
-        asked,
-        topics,
-        desk: Desk { ask, report },
+        brought,
+        desk,
     }))
 }
 
@@ -79,8 +70,7 @@ impl Opened {
         let Self {
             hook,
             news,
-            asked,
-            topics,
+            brought: Brought { asked, topics },
             ..
         } = self;
         tokio::spawn(answer(Arc::clone(&hook), asked, verdicts));
@@ -89,15 +79,16 @@ impl Opened {
     }
 }
 
-/// Each question in a task of its own; no more of them than may wait.
+/// Each question in a task of its own; how many there are the desk bounds.
 async fn answer(hook: Arc<Hook>, mut asked: mpsc::Receiver<Asked>, verdicts: Verdicts) {
-    let places = Arc::new(Semaphore::new(QUESTIONS_MAX));
-    while let Some(Asked { shard, question }) = asked.recv().await {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
+    while let Some(asked) = asked.recv().await {
         let (hook, verdicts) = (Arc::clone(&hook), verdicts.clone());
         tokio::spawn(async move {
+            let Asked {
+                shard,
+                question,
+                place,
+            } = asked;
             let answer = hook.answer(&question).await;
             verdicts.answer(shard, question.ticket, answer);
             drop(place);

@@ -1,6 +1,7 @@
 //! The journal for `serve`: opened, read back, and what it held made ready for the shards.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,17 +15,22 @@ use crate::net::server::Kept;
 use crate::team::{Message, World};
 
 /// Where it is, within the data directory.
-const FOLDER: &str = "journal";
+pub(super) const FOLDER: &str = "journal";
 
 /// Seconds between two words about how far the reading is.
 const WORD_EVERY: u64 = 2;
+
+/// Where it is.
+pub(super) fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join(FOLDER)
+}
 
 /// Opens the journal and reads it back; `None`: nothing is to be kept.
 pub(super) fn open(config: &Config) -> Result<Option<Opened>, Failure> {
     if config.journal.durability == Durability::Memory {
         return Ok(None);
     }
-    let folder = config.data_dir.join(FOLDER);
+    let folder = folder(&config.data_dir);
     tracing::info!(folder = %folder.display(), "reading the journal");
     let begun = Instant::now();
     let mut words = 0;
@@ -71,7 +77,6 @@ fn report(found: &Recovery, begun: Instant) {
 /// is nobody's any more are ended.
 pub(super) async fn restore(
     opened: Opened,
-    config: &Config,
     world: &World,
     judge: &Authenticator,
     revision: i64,
@@ -95,16 +100,17 @@ pub(super) async fn restore(
         }
     }
     let terms = sessions.values().filter_map(|kept| kept.terms.as_ref());
-    let principals: Vec<_> = terms.map(|terms| &terms.principal).collect();
-    let grants = judge
-        .grants_of(&principals, revision)
-        .await
-        .map_err(failed)?;
+    let terms: Vec<_> = terms.map(|terms| &**terms).collect();
+    let grants = judge.grants_of(&terms, revision).await.map_err(failed)?;
+    let mut grants = grants.into_iter();
     let (mut ready, mut ended) = (Vec::with_capacity(sessions.len()), Vec::new());
     for (number, kept) in sessions {
-        let username = kept.terms.as_ref().map(|terms| &terms.principal.username);
-        match username.and_then(|username| grants.get(username)) {
-            Some(grant) => ready.push((number, kept, Arc::clone(grant))),
+        let grant = match kept.terms {
+            Some(_) => grants.next().flatten(),
+            None => None,
+        };
+        match grant {
+            Some(grant) => ready.push((number, kept, grant)),
             None => ended.push(number),
         }
     }
@@ -116,7 +122,6 @@ pub(super) async fn restore(
     }
     Ok(Kept {
         log,
-        sync: config.journal.durability == Durability::Disk,
         sessions: ready,
         ended,
         messages: Arc::new(messages),

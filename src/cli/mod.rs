@@ -102,17 +102,23 @@ pub enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
-    /// Write the whole database to a new folder; the broker may run meanwhile.
+    /// Write the database and the data directory to a new folder; the broker may run meanwhile.
     #[command(after_help = "Example:\n  cofferdam backup /var/backups/cofferdam/today")]
     Backup {
         /// The folder, which is made.
         folder: PathBuf,
+        /// What goes into it.
+        #[command(flatten)]
+        extent: BackupExtent,
     },
-    /// Read a backup into an empty database; no broker may run on it.
+    /// Read a backup into an empty database and an empty data directory, with no broker running.
     #[command(after_help = "Example:\n  cofferdam restore /var/backups/cofferdam/today")]
     Restore {
         /// The folder that `backup` made.
         folder: PathBuf,
+        /// What of it is read.
+        #[command(flatten)]
+        extent: BackupExtent,
     },
     /// Check the configuration.
     #[command(after_help = "Example:\n  cofferdam config check --config cofferdam.toml")]
@@ -379,6 +385,26 @@ impl From<LevelName> for crate::audit::Level {
     }
 }
 
+/// How much `backup` writes and `restore` reads.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct BackupExtent {
+    /// One of its parts alone; the other has a backup of its own, or stays as it is.
+    #[arg(long, value_enum)]
+    pub only: Option<BackupPart>,
+    /// Go without token.key, audit.key and the development CA: they are kept elsewhere, or given up.
+    #[arg(long)]
+    pub without_keys: bool,
+}
+
+/// A part of a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BackupPart {
+    /// Teams, credentials and the audit.
+    Database,
+    /// Sessions and messages, what of the audit is not in the database yet, keys.
+    DataDir,
+}
+
 /// `config …`
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -443,8 +469,8 @@ fn dispatch(line: CommandLine) -> Result<ExitCode, Failure> {
         Command::Client { command } => client::run(&context, &command),
         Command::Policy { command } => policy::run(&context, &command),
         Command::Audit { command } => audit::run(&context, &command),
-        Command::Backup { folder } => backup::back_up(&context, &folder),
-        Command::Restore { folder } => backup::restore(&context, &folder),
+        Command::Backup { folder, extent } => backup::back_up(&context, &folder, extent),
+        Command::Restore { folder, extent } => backup::restore(&context, &folder, extent),
         Command::Config {
             command: ConfigCommand::Check,
         } => config::check(&context),

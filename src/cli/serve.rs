@@ -191,7 +191,7 @@ async fn serve(config: &Config) -> Result<ExitCode, Failure> {
     let kept = match opened {
         Some(opened) => {
             let revision = place.revision;
-            Some(keep::restore(opened, config, &world, &judge, revision).await?)
+            Some(keep::restore(opened, &world, &judge, revision).await?)
         }
         None => None,
     };

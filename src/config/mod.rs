@@ -35,6 +35,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use crate::limits::Durability;
 use crate::limits::Limits;
 use crate::policy::TeamId;
 use crate::time::Span;
@@ -199,19 +200,8 @@ pub struct DatabaseUrl(String);
 /// `[journal]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
-    /// What an acknowledgement is worth.
+    /// What an acknowledgement is worth, where a team's plan says nothing else.
     pub durability: Durability,
-}
-
-/// What an acknowledgement is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// What was acknowledged is on disk: it outlives the machine's crash.
-    Disk,
-    /// What was acknowledged is the system's to write: it outlives the broker's crash.
-    Os,
-    /// State lives as long as the process.
-    Memory,
 }
 
 /// `[policy]`
@@ -311,17 +301,6 @@ impl Transport {
             Self::Tls => "tls",
             Self::Ws => "ws",
             Self::Wss => "wss",
-        }
-    }
-}
-
-impl Durability {
-    /// As in the configuration.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Disk => "disk",
-            Self::Os => "os",
-            Self::Memory => "memory",
         }
     }
 }

@@ -10,14 +10,18 @@ use serde_json::{Map, Value, json};
 use super::quantity::format_size;
 use super::section::{Section, nearest};
 use super::{ConfigErrors, problem, tree};
-use crate::limits::{OverRate, Rate, TeamLimits};
+use crate::limits::{Durability, OverRate, Rate, TeamLimits};
 
 /// The plan of teams that refer to none.
 pub const DEFAULT: &str = "default";
 
 /// All plans by name; [`DEFAULT`] is among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plans(BTreeMap<String, Arc<TeamLimits>>);
+pub struct Plans {
+    by_name: BTreeMap<String, Arc<TeamLimits>>,
+    /// Of the broker, which a plan has that says nothing else.
+    durability: Durability,
+}
 
 /// A plan that no `[plan.<name>]` of the configuration has, and the name that may have been meant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,11 +41,19 @@ enum Slot<'a> {
     /// As `Rate`, in bytes.
     ByteRate(&'a mut Option<Rate>, &'static str),
     OverRate(&'a mut OverRate),
+    Durability(&'a mut Durability),
 }
 
 const OVER_RATES: [(&str, OverRate); 2] = [
     ("slow", OverRate::Slow),
     ("disconnect", OverRate::Disconnect),
+];
+
+/// The levels by name.
+pub(super) const DURABILITIES: [(&str, Durability); 3] = [
+    (Durability::Disk.as_str(), Durability::Disk),
+    (Durability::Os.as_str(), Durability::Os),
+    (Durability::Memory.as_str(), Durability::Memory),
 ];
 
 const COUNTS: RangeInclusive<u64> = 0..=u32::MAX as u64;
@@ -53,14 +65,17 @@ const BURSTS: RangeInclusive<u64> = 1..=1_000_000_000_000;
 
 impl Default for Plans {
     fn default() -> Self {
-        Self(BTreeMap::from([(DEFAULT.to_owned(), Arc::default())]))
+        Self {
+            by_name: BTreeMap::from([(DEFAULT.to_owned(), Arc::default())]),
+            durability: Durability::default(),
+        }
     }
 }
 
 impl Plans {
     /// The plan of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<TeamLimits>> {
-        self.0.get(name)
+        self.by_name.get(name)
     }
 
     /// Checks that there is a plan of this name.
@@ -68,7 +83,7 @@ impl Plans {
     /// # Errors
     /// [`UnknownPlan`].
     pub fn known(&self, name: &str) -> Result<(), UnknownPlan> {
-        match self.0.contains_key(name) {
+        match self.by_name.contains_key(name) {
             true => Ok(()),
             false => Err(UnknownPlan {
                 name: name.to_owned(),
@@ -79,7 +94,7 @@ impl Plans {
 
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.by_name.keys().map(String::as_str)
     }
 
     /// What a team with this plan (`None`: the default) and these changes to it, as [`changes`] wrote
@@ -98,7 +113,7 @@ impl Plans {
         }
         let mut report = problem::Report::new("limits");
         let table = tree::parse(changes, &mut report);
-        let limits = read(Section::top(table, &report), &base);
+        let limits = read(Section::top(table, &report), &base, self.durability);
         match report.into_result(limits) {
             Ok(limits) => (Arc::new(limits), wrong),
             Err(error) => (base, Some(error.to_string())),
@@ -107,38 +122,52 @@ impl Plans {
 
     pub(super) fn show(&self) -> Map<String, Value> {
         let default = self.get(DEFAULT).cloned().unwrap_or_default();
-        let none = unlimited();
+        let none = TeamLimits {
+            durability: self.durability,
+            ..unlimited()
+        };
         let shown = |(name, limits): (&String, &Arc<TeamLimits>)| {
             let base = if name == DEFAULT { &none } else { &*default };
             (name.clone(), Value::Object(show(limits, base, None)))
         };
-        self.0.iter().map(shown).collect()
+        self.by_name.iter().map(shown).collect()
     }
 }
 
-/// Reads every `[plan.<name>]`. What a plan leaves out is as in the default plan.
-pub(super) fn read_all(top: &mut Section<'_>) -> Plans {
+/// Reads every `[plan.<name>]`. What a plan leaves out is as in the default plan, and that one is as
+/// durable as the broker.
+pub(super) fn read_all(top: &mut Section<'_>, durability: Durability) -> Plans {
+    let base = TeamLimits {
+        durability,
+        ..TeamLimits::default()
+    };
     let mut sections = top.named("plan");
     let first = sections.iter().position(|(name, _)| name == DEFAULT);
     let default = match first.map(|place| sections.swap_remove(place)) {
-        Some((_, section)) => read(section, &TeamLimits::default()),
-        None => TeamLimits::default(),
+        Some((_, section)) => read(section, &base, durability),
+        None => base,
     };
     let mut plans = BTreeMap::new();
     for (name, section) in sections {
-        let limits = read(section, &default);
+        let limits = read(section, &default, durability);
         plans.insert(name, Arc::new(limits));
     }
     plans.insert(DEFAULT.to_owned(), Arc::new(default));
-    Plans(plans)
+    Plans {
+        by_name: plans,
+        durability,
+    }
 }
 
 /// Reads the changes to a plan for one team, and writes them as they are stored: only what was said,
 /// in the keys' own order.
-pub(crate) fn changes(section: Section<'_>) -> String {
-    let base = TeamLimits::default();
+pub(crate) fn changes(section: Section<'_>, plans: &Plans) -> String {
+    let base = TeamLimits {
+        durability: plans.durability,
+        ..TeamLimits::default()
+    };
     let mut said = section.keys();
-    let limits = read(section, &base);
+    let limits = read(section, &base, plans.durability);
     said.sort_unstable();
     let shown = show(&limits, &base, Some(&said));
     let mut out = String::new();
@@ -157,16 +186,20 @@ pub(crate) fn changes(section: Section<'_>) -> String {
 ///
 /// # Errors
 /// What is wrong with them.
-pub(crate) fn parse_changes(name: &str, text: &str) -> Result<String, ConfigErrors> {
+pub(crate) fn parse_changes(name: &str, text: &str, plans: &Plans) -> Result<String, ConfigErrors> {
     let mut report = problem::Report::new(name);
     let table = tree::parse(text, &mut report);
-    let changes = changes(Section::top(table, &report));
+    let changes = changes(Section::top(table, &report), plans);
     report.into_result(changes)
 }
 
-fn read(mut section: Section<'_>, base: &TeamLimits) -> TeamLimits {
+fn read(mut section: Section<'_>, base: &TeamLimits, broker: Durability) -> TeamLimits {
     let mut limits = base.clone();
     fill_all(&mut section, team_rows(&mut limits));
+    if broker == Durability::Memory && limits.durability > broker {
+        let why = "the broker keeps nothing: there is no journal where [journal] durability is \"memory\"";
+        section.problem("durability", why.to_owned());
+    }
     let mut client = section.section("client");
     fill_all(&mut client, client_rows(&mut limits));
     client.finish();
@@ -188,6 +221,7 @@ fn team_rows(limits: &mut TeamLimits) -> Vec<(&'static str, Slot<'_>)> {
         max_retained_bytes,
         max_packet_size,
         over_rate,
+        durability,
         client: _,
     } = limits;
     vec![
@@ -202,12 +236,14 @@ fn team_rows(limits: &mut TeamLimits) -> Vec<(&'static str, Slot<'_>)> {
         ("max_retained_bytes", Slot::Size64(max_retained_bytes)),
         ("max_packet_size", Slot::Size32(max_packet_size)),
         ("over_rate", Slot::OverRate(over_rate)),
+        ("durability", Slot::Durability(durability)),
     ]
 }
 
 fn client_rows(limits: &mut TeamLimits) -> Vec<(&'static str, Slot<'_>)> {
     let crate::limits::ClientLimits {
         max_connections,
+        max_sessions,
         connect_rate,
         message_rate,
         byte_rate,
@@ -217,6 +253,7 @@ fn client_rows(limits: &mut TeamLimits) -> Vec<(&'static str, Slot<'_>)> {
     } = &mut limits.client;
     vec![
         ("max_connections", Slot::Count(max_connections)),
+        ("max_sessions", Slot::Count(max_sessions)),
         ("connect_rate", Slot::Rate(connect_rate, "connect_burst")),
         ("message_rate", Slot::Rate(message_rate, "message_burst")),
         ("byte_rate", Slot::ByteRate(byte_rate, "byte_burst")),
@@ -235,6 +272,7 @@ fn fill_all(section: &mut Section<'_>, rows: Vec<(&'static str, Slot<'_>)>) {
             Slot::Size32(field) => set(field, section.size(key, &PACKETS).map(narrow)),
             Slot::Size64(field) => set(field, section.size(key, &BYTES)),
             Slot::OverRate(field) => set(field, section.choice(key, &OVER_RATES)),
+            Slot::Durability(field) => set(field, section.choice(key, &DURABILITIES)),
             Slot::Rate(field, burst) => {
                 let (rate, most) = (
                     section.integer(key, &RATES),
@@ -325,6 +363,9 @@ fn show_rows<'a>(
                 let name = OVER_RATES.iter().find(|(_, value)| value == it);
                 let name = name.map_or("slow", |(name, _)| *name);
                 put(key, json!(name), it != none);
+            }
+            (Slot::Durability(it), Slot::Durability(none)) => {
+                put(key, json!(it.as_str()), it != none);
             }
             (Slot::Rate(it, burst), Slot::Rate(none, _)) => {
                 let rate = it.map_or(0, |rate| rate.per_second);

@@ -102,13 +102,19 @@ fn mistakes_in_a_plan_are_named_with_line_and_key() {
 #[test]
 fn changes_hold_what_was_said_and_nothing_else_and_change_the_plan_by_that() {
     let text = "client.message_rate = 10\nmax_connections = 7\nmessage_rate = 0\n";
-    let changes = parse_changes("test", text).expect("sound");
+    let changes = parse_changes("test", text, &Plans::default()).expect("sound");
     assert_eq!(
         changes,
         "max_connections = 7\nmessage_rate = 0\nclient.message_rate = 10\n"
     );
-    assert_eq!(parse_changes("test", &changes).expect("sound"), changes);
-    assert_eq!(parse_changes("test", "").expect("sound"), "");
+    assert_eq!(
+        parse_changes("test", &changes, &Plans::default()).expect("sound"),
+        changes
+    );
+    assert_eq!(
+        parse_changes("test", "", &Plans::default()).expect("sound"),
+        ""
+    );
 
     let plans = parse(PLANS).expect("sound").plans;
     let (limits, wrong) = plans.resolve(Some("default"), &changes);
@@ -129,4 +135,37 @@ fn a_team_whose_plan_is_gone_has_the_default_one_and_the_operator_is_told() {
     let (limits, wrong) = plans.resolve(None, "no = 1");
     assert!(wrong.is_some());
     assert_eq!(Some(&limits), plans.get("default"));
+}
+
+#[test]
+fn a_plan_is_as_durable_as_the_broker_unless_it_says_otherwise() {
+    let journal = "[journal]\ndurability = \"os\"\n";
+    let text = "[plan.bank]\ndurability = \"disk\"\n[plan.toys]\ndurability = \"memory\"\n";
+    let plans = parse(&format!("{journal}{text}")).expect("sound").plans;
+    let of = |plan: &str| plans.get(plan).map(|it| it.durability);
+    assert_eq!(of("default"), Some(Durability::Os));
+    assert_eq!(of("bank"), Some(Durability::Disk));
+    assert_eq!(of("toys"), Some(Durability::Memory));
+    let (own, wrong) = plans.resolve(Some("toys"), "durability = \"disk\"");
+    assert_eq!((own.durability, wrong), (Durability::Disk, None));
+    let (own, _) = plans.resolve(None, "max_connections = 3");
+    assert_eq!(own.durability, Durability::Os);
+}
+
+#[test]
+fn a_team_cannot_be_more_durable_than_a_broker_that_keeps_nothing() {
+    let journal = "[journal]\ndurability = \"memory\"\n";
+    let refused = parse(&format!("{journal}[plan.bank]\ndurability = \"os\"\n"));
+    let said = refused.expect_err("nothing is kept").to_string();
+    assert!(said.contains("plan.bank.durability"), "{said}");
+    assert!(said.contains("the broker keeps nothing"), "{said}");
+    // Nor one team alone; as it was stored before, it counts as left out.
+    let plans = parse(journal).expect("sound").plans;
+    let said = parse_changes("--set", "durability = \"disk\"", &plans);
+    let said = said.expect_err("nothing is kept").to_string();
+    assert!(said.contains("the broker keeps nothing"), "{said}");
+    let (own, wrong) = plans.resolve(None, "durability = \"disk\"");
+    assert_eq!(own.durability, Durability::Memory);
+    assert!(wrong.is_some_and(|it| it.contains("the broker keeps nothing")));
+    parse(&format!("{journal}[plan.toys]\ndurability = \"memory\"\n")).expect("the same");
 }

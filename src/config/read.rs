@@ -37,7 +37,8 @@ pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
     let addresses = guard::addresses(section.section("address"));
     let logins = guard::logins(section.section("login"));
     let limits = limits(section, &Limits::default(), limits::read);
-    let plans = plan::read_all(&mut top);
+    let journal = journal(top.section("journal"));
+    let plans = plan::read_all(&mut top, journal.durability);
     let admin = admin(top.section("admin"));
     let listeners = listeners(&mut top, &limits, &admin);
     let config = Config {
@@ -49,7 +50,7 @@ pub(super) fn config(source: &str, table: Table, report: &Report) -> Config {
         admin,
         database: database(top.section("database"), &data_dir),
         audit: audit::read(top.section("audit")),
-        journal: journal(top.section("journal")),
+        journal,
         limits,
         plans,
         addresses,
@@ -103,9 +104,7 @@ fn database(mut section: Section<'_>, data_dir: &Path) -> Database {
 }
 
 fn journal(mut section: Section<'_>) -> Journal {
-    let choices = [Durability::Disk, Durability::Os, Durability::Memory];
-    let choices = choices.map(|it| (it.as_str(), it));
-    let durability = section.choice("durability", &choices);
+    let durability = section.choice("durability", &plan::DURABILITIES);
     section.finish();
     Journal {
         durability: durability.unwrap_or(Durability::Disk),

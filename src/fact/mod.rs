@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub use facts::Facts;
 pub use state::{Highest, KeptMessage, KeptRetained, KeptSession, Left, Order, Owed, State, Table};
 
-use crate::policy::Principal;
+use crate::policy::{KnownBy, Principal};
 use crate::team::{Message, MessageNumber, SessionNumber, Will};
 use crate::time::{Span, Time};
 use crate::wire::{PacketId, QoS, SubscriptionOptions};
@@ -44,6 +44,11 @@ pub enum Fact<M = Arc<Message>> {
     Subscribed(SessionNumber, Arc<str>, Wanted),
     /// It did not want this key any more.
     Unsubscribed(SessionNumber, Arc<str>),
+    /// Retained messages are on their way to this subscription of it, and it has come so far; what it was
+    /// sent until there is stated with it.
+    Replaying(SessionNumber, Arc<str>, Standing),
+    /// They have all been sent.
+    Replayed(SessionNumber, Arc<str>),
     /// It has this will now, or none.
     Will(SessionNumber, Option<Box<Will>>),
     /// A message is there for sessions, or as a retained one. One whose number is known is there
@@ -87,6 +92,8 @@ impl<M> Fact<M> {
             Self::Ended(number) => Fact::Ended(number),
             Self::Subscribed(number, key, wanted) => Fact::Subscribed(number, key, wanted),
             Self::Unsubscribed(number, key) => Fact::Unsubscribed(number, key),
+            Self::Replaying(number, key, standing) => Fact::Replaying(number, key, standing),
+            Self::Replayed(number, key) => Fact::Replayed(number, key),
             Self::Will(number, will) => Fact::Will(number, will),
             Self::Sent(delivery, id) => Fact::Sent(delivery, id),
             Self::Released(delivery, id) => Fact::Released(delivery, id),
@@ -106,6 +113,8 @@ pub struct Terms {
     pub client_id: Arc<str>,
     /// Whose.
     pub principal: Principal,
+    /// By what that was known when it logged in.
+    pub known_by: KnownBy,
     /// How long it outlives a connection.
     pub expiry: Span,
     /// The listener of its connection, whose limits it has.
@@ -123,6 +132,16 @@ pub struct Wanted {
     pub id: u32,
     /// Its number among the session's shared subscriptions; 0: not shared.
     pub share: u32,
+}
+
+/// A place in a walk through retained messages: over one compartment's after the other, in the order of
+/// their roots, those that belong to no team last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The root of the compartment that it has come to; empty: of the commons.
+    pub root: Arc<str>,
+    /// The last of its topics that was looked at; `None`: none was.
+    pub after: Option<Arc<str>>,
 }
 
 /// A message that is kept.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Delivery, Fact, Kept, Target, Terms, Wanted};
+use super::{Delivery, Fact, Kept, Standing, Target, Terms, Wanted};
 use crate::team::{Message, MessageNumber, SessionNumber, Will};
 use crate::time::Time;
 use crate::wire::PacketId;
@@ -71,6 +71,8 @@ pub struct KeptSession {
     pub will: Option<Box<Will>>,
     /// What it wants.
     pub subscriptions: BTreeMap<Arc<str>, Wanted>,
+    /// Subscriptions that retained messages are on their way to, and how far that is.
+    pub replays: BTreeMap<Arc<str>, Standing>,
     /// Messages that it has not acknowledged, oldest first; with the copy of each.
     pub owed: BTreeMap<(Order, u32), Owed>,
     /// QoS 2 messages that its client has, for which PUBREL is owed.
@@ -120,6 +122,7 @@ impl KeptSession {
         self.terms.is_none()
             && self.owed.is_empty()
             && self.subscriptions.is_empty()
+            && self.replays.is_empty()
             && self.released.is_empty()
             && self.received.is_empty()
             && self.will.is_none()
@@ -170,7 +173,16 @@ impl<M> State<M> {
                 self.of(number, |session| session.subscriptions.insert(key, wanted));
             }
             Fact::Unsubscribed(number, key) => {
-                self.of(number, |session| session.subscriptions.remove(&key));
+                self.of(number, |session| {
+                    session.replays.remove(&key);
+                    session.subscriptions.remove(&key)
+                });
+            }
+            Fact::Replaying(number, key, standing) => {
+                self.of(number, |session| session.replays.insert(key, standing));
+            }
+            Fact::Replayed(number, key) => {
+                self.of(number, |session| session.replays.remove(&key));
             }
             Fact::Will(number, will) => self.of(number, |session| session.will = will),
             Fact::Kept(kept) => {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::secret;
 use super::token_key::TokenKey;
 use crate::database::{Database, DatabaseError};
 use crate::policy::{Pattern, PatternAction, Principal, TeamId};
@@ -67,6 +68,11 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// Whether its secret is a machine's token, which cannot be guessed.
+    pub(super) fn has_token(&self) -> bool {
+        self.secret.as_deref().is_some_and(secret::is_of_token)
+    }
+
     fn from_row(row: &AnyRow) -> Result<Self, DatabaseError> {
         let team: Option<String> = row.try_get("team")?;
         Ok(Self {

@@ -78,7 +78,7 @@ pub(super) struct Inner {
     anonymous: HashMap<Arc<str>, TeamId>,
     settings: Settings,
     memo: Memo,
-    guard: Guard,
+    pub(super) guard: Guard,
     hashing: WaitingRoom,
     judging: AtomicUsize,
     /// One for each connection that logins may use at once. Waiting for one's turn counts against
@@ -277,7 +277,7 @@ impl Inner {
         }
         let named = self.named_by_certificate(login)?;
         if let Some(exchange) = login.exchange.take() {
-            let judged = self.by_exchange(login, exchange, now).await?;
+            let judged = self.by_exchange(login, exchange, caller, now).await?;
             return match (judged, named) {
                 (Judged::In { grant, last_word }, Some(named)) => {
                     let grant = named.confirm(grant)?;
@@ -475,17 +475,10 @@ impl Inner {
         Ok(self.with_its_asking(grant))
     }
 
-    /// Whether somebody else than the database says who this is when it logs in.
-    pub(super) fn is_vouched_for(&self, principal: &Principal) -> bool {
-        let is_anonymous = &*principal.role == ANONYMOUS;
-        is_anonymous
-            && self
-                .anonymous
-                .values()
-                .any(|team| principal.team.as_ref() == Some(team))
-            || self.hook.as_ref().is_some_and(|hook| hook.authenticates())
-            || self.tokens.is_some()
-            || self.certificates.is_some()
+    /// Whether it has no name, and a listener takes such into its team.
+    pub(super) fn is_still_anonymous(&self, principal: &Principal) -> bool {
+        let mut teams = self.anonymous.values();
+        &*principal.role == ANONYMOUS && teams.any(|team| principal.team.as_ref() == Some(team))
     }
 
     fn takes_anonymous(&self, login: &Login) -> bool {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::account::Account;
 use super::authenticator::{Declined, Inner, Judged};
+use super::guard::Caller;
 use super::scram::{self, Begun};
 use super::token;
 use crate::broker::{Exchange, ExchangeState, Login, Refusal};
@@ -20,6 +21,7 @@ impl Inner {
         &self,
         login: &Login,
         exchange: Exchange,
+        caller: Caller,
         now: Time,
     ) -> Result<Judged, Declined> {
         if &*exchange.method == token::METHOD && self.tokens.is_some() {
@@ -39,7 +41,10 @@ impl Inner {
         match exchange.state {
             None => self.challenge(login, said).await,
             Some(state) => match state.into::<Begun>() {
-                Some(begun) => self.prove(login, begun, said).await,
+                Some(begun) => {
+                    let may_guess = self.guard.may_hash(caller, now);
+                    self.prove(login, begun, said, may_guess).await
+                }
                 None => Err(Declined::Undecided(Refusal::Unavailable)),
             },
         }
@@ -71,14 +76,27 @@ impl Inner {
         })
     }
 
-    async fn prove(&self, login: &Login, begun: Begun, said: &[u8]) -> Result<Judged, Declined> {
+    /// A proof costs next to nothing to check, and yet one of a person's password is none to check
+    /// without end: whoever does not wait for refusals would guess as fast as the network is. So where
+    /// a password may not be hashed, none is proved either. A token cannot be guessed.
+    async fn prove(
+        &self,
+        login: &Login,
+        begun: Begun,
+        said: &[u8],
+        may_guess: bool,
+    ) -> Result<Judged, Declined> {
         let refused = |refusal| Err(Declined::Refused(refusal));
         let (username, stored) = (Arc::clone(&begun.username), begun.stored.clone());
         let (account, revision) = self.find(&username).await?;
         if !scram::client_final(said) {
             return refused(Refusal::Exchange);
         }
+        // Before anything is refused: all refusals take the same work.
         let last_word = begun.finish(said);
+        if !may_guess && !account.as_ref().is_some_and(Account::has_token) {
+            return refused(Refusal::TooManyFailures);
+        }
         match (account, last_word) {
             (None, _) => refused(Refusal::UnknownUser),
             // It had none when it was challenged, or one that could not be opened.

@@ -95,7 +95,7 @@ impl Inner {
     }
 
     /// What a username that was let in elsewhere may do.
-    fn grant_by_name(&self, hook: &Hook, username: &str) -> Result<Grant, Declined> {
+    pub(super) fn grant_by_name(&self, hook: &Hook, username: &str) -> Result<Grant, Declined> {
         let unknown = |why: &dyn std::fmt::Display| {
             tracing::debug!(username, %why, "a username that is nobody's");
             Declined::Refused(Refusal::UnknownUser)

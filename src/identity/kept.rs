@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::account;
-use super::authenticator::Authenticator;
+use super::account::{self, Account};
+use super::authenticator::{Authenticator, Inner};
 use crate::database::DatabaseError;
-use crate::policy::{Directory, Grant, Principal, TeamId, TeamMembers};
+use crate::fact::Terms;
+use crate::policy::{Directory, Grant, KnownBy, Principal, TeamId, TeamMembers};
 
 /// What was on record about a principal, as it was kept with its session.
 struct AsKept<'a> {
@@ -27,51 +28,96 @@ impl Directory for AsKept<'_> {
 }
 
 impl Authenticator {
-    /// The grants of these principals, by username. Who is not on record any more has none, unless
-    /// somebody else vouches for it at its next login: then it is what it was.
+    /// The grant of each of these sessions, in their order. Who is on record has what it may do by that
+    /// now; for whom somebody else vouched, and would again, it is what that was. `None`: nobody's.
     ///
     /// # Errors
     /// [`DatabaseError`]: nothing is known of anybody.
     pub async fn grants_of(
         &self,
-        principals: &[&Principal],
+        sessions: &[&Terms],
         revision: i64,
-    ) -> Result<HashMap<Arc<str>, Arc<Grant>>, DatabaseError> {
+    ) -> Result<Vec<Option<Arc<Grant>>>, DatabaseError> {
         let inner = &self.inner;
-        let usernames: Vec<_> = principals.iter().map(|it| &*it.username).collect();
+        let usernames = sessions.iter().map(|it| &*it.principal.username);
+        let usernames: Vec<_> = usernames.collect();
         let accounts = account::find_all(inner.accounts.database(), &usernames).await?;
-        let mut grants = HashMap::with_capacity(principals.len());
-        for principal in principals {
-            let grant = match accounts.get(&*principal.username) {
-                Some(Ok(account)) if account.team == principal.team => inner
-                    .grant(&principal.username, account, revision)
-                    .await
-                    .ok(),
-                Some(Ok(_)) => None, // it is another team's now
-                Some(Err(error)) => {
-                    tracing::error!(username = %principal.username, %error, "rights that cannot be read");
-                    None
+        // One for all sessions of somebody, where it follows from the username.
+        let mut known = HashMap::new();
+        let mut grants = Vec::with_capacity(sessions.len());
+        for session in sessions {
+            let key = (&*session.principal.username, session.known_by);
+            let grant = match known.get(&key) {
+                Some(grant) => Option::clone(grant),
+                None => {
+                    let account = accounts.get(&*session.principal.username);
+                    let grant = inner.grant_as_kept(session, account, revision).await?;
+                    grant.map(Arc::new)
                 }
-                None if inner.is_vouched_for(principal) => {
-                    let members = match &principal.team {
-                        Some(team) => Some(
-                            inner
-                                .members
-                                .of(inner.accounts.database(), team, revision)
-                                .await?,
-                        ),
-                        None => None,
-                    };
-                    let directory = AsKept { members, principal };
-                    let grant = inner.policy.load().grant((*principal).clone(), &directory);
-                    grant.ok().map(|grant| inner.with_its_asking(grant))
-                }
-                None => None,
             };
-            if let Some(grant) = grant {
-                grants.insert(Arc::clone(&principal.username), Arc::new(grant));
+            if session.known_by != KnownBy::Proof {
+                known.insert(key, grant.clone());
             }
+            grants.push(grant);
         }
         Ok(grants)
+    }
+}
+
+impl Inner {
+    async fn grant_as_kept(
+        &self,
+        session: &Terms,
+        account: Option<&Result<Account, DatabaseError>>,
+        revision: i64,
+    ) -> Result<Option<Grant>, DatabaseError> {
+        let principal = &session.principal;
+        match (session.known_by, account) {
+            (KnownBy::Name, _) => {
+                let hook = self.asked_about_logins();
+                Ok(hook.and_then(|hook| self.grant_by_name(hook, &principal.username).ok()))
+            }
+            (KnownBy::Proof, _) if self.tokens.is_some() || self.certificates.is_some() => {
+                let grant = self.grant_of_before(principal, revision).await?;
+                Ok(grant.map(Grant::proved))
+            }
+            (_, Some(Ok(account))) if account.team == principal.team => {
+                let members = self.members_at_start(principal, revision).await?;
+                Ok(self.bind(&principal.username, account, members).ok())
+            }
+            (_, Some(Ok(_))) => Ok(None), // it is another team's now
+            (_, Some(Err(error))) => {
+                tracing::error!(username = %principal.username, %error, "rights that cannot be read");
+                Ok(None)
+            }
+            (_, None) if self.is_still_anonymous(principal) => {
+                self.grant_of_before(principal, revision).await
+            }
+            (_, None) => Ok(None),
+        }
+    }
+
+    /// By what was known of it when it logged in.
+    async fn grant_of_before(
+        &self,
+        principal: &Principal,
+        revision: i64,
+    ) -> Result<Option<Grant>, DatabaseError> {
+        let members = self.members_at_start(principal, revision).await?;
+        let directory = AsKept { members, principal };
+        let grant = self.policy.load().grant(principal.clone(), &directory);
+        Ok(grant.ok().map(|grant| self.with_its_asking(grant)))
+    }
+
+    async fn members_at_start(
+        &self,
+        principal: &Principal,
+        revision: i64,
+    ) -> Result<Option<Arc<TeamMembers>>, DatabaseError> {
+        let Some(team) = &principal.team else {
+            return Ok(None);
+        };
+        let database = self.accounts.database();
+        self.members.of(database, team, revision).await.map(Some)
     }
 }

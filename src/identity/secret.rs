@@ -233,7 +233,7 @@ impl Secrets {
     /// # Errors
     /// [`SecretError`].
     pub fn import(&self, hash: &str) -> Result<(), SecretError> {
-        if hash.starts_with("$blake3$") {
+        if is_of_token(hash) {
             return self.token_hash(hash).map(drop);
         }
         if hash.starts_with(scram::PREFIX) {
@@ -279,6 +279,11 @@ impl Secrets {
             .and_then(|bytes| bytes.try_into().ok())
             .ok_or(SecretError::UnknownHash)
     }
+}
+
+/// Whether what is stored is the hash of a machine token.
+pub(super) fn is_of_token(stored: &str) -> bool {
+    stored.starts_with("$blake3$")
 }
 
 /// A new machine token: `cfd_` and 32 random bytes.

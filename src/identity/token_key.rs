@@ -54,18 +54,16 @@ impl TokenKey {
     /// # Errors
     /// [`TokenKeyError`].
     pub fn load(data_dir: &Path, variable: Option<&str>) -> Result<Self, TokenKeyError> {
-        if let Some(text) = variable {
-            return Self::parse(text, Self::VARIABLE);
-        }
-        let path = data_dir.join(Self::FILE);
+        let (path, source) = match Self::read(data_dir, variable) {
+            Err(TokenKeyError::File { path, source }) => (path, source),
+            other => return other,
+        };
         let failed = |source| TokenKeyError::File {
             path: path.clone(),
             source,
         };
-        match std::fs::read_to_string(&path) {
-            Ok(text) => return Self::parse(&text, &path.display().to_string()),
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
-            Err(_) => {}
+        if source.kind() != ErrorKind::NotFound {
+            return Err(failed(source));
         }
         let made = Self::random()?;
         match made.write(data_dir, &path) {
@@ -75,6 +73,21 @@ impl TokenKey {
                 Self::parse(&text, &path.display().to_string())
             }
             Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// The same, and none is made.
+    ///
+    /// # Errors
+    /// [`TokenKeyError`]. Without either, the error is of a file that is not found.
+    pub fn read(data_dir: &Path, variable: Option<&str>) -> Result<Self, TokenKeyError> {
+        if let Some(text) = variable {
+            return Self::parse(text, Self::VARIABLE);
+        }
+        let path = data_dir.join(Self::FILE);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text, &path.display().to_string()),
+            Err(source) => Err(TokenKeyError::File { path, source }),
         }
     }
 

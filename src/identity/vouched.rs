@@ -117,7 +117,8 @@ impl Inner {
         };
         let grant = policy.grant(principal, &directory);
         let grant = grant.map_err(|error| nobody(&error))?;
-        Ok(self.with_its_asking(grant).until(vouched.expires))
+        let grant = grant.proved().until(vouched.expires);
+        Ok(self.with_its_asking(grant))
     }
 
     /// Whether our own store has a team as suspended.

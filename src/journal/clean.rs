@@ -97,7 +97,8 @@ impl Log {
             return 0;
         };
         let segment = self.head.number;
-        let length = record::append(&mut self.tail, self.salt, kind::CARRIED, true, |out| {
+        let kind = codec::kind_of(session);
+        let length = record::append(&mut self.tail, self.salt, kind, true, |out| {
             codec::put_carried(out, number, session);
         });
         self.index.anchor_again(number, segment, length);

@@ -8,8 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::bytes::{Malformed, Reader, put_bytes, put_number, put_text};
-use crate::fact::{Delivery, Fact, Kept, KeptSession, Left, Order, Target, Terms, Wanted};
-use crate::policy::{Pattern, PatternAction, Principal, TeamId};
+use crate::fact::{
+    Delivery, Fact, Kept, KeptSession, Left, Order, Standing, Target, Terms, Wanted,
+};
+use crate::policy::{KnownBy, Pattern, PatternAction, Principal, TeamId};
 use crate::team::{Message, MessageNumber, MessageView, SessionAddress, SessionNumber, Will};
 use crate::time::{Span, Time};
 use crate::wire::{PacketId, QoS, RetainHandling, SubscriptionOptions};
@@ -37,6 +39,10 @@ pub(super) mod kind {
     pub const CARRIED: u8 = 16;
     /// How far the segment was on disk.
     pub const MARK: u8 = 17;
+    pub const REPLAYING: u8 = 18;
+    pub const REPLAYED: u8 = 19;
+    /// As [`CARRIED`], of one that retained messages are on their way to.
+    pub const CARRIED_REPLAYING: u8 = 20;
 }
 
 /// What a record says.
@@ -107,6 +113,17 @@ pub(super) fn put_fact<M>(out: &mut Vec<u8>, fact: &Fact<M>) -> Option<u8> {
             put_text(out, key);
             kind::UNSUBSCRIBED
         }
+        Fact::Replaying(number, key, standing) => {
+            put_session_number(out, *number);
+            put_text(out, key);
+            put_standing(out, standing);
+            kind::REPLAYING
+        }
+        Fact::Replayed(number, key) => {
+            put_session_number(out, *number);
+            put_text(out, key);
+            kind::REPLAYED
+        }
         Fact::Will(number, will) => {
             put_session_number(out, *number);
             put_will(out, will.as_deref());
@@ -173,7 +190,15 @@ pub(super) fn put_message(out: &mut Vec<u8>, message: &MessageView<'_>) {
     out.extend_from_slice(message.payload);
 }
 
-/// Appends the body of [`kind::CARRIED`].
+/// What a session is carried as.
+pub(super) fn kind_of(session: &KeptSession) -> u8 {
+    match session.replays.is_empty() {
+        true => kind::CARRIED,
+        false => kind::CARRIED_REPLAYING,
+    }
+}
+
+/// Appends the body of [`kind_of`] this session.
 pub(super) fn put_carried(out: &mut Vec<u8>, number: SessionNumber, session: &KeptSession) {
     put_session_number(out, number);
     let bits = u8::from(session.terms.is_some()) | u8::from(session.left.is_some()) << 1;
@@ -192,6 +217,13 @@ pub(super) fn put_carried(out: &mut Vec<u8>, number: SessionNumber, session: &Ke
     for (key, wanted) in &session.subscriptions {
         put_text(out, key);
         put_wanted(out, *wanted);
+    }
+    if !session.replays.is_empty() {
+        put_number(out, session.replays.len() as u64);
+        for (key, standing) in &session.replays {
+            put_text(out, key);
+            put_standing(out, standing);
+        }
     }
     put_will(out, session.will.as_deref());
 }
@@ -236,6 +268,15 @@ pub(super) fn read(kind: u8, body: &[u8]) -> Result<Entry, Malformed> {
             let number = session_number(from)?;
             Entry::Fact(Fact::Unsubscribed(number, from.text()?.into()))
         }
+        kind::REPLAYING => {
+            let number = session_number(from)?;
+            let key = from.text()?.into();
+            Entry::Fact(Fact::Replaying(number, key, standing(from)?))
+        }
+        kind::REPLAYED => {
+            let number = session_number(from)?;
+            Entry::Fact(Fact::Replayed(number, from.text()?.into()))
+        }
         kind::WILL => {
             let number = session_number(from)?;
             return Ok(Entry::Fact(Fact::Will(number, will(from)?)));
@@ -258,7 +299,9 @@ pub(super) fn read(kind: u8, body: &[u8]) -> Result<Entry, Malformed> {
         kind::RECEIVED => Entry::Fact(Fact::Received(session_number(from)?, id(from)?)),
         kind::FREED => Entry::Fact(Fact::Freed(session_number(from)?, id(from)?)),
         kind::CLEARED => Entry::Fact(Fact::Cleared(from.text()?.into(), from.number()?)),
-        kind::CARRIED => return carried(from),
+        kind::CARRIED | kind::CARRIED_REPLAYING => {
+            return carried(from, kind == kind::CARRIED_REPLAYING);
+        }
         kind::MARK => Entry::Mark(from.number()?),
         _ => return Err(Malformed),
     };
@@ -282,7 +325,7 @@ fn kept(from: &mut Reader<'_>) -> Result<Entry, Malformed> {
     Ok(Entry::Kept(order, kept, sent))
 }
 
-fn carried(from: &mut Reader<'_>) -> Result<Entry, Malformed> {
+fn carried(from: &mut Reader<'_>, replays: bool) -> Result<Entry, Malformed> {
     let number = session_number(from)?;
     let bits = from.byte()?;
     let terms = match bits & 1 {
@@ -302,17 +345,35 @@ fn carried(from: &mut Reader<'_>) -> Result<Entry, Malformed> {
     let subscriptions = (0..from.number()?)
         .map(|_| Ok((from.text()?.into(), wanted(from)?)))
         .collect::<Result<_, Malformed>>()?;
+    let count = if replays { from.number()? } else { 0 };
+    let replays = (0..count)
+        .map(|_| Ok((from.text()?.into(), standing(from)?)))
+        .collect::<Result<_, Malformed>>()?;
     let session = KeptSession {
         terms,
         left,
         will: will(from)?,
         subscriptions,
+        replays,
         released,
         last_id,
         received,
         ..KeptSession::default()
     };
     Ok(Entry::Carried(number, Box::new(session)))
+}
+
+fn put_standing(out: &mut Vec<u8>, standing: &Standing) {
+    put_text(out, &standing.root);
+    out.push(u8::from(standing.after.is_some()));
+    put_text(out, standing.after.as_deref().unwrap_or_default());
+}
+
+fn standing(from: &mut Reader<'_>) -> Result<Standing, Malformed> {
+    let root = from.text()?.into();
+    let is_some = from.byte()? != 0;
+    let after = Some(from.text()?.into()).filter(|_| is_some);
+    Ok(Standing { root, after })
 }
 
 fn put_session_number(out: &mut Vec<u8>, number: SessionNumber) {
@@ -557,7 +618,13 @@ fn put_terms(out: &mut Vec<u8>, terms: &Terms) {
         IpAddr::V4(address) => put_bytes(out, &address.octets()),
         IpAddr::V6(address) => put_bytes(out, &address.octets()),
     }
-    put_number(out, u64::from(terms.address.port()));
+    // Above the port's bits there was nothing in version 1.
+    let known = match terms.known_by {
+        KnownBy::Record => 0,
+        KnownBy::Proof => 1,
+        KnownBy::Name => 2,
+    };
+    put_number(out, u64::from(terms.address.port()) | known << 16);
     let principal = &terms.principal;
     put_text(out, &principal.username);
     put_text(out, &principal.role);
@@ -576,23 +643,33 @@ fn put_terms(out: &mut Vec<u8>, terms: &Terms) {
 }
 
 fn terms(from: &mut Reader<'_>) -> Result<Terms, Malformed> {
+    let client_id = from.text()?.into();
+    let expiry = Span::from_micros(from.number()?);
+    let listener = from.text()?.into();
+    let ip = ip(from)?;
+    let port = from.number()?;
     Ok(Terms {
-        client_id: from.text()?.into(),
-        expiry: Span::from_micros(from.number()?),
-        listener: from.text()?.into(),
-        address: address(from)?,
+        client_id,
+        expiry,
+        listener,
+        address: SocketAddr::new(ip, port as u16),
+        known_by: match port >> 16 {
+            0 => KnownBy::Record,
+            1 => KnownBy::Proof,
+            2 => KnownBy::Name,
+            _ => return Err(Malformed),
+        },
         principal: principal(from)?,
     })
 }
 
-fn address(from: &mut Reader<'_>) -> Result<SocketAddr, Malformed> {
+fn ip(from: &mut Reader<'_>) -> Result<IpAddr, Malformed> {
     let octets = from.bytes()?;
-    let ip = match (<[u8; 4]>::try_from(octets), <[u8; 16]>::try_from(octets)) {
-        (Ok(v4), _) => IpAddr::from(v4),
-        (_, Ok(v6)) => IpAddr::from(v6),
-        _ => return Err(Malformed),
-    };
-    Ok(SocketAddr::new(ip, from.small()?))
+    match (<[u8; 4]>::try_from(octets), <[u8; 16]>::try_from(octets)) {
+        (Ok(v4), _) => Ok(IpAddr::from(v4)),
+        (_, Ok(v6)) => Ok(IpAddr::from(v6)),
+        _ => Err(Malformed),
+    }
 }
 
 fn principal(from: &mut Reader<'_>) -> Result<Principal, Malformed> {

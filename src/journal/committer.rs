@@ -35,6 +35,8 @@ pub struct Commit {
     pub number: u64,
     /// It counts as kept when it is on disk; otherwise when the system has it.
     pub sync: bool,
+    /// Somebody waits only for the system to have it, whatever else is synced with it.
+    pub hasty: bool,
     /// In order.
     pub facts: Vec<Fact>,
 }
@@ -42,6 +44,8 @@ pub struct Commit {
 /// What a shard is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
+    /// The system has its commits up to this one; they are being synced.
+    Written(u64),
     /// Its commits up to this one are kept.
     Committed(u64),
     /// There is no room for more messages; what ends something is still kept.
@@ -157,8 +161,8 @@ struct Committer {
     shared: Arc<Shared>,
     shards: u16,
     tell: Tell,
-    /// The last commit of each shard in this batch.
-    due: BTreeMap<u16, (u64, u64)>,
+    /// By shard, what of this batch is to be told.
+    due: BTreeMap<u16, Due>,
     is_full: bool,
 }
 
@@ -179,9 +183,11 @@ impl Committer {
             if !self.keep(batch.sync) {
                 return;
             }
-            for (shard, (number, commits)) in std::mem::take(&mut self.due) {
-                self.shared.commits.fetch_sub(commits, Ordering::Relaxed);
-                (self.tell)(shard, Told::Committed(number));
+            for (shard, due) in std::mem::take(&mut self.due) {
+                self.shared
+                    .commits
+                    .fetch_sub(due.commits, Ordering::Relaxed);
+                (self.tell)(shard, Told::Committed(due.number));
             }
             if finish.is_some() || is_over {
                 self.close();
@@ -226,9 +232,10 @@ impl Committer {
         self.shared.waiting.fetch_sub(bytes, Ordering::Relaxed);
         batch.bytes += bytes;
         batch.sync |= commit.sync;
-        let (number, count) = self.due.entry(commit.shard).or_default();
-        *number = commit.number;
-        *count += 1;
+        let due = self.due.entry(commit.shard).or_default();
+        due.number = commit.number;
+        due.commits += 1;
+        due.hasty |= commit.hasty;
         self.log.append(commit.facts);
     }
 
@@ -236,6 +243,9 @@ impl Committer {
     fn keep(&mut self, sync: bool) -> bool {
         let begun = Instant::now();
         let mut failures = 0_u64;
+        if sync && self.due.values().any(|due| due.hasty) {
+            self.write_first();
+        }
         loop {
             let sync = sync || !self.log.doomed.is_empty();
             match self.log.flush(sync) {
@@ -265,6 +275,16 @@ impl Committer {
             m::JOURNAL_COMMIT_DURATION.observe(begun.elapsed());
         }
         true
+    }
+
+    /// Tells those who need no more as soon as the system has it. Where it has not, they wait with the
+    /// others.
+    fn write_first(&mut self) {
+        if self.log.flush(false).is_ok() {
+            for (shard, due) in self.due.iter().filter(|(_, due)| due.hasty) {
+                (self.tell)(*shard, Told::Written(due.number));
+            }
+        }
     }
 
     fn close(&mut self) {
@@ -319,6 +339,15 @@ impl Committer {
         let waiting = self.shared.waiting.load(Ordering::Relaxed);
         m::JOURNAL_WAITING.set(&[], waiting as f64);
     }
+}
+
+/// What a shard is to be told when a batch is kept.
+#[derive(Default)]
+struct Due {
+    /// Its last commit.
+    number: u64,
+    commits: u64,
+    hasty: bool,
 }
 
 /// What was taken at once.

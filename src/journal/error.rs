@@ -33,6 +33,15 @@ pub enum JournalError {
         /// What the system says.
         source: io::Error,
     },
+    /// It never held still for a copy.
+    #[error(
+        "the journal could not be copied in {tries} tries, for it grows faster than it is read: try \
+         again when there is less to write"
+    )]
+    Restless {
+        /// How often it was tried.
+        tries: usize,
+    },
     /// The system has no randomness.
     #[error("the journal needs randomness, and the system has none: {0}")]
     Randomness(getrandom::Error),

@@ -16,7 +16,7 @@
 //! Not here: what the facts mean (`fact`), when an acknowledgement waits for them (`broker`). A broker
 //! that keeps nothing has no journal.
 //!
-//! Called by `cli`, which opens it and gives the shards what it held, and by `net`, which hands it the
+//! Called by `cli`, which opens it, gives the shards what it held and copies it for backups, and by `net`, which hands it the
 //! commits of its shards.
 
 mod bytes;
@@ -30,6 +30,7 @@ mod log;
 mod record;
 mod recovery;
 mod segment;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,7 @@ use std::sync::Arc;
 pub use committer::{Commit, Journal, Tell, Told, Unfinished};
 pub use error::JournalError;
 pub use recovery::{Damage, Progress, Recovery};
+pub use snapshot::{Copied, Snapshot};
 
 use crate::fact::{Fact, KeptMessage, State};
 use crate::team::Message;

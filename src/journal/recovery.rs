@@ -90,11 +90,13 @@ impl Placed for Loaded {
     }
 }
 
-struct Found {
-    number: u32,
-    file: Box<dyn DiskFile>,
-    length: u64,
-    header: Option<Header>,
+/// A segment's file.
+pub(super) struct Found {
+    pub number: u32,
+    pub file: Box<dyn DiskFile>,
+    pub length: u64,
+    /// `None`: it is damaged.
+    pub header: Option<Header>,
 }
 
 /// Reads everything.
@@ -150,12 +152,9 @@ pub(super) fn read_back(
 }
 
 /// All segments in order, with their headers. A newer version is refused before anything is read.
-fn find(disk: &dyn Disk) -> Result<Vec<Found>, JournalError> {
-    let names = disk.list().map_err(failed("list", "directory"))?;
-    let mut numbers: Vec<u32> = names.iter().filter_map(|it| segment::number(it)).collect();
-    numbers.sort_unstable();
+pub(super) fn find(disk: &dyn Disk) -> Result<Vec<Found>, JournalError> {
     let mut found = Vec::new();
-    for number in numbers {
+    for number in numbers(disk)? {
         let name = segment::name(number);
         let file = disk.open(&name).map_err(failed("open", &name))?;
         let length = file.length().map_err(failed("measure", &name))?;
@@ -182,6 +181,15 @@ fn find(disk: &dyn Disk) -> Result<Vec<Found>, JournalError> {
     Ok(found)
 }
 
+/// The numbers of all segments, in order.
+pub(super) fn numbers(disk: &dyn Disk) -> Result<Vec<u32>, JournalError> {
+    let names = disk.list().map_err(failed("list", "directory"))?;
+    let mut numbers: Vec<u32> = names.iter().filter_map(|it| segment::number(it)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// An error of the disk's.
 pub(super) fn failed(
     what: &'static str,
     name: &str,
@@ -335,16 +343,17 @@ impl Reading<'_> {
 
 /// How the newest segment ends.
 #[derive(Debug, PartialEq, Eq)]
-struct Tail {
+pub(super) struct Tail {
     /// Where the last whole commit ends.
-    end: usize,
+    pub end: usize,
     /// Bytes after it that are something.
     torn: usize,
     /// There are whole records among them.
     goes_on: bool,
 }
 
-fn tail(bytes: &[u8], salt: u32) -> Tail {
+/// How the bytes of the newest segment end.
+pub(super) fn tail(bytes: &[u8], salt: u32) -> Tail {
     // How far it was on disk; each damage with the end of the last commit before it; the last such end.
     let (mut synced, mut damages, mut end) = (HEADER as usize, Vec::new(), HEADER as usize);
     for piece in Walk::new(bytes, salt, HEADER as usize) {

@@ -3,7 +3,7 @@
 //! | bytes | |
 //! | --- | --- |
 //! | 8 | `cofferdm` |
-//! | 4 | version of the format, 1 |
+//! | 4 | version of the format, 2 |
 //! | 4 | CRC-32C of these twelve |
 //! | 4 | number of the segment |
 //! | 4 | salt of its records |
@@ -22,7 +22,8 @@ use crate::fact::{Highest, Order};
 pub(super) const HEADER: u64 = 72;
 
 /// The version that is written, and the newest that is read.
-pub(super) const VERSION: u32 = 1;
+/// 2: kinds 18 to 20 of [`codec`](super::codec).
+pub(super) const VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"cofferdm";
 
@@ -92,7 +93,7 @@ impl Header {
             return Err(Unreadable::Damaged);
         }
         match four(8) {
-            VERSION => {}
+            1..=VERSION => {}
             version if version > VERSION => return Err(Unreadable::Newer(version)),
             _ => return Err(Unreadable::Damaged),
         }

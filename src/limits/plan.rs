@@ -12,7 +12,7 @@ pub struct TeamLimits {
     pub connect_rate: Option<Rate>,
     /// PUBLISH packets of all clients.
     pub message_rate: Option<Rate>,
-    /// Bytes (topic and payload, as sent) of PUBLISH packets of all clients.
+    /// Bytes of PUBLISH packets of all clients, from the fixed header to the end, as sent.
     pub byte_rate: Option<Rate>,
     /// Subscriptions of all sessions.
     pub max_subscriptions: u32,
@@ -28,6 +28,8 @@ pub struct TeamLimits {
     pub max_packet_size: u32,
     /// What becomes of a client that is over a rate.
     pub over_rate: OverRate,
+    /// What an acknowledgement to its clients is worth.
+    pub durability: Durability,
     /// Of each client.
     pub client: ClientLimits,
 }
@@ -37,11 +39,13 @@ pub struct TeamLimits {
 pub struct ClientLimits {
     /// Connections under one username.
     pub max_connections: u32,
+    /// Sessions under one username, connected or not.
+    pub max_sessions: u32,
     /// Logins under one username.
     pub connect_rate: Option<Rate>,
     /// PUBLISH packets of one session.
     pub message_rate: Option<Rate>,
-    /// Bytes (topic and payload, as sent) of PUBLISH packets of one session.
+    /// Bytes of PUBLISH packets of one session, from the fixed header to the end, as sent.
     pub byte_rate: Option<Rate>,
     /// Subscriptions of one session.
     pub max_subscriptions: u32,
@@ -49,6 +53,32 @@ pub struct ClientLimits {
     pub max_queued_messages: u32,
     /// Bytes (topic, properties and payload) in one session's queue.
     pub max_queued_bytes: u64,
+}
+
+/// What an acknowledgement is worth. A later one is stricter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// State lives as long as the process.
+    Memory,
+    /// What was acknowledged is the system's to write: it outlives the broker's crash.
+    Os,
+    /// What was acknowledged is on disk: it outlives the machine's crash.
+    #[default]
+    Disk,
+}
+
+impl Durability {
+    /// All of them, strictest first.
+    pub const ALL: [Self; 3] = [Self::Disk, Self::Os, Self::Memory];
+
+    /// As in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Os => "os",
+            Self::Memory => "memory",
+        }
+    }
 }
 
 /// What becomes of a client that is over a rate.
@@ -83,6 +113,8 @@ pub enum Limit {
     Retained,
     /// [`ClientLimits::max_connections`].
     ClientConnections,
+    /// [`ClientLimits::max_sessions`].
+    ClientSessions,
     /// [`ClientLimits::connect_rate`].
     ClientConnectRate,
     /// [`ClientLimits::message_rate`].
@@ -97,7 +129,7 @@ pub enum Limit {
 
 impl Limit {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Connections,
         Self::ConnectRate,
         Self::MessageRate,
@@ -107,6 +139,7 @@ impl Limit {
         Self::Queued,
         Self::Retained,
         Self::ClientConnections,
+        Self::ClientSessions,
         Self::ClientConnectRate,
         Self::ClientMessageRate,
         Self::ClientByteRate,
@@ -126,6 +159,7 @@ impl Limit {
             Self::Queued => "queued",
             Self::Retained => "retained",
             Self::ClientConnections => "client_connections",
+            Self::ClientSessions => "client_sessions",
             Self::ClientConnectRate => "client_connect_rate",
             Self::ClientMessageRate => "client_message_rate",
             Self::ClientByteRate => "client_byte_rate",
@@ -139,6 +173,7 @@ impl Default for ClientLimits {
     fn default() -> Self {
         Self {
             max_connections: u32::MAX,
+            max_sessions: u32::MAX,
             connect_rate: None,
             message_rate: None,
             byte_rate: None,
@@ -163,6 +198,7 @@ impl Default for TeamLimits {
             max_retained_bytes: u64::MAX,
             max_packet_size: u32::MAX,
             over_rate: OverRate::Slow,
+            durability: Durability::Disk,
             client: ClientLimits::default(),
         }
     }
@@ -186,10 +222,6 @@ impl TeamLimits {
             max_subscriptions: listener.max_subscriptions.min(client.max_subscriptions),
             max_queued_messages: listener.max_queued_messages.min(client.max_queued_messages),
             max_queued_bytes: listener.max_queued_bytes.min(client.max_queued_bytes),
-            max_retained_messages: listener
-                .max_retained_messages
-                .min(self.max_retained_messages),
-            max_retained_bytes: listener.max_retained_bytes.min(self.max_retained_bytes),
             max_sessions_per_team: listener.max_sessions_per_team.min(self.max_sessions),
             ..listener.clone()
         }

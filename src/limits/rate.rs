@@ -25,6 +25,15 @@ pub struct Bucket {
     paid_ns: u64,
 }
 
+/// What a client has taken out of the buckets of its publishes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// PUBLISH packets.
+    pub messages: Bucket,
+    /// Bytes of them.
+    pub bytes: Bucket,
+}
+
 /// A bucket that takers of all shards share.
 #[derive(Debug, Default)]
 pub struct SharedBucket {
@@ -75,9 +84,35 @@ impl Bucket {
         there
     }
 
+    /// Of two takers that are one, the state of the one that has more to pay.
+    #[must_use]
+    pub const fn or_poorer(self, other: Self) -> Self {
+        if self.paid_ns < other.paid_ns {
+            other
+        } else {
+            self
+        }
+    }
+
     /// Whether it is as full as a new one.
     pub const fn is_full(&self, now: Time) -> bool {
         self.paid_ns / 1000 <= now.as_micros()
+    }
+}
+
+impl Spent {
+    /// Whether there is nothing left to pay.
+    pub const fn is_paid(&self, now: Time) -> bool {
+        self.messages.is_full(now) && self.bytes.is_full(now)
+    }
+
+    /// What a client has to pay that has spent the one here and the other there.
+    #[must_use]
+    pub const fn or_more(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.or_poorer(other.messages),
+            bytes: self.bytes.or_poorer(other.bytes),
+        }
     }
 }
 

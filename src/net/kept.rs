@@ -14,8 +14,6 @@ use crate::time::Time;
 pub struct Kept {
     /// To be started.
     pub log: Ready,
-    /// Commits count as kept when they are on disk, and not when the system has them.
-    pub sync: bool,
     /// Each with what its principal may do now.
     pub sessions: Vec<(SessionNumber, KeptSession, Arc<Grant>)>,
     /// Those whose principals are gone.
@@ -40,7 +38,6 @@ pub(super) struct Share {
 pub(super) struct Ledger {
     journal: Journal,
     shard: u16,
-    sync: bool,
 }
 
 impl Kept {
@@ -60,7 +57,6 @@ impl Kept {
                 ledger: Ledger {
                     journal: journal.clone(),
                     shard,
-                    sync: self.sync,
                 },
             })
             .collect();
@@ -96,7 +92,8 @@ impl Ledger {
             self.journal.commit(journal::Commit {
                 shard: self.shard,
                 number: commit.number,
-                sync: self.sync,
+                sync: commit.sync,
+                hasty: commit.hasty,
                 facts: commit.facts,
             });
         }

@@ -10,6 +10,7 @@
 //! | `peers` | one shard's view of the others |
 //! | `recheck` | client certificates that were revoked since |
 //! | `services` | what a shard asks of the rest of the broker: logins, records, counts |
+//! | `desk` | where they bring the questions that somebody else answers; how many may be open |
 //! | [`proxy`] | whose address it is that a proxy connects from |
 //! | `visit` | what a shard is asked from outside its thread |
 //! | [`tls`], [`websocket`] | both without I/O of their own |
@@ -18,6 +19,7 @@
 
 pub mod addresses;
 pub mod clock;
+mod desk;
 mod held;
 mod kept;
 mod layers;

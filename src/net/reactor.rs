@@ -263,6 +263,7 @@ impl Reactor {
     /// The journal has kept something, or cannot.
     pub(super) fn told(&mut self, told: Told) {
         match told {
+            Told::Written(number) => self.core.written(number),
             Told::Committed(number) => self.core.committed(number),
             Told::Full => self.core.set_full(true),
             Told::Roomy => self.core.set_full(false),
@@ -538,7 +539,7 @@ impl Reactor {
             self.turn_began.get_or_insert_with(Instant::now);
         }
         self.core.go_on(now);
-        for conn in self.core.read_on(now) {
+        for conn in self.core.read_on() {
             self.wake(conn);
         }
         self.end_turn();

@@ -33,9 +33,10 @@ use crate::journal::{Journal, Unfinished};
 use crate::team::World;
 use crate::telemetry::Reporter;
 
+pub use super::desk::{Asked, Brought, Desk};
 pub use super::kept::Kept;
 pub use super::listener::{ListenerSpec, TlsInForce};
-pub use super::services::{Asked, Desk, Record, Request};
+pub use super::services::{Record, Request};
 pub use super::visit::Shards;
 
 /// How long an ending connection may take to take our last words and say its own.
@@ -135,8 +136,8 @@ struct ShardParts {
     inbox: UnboundedReceiver<Inbound>,
     sockets: Vec<(ListenerSpec, TcpListener)>,
     share: Option<Share>,
-    /// Passed when every shard has its sessions back: until then a client would be told that there is
-    /// none of its own, and a message would miss those to come.
+    /// Passed when every shard has its sessions back, by all of them and by who starts them: until then
+    /// a client would be told that there is none of its own, and a message would miss those to come.
     restored: Arc<Barrier>,
     strict: bool,
 }
@@ -166,7 +167,7 @@ impl Bound {
 }
 
 impl Server {
-    /// Starts the shards.
+    /// Starts the shards. Blocks until each of them has its sessions back.
     ///
     /// # Errors
     /// [`ServerError`]; nothing is left running.
@@ -197,7 +198,7 @@ impl Server {
             None => (None, Vec::new()),
         };
         let mut shares = shares.into_iter();
-        let restored = Arc::new(Barrier::new(count));
+        let restored = Arc::new(Barrier::new(count + 1));
         let mut ready = Vec::with_capacity(count);
         let shards = peers
             .into_iter()
@@ -241,6 +242,7 @@ impl Server {
                 .spawn(move || run(shard));
             threads.push(thread.map_err(ServerError::Shard)?);
         }
+        restored.wait();
         Ok(Self {
             threads,
             peers: own,

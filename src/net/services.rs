@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::desk::{ASK_AGAIN, Desk};
 use crate::audit::Kept;
 use crate::broker::{
     Answer, Breach, Counters, DisconnectCause, Drop, Event, EventKind, Login, Question, Refusal,
@@ -14,9 +15,6 @@ use crate::broker::{
 use crate::telemetry::metric as m;
 use crate::telemetry::{Reporter, Snapshot};
 use crate::time::Span;
-
-/// Before something is asked again for which there was no room.
-const ASK_AGAIN: Span = Span::from_secs(1);
 
 /// Where events go on record: never waits, may be called from any thread. What it returns says
 /// whether the event is worth waiting for.
@@ -28,23 +26,6 @@ pub struct Request {
     pub shard: u16,
     /// What is to be judged.
     pub login: Box<Login>,
-}
-
-/// A question, and the shard that asks it.
-pub struct Asked {
-    /// Where the answer goes.
-    pub shard: u16,
-    /// What is asked.
-    pub question: Box<Question>,
-}
-
-/// Where questions go that somebody else answers.
-#[derive(Clone)]
-pub struct Desk {
-    /// Those that a client waits for.
-    pub ask: mpsc::Sender<Asked>,
-    /// Those by which the platform hears of a topic.
-    pub report: mpsc::Sender<Box<Question>>,
 }
 
 /// The rest of the broker, for one shard.
@@ -92,27 +73,24 @@ impl Services {
             .map_err(|_| Verdict::Undecided(Refusal::Busy))
     }
 
-    /// Has a question answered elsewhere. Where too many wait already, or there is nobody to ask, it
-    /// has no answer.
-    pub(super) fn ask(&self, question: Box<Question>) -> Result<(), Answer> {
-        let asked = Asked {
-            shard: self.shard,
-            question,
+    /// Has a question answered elsewhere. Where too many of its team are open already, or there is
+    /// nobody to ask, it has no answer.
+    pub(super) fn ask(&mut self, question: Box<Question>) -> Result<(), Answer> {
+        let Some(desk) = &self.desk else {
+            return Err(Answer::Missing(ASK_AGAIN));
         };
-        let sent = self.desk.as_ref().map(|desk| desk.ask.try_send(asked));
-        match sent {
-            Some(Ok(())) => Ok(()),
-            Some(Err(_)) | None => Err(Answer::Missing(ASK_AGAIN)),
+        let asked = desk.ask(self.shard, question);
+        if asked.is_err() {
+            self.events
+                .add(&m::HOOK_QUESTIONS, &["authorize", "crowded"], 1);
         }
+        asked
     }
 
     /// Lets the platform hear of a topic, where not too many wait already.
     pub(super) fn report_topic(&mut self, question: Box<Question>) {
-        let sent = self
-            .desk
-            .as_ref()
-            .map(|desk| desk.report.try_send(question));
-        if !matches!(sent, Some(Ok(()))) {
+        let heard = self.desk.as_ref().map(|desk| desk.report(question));
+        if heard != Some(true) {
             self.events.add(&m::HOOK_REPORTS, &["dropped"], 1);
         }
     }

@@ -2,10 +2,12 @@
 //!
 //! The order is always the same. The structural check comes first ([`Grant::reaches`]) and is the
 //! caller's, so that no answer crosses teams. A deny rule of ours holds whatever anybody answers.
-//! What is left is decided here or asked, as [`Ask`] says. Called by `broker`.
+//! Outside the own team, in commons where principals of all teams meet, an answer can only take
+//! away: what no rule of ours allows there is nobody's to give. What is left is decided here or
+//! asked, as [`Ask`] says. Called by `broker`.
 
 use super::Grant;
-use super::grant::{Asked, Decision, Ruling};
+use super::grant::{Asked, Decision, KnownBy, Ruling};
 use super::principal::Action;
 use super::role::{Condition, Role, Rule};
 use super::template::Template;
@@ -48,7 +50,7 @@ impl Grant {
     /// neither allow nor deny; with [`Ask::Unknown`] they are a reason to ask.
     pub fn known_by_name_only(mut self) -> Self {
         self.active &= !unsure_rules(&self.role, &self.values);
-        self.by_name_only = true;
+        self.known_by = KnownBy::Name;
         self
     }
 
@@ -56,9 +58,10 @@ impl Grant {
     /// and about what is known.
     pub fn asking_like(self, other: &Self) -> Self {
         let grant = self.asking(other.ask);
-        match other.by_name_only {
-            true => grant.known_by_name_only(),
-            false => grant,
+        match other.known_by {
+            KnownBy::Record => grant,
+            KnownBy::Proof => grant.proved(),
+            KnownBy::Name => grant.known_by_name_only(),
         }
     }
 
@@ -70,7 +73,7 @@ impl Grant {
     /// May it publish to this full name, which [it reaches](Self::reaches)?
     pub fn publish_or_ask(&self, topic: TopicName<'_>) -> Standing {
         let decision = self.publish(topic);
-        if self.leaves_open(Action::Publish, decision) {
+        if self.leaves_open(Action::Publish, topic.as_str(), decision) {
             Standing::Ask { checked: false }
         } else {
             Standing::Decided(decision)
@@ -81,7 +84,7 @@ impl Grant {
     /// group?
     pub fn subscribe_or_ask(&self, filter: TopicFilter<'_>, group: Option<&str>) -> Standing {
         let decision = self.subscribe(filter, group);
-        if !self.leaves_open(Action::Subscribe, decision) {
+        if !self.leaves_open(Action::Subscribe, filter.as_str(), decision) {
             return Standing::Decided(decision);
         }
         let asked = Asked::new(self, filter.as_str());
@@ -89,19 +92,21 @@ impl Grant {
         Standing::Ask { checked }
     }
 
-    fn leaves_open(&self, action: Action, decision: Decision) -> bool {
+    fn leaves_open(&self, action: Action, text: &str, decision: Decision) -> bool {
         let is_denied = decision.ruling == Ruling::Deny && decision.rule.is_some();
+        if is_denied || !(decision.is_allow() || self.is_at_home(text)) {
+            return false;
+        }
         match self.ask {
             Ask::Never => false,
-            Ask::Always => !is_denied,
-            Ask::Unknown if is_denied => false,
+            Ask::Always => true,
             Ask::Unknown => decision.rule.is_none() || self.might_deny(action),
         }
     }
 
     /// Whether a rule that may or may not hold would deny this kind of thing.
     fn might_deny(&self, action: Action) -> bool {
-        if !self.by_name_only {
+        if self.known_by != KnownBy::Name {
             return false;
         }
         let unsure = unsure_rules(&self.role, &self.values);

@@ -18,7 +18,7 @@ use crate::topic::{TopicFilter, TopicName, relation};
 ///
 /// The compiled role is shared by all its principals; a grant of its own holds only the values of
 /// the variables, so it stays at some hundred bytes however many rules there are.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Grant {
     pub(super) principal: Principal,
     pub(super) role: Arc<Role>,
@@ -29,11 +29,24 @@ pub struct Grant {
     root_length: u32,
     /// One bit for each rule of the role whose conditions hold.
     pub(super) active: u64,
-    /// Vouched for elsewhere, and not on record here.
-    pub(super) by_name_only: bool,
+    /// By what the principal is known.
+    pub(super) known_by: KnownBy,
     /// When somebody else is asked.
     pub(super) ask: Ask,
     expires: Time,
+}
+
+/// By what a principal is known. Where it is not by the own record alone, a grant cannot be made anew
+/// from that record: it would give what nobody has proved, or take what somebody has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum KnownBy {
+    /// By what our own store says, or by a name that needs none.
+    #[default]
+    Record,
+    /// By a token or a certificate, beside what is on record.
+    Proof,
+    /// By its username alone: somebody else let it in, and it is not on record here.
+    Name,
 }
 
 /// A decision and the rule that made it.
@@ -115,7 +128,7 @@ impl Grant {
         }
         Ok(Self {
             active: role.active_rules(&values),
-            by_name_only: false,
+            known_by: KnownBy::Record,
             ask: Ask::Never,
             role,
             principal,
@@ -136,6 +149,17 @@ impl Grant {
     /// then. Decisions do not ask.
     pub fn expires(&self) -> Time {
         self.expires
+    }
+
+    /// The same grant of a principal for whom a token or a certificate vouches.
+    pub fn proved(self) -> Self {
+        let known_by = KnownBy::Proof;
+        Self { known_by, ..self }
+    }
+
+    /// By what the principal is known.
+    pub const fn known_by(&self) -> KnownBy {
+        self.known_by
     }
 
     /// Who this is.
@@ -211,6 +235,11 @@ impl Grant {
         }
     }
 
+    /// Whether a full name or filter is within the principal's own team.
+    pub(super) fn is_at_home(&self, text: &str) -> bool {
+        self.role.reach == Reach::Team && text.starts_with(self.root())
+    }
+
     /// May it publish to this full name?
     pub fn publish(&self, topic: TopicName<'_>) -> Decision {
         let asked = Asked::new(self, topic.as_str());
@@ -276,12 +305,12 @@ impl Grant {
 
     /// May it have a message on this full name by any filter at all? For a message that is still on
     /// its way when the subscription by which it came has gone. Where somebody else is asked, they
-    /// may allow more than the rules here.
+    /// may allow more of its own team than the rules here.
     pub fn could_receive(&self, topic: TopicName<'_>) -> bool {
         let asked = Asked::new(self, topic.as_str());
         let own = |pattern: &Pattern, text: &str| relation::matches(&pattern.filter, text);
         let mut allows = self.rules(Action::Subscribe).filter(|(_, rule)| rule.allow);
-        let allowed = self.ask != Ask::Never
+        let allowed = (self.ask != Ask::Never && self.is_at_home(topic.as_str()))
             || allows.any(|(_, rule)| asked.any(rule, Template::matches))
             || self.own(Action::Subscribe, true, &asked, own).is_some();
         allowed && self.reaches(topic) && self.may_receive(topic)

@@ -43,7 +43,7 @@ pub use compare::{Changed, Pair, Side};
 pub use error::{Fault, GrantError, PolicyError, PolicyErrors, ReplaceError};
 pub use expectation::{Difference, Expectation, ExpectationError, Expectations, expectations};
 pub use explanation::{Considered, Explanation, RuleReference};
-pub use grant::{Decision, Grant, Ruling};
+pub use grant::{Decision, Grant, KnownBy, Ruling};
 pub use members::{Directory, TeamMembers};
 pub use namespace::{Namespace, Owner};
 pub use principal::{Action, Pattern, PatternAction, Principal, TeamId};

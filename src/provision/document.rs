@@ -151,7 +151,7 @@ impl Reader<'_> {
             section.keep("plan", known)?;
             Some(plan)
         });
-        let limits = plan_changes(section.section("limits"));
+        let limits = plan_changes(section.section("limits"), self.plans);
         section.finish();
         let id = id?;
         Some(DeclaredTeam {

@@ -114,7 +114,7 @@ impl Provisioner<'_> {
         changes: &str,
     ) -> Result<Option<Change>, ProvisionError> {
         plan.map_or(Ok(()), |plan| self.plans.known(plan))?;
-        let limits = parse_plan_changes("--set", changes)?;
+        let limits = parse_plan_changes("--set", changes, self.plans)?;
         let mut transaction = self.database.begin_administration().await?;
         let there = member::team(&mut transaction, id).await?;
         let there = there.ok_or_else(|| missing(id))?;

@@ -1,6 +1,6 @@
 //! What a session publishes, against the rates of its client and of its team.
 
-use crate::limits::{Bucket, ClientLimits, Limit, OverRate, TeamLimits};
+use crate::limits::{ClientLimits, Limit, OverRate, Spent, TeamLimits};
 use crate::team::Bounds;
 use crate::time::{Span, Time};
 
@@ -14,8 +14,7 @@ pub struct Meter {
     pub seen: u32,
     /// Some rate is set.
     pub is_on: bool,
-    messages: Bucket,
-    bytes: Bucket,
+    spent: Spent,
     /// Hits that are not on record.
     untold: u64,
     /// When they may next go on record.
@@ -38,11 +37,31 @@ impl Meter {
     pub fn renew(&mut self, generation: u32, limits: &TeamLimits) {
         self.seen = generation;
         self.is_on = limits.is_metered();
-        (self.messages, self.bytes) = (Bucket::default(), Bucket::default());
+        self.spent = Spent::default();
     }
 
     /// Counts one PUBLISH of so many bytes. It is counted in full, over a rate or not.
-    pub fn count(&mut self, bounds: &Bounds, bytes: u64, now: Time) -> Option<Over> {
+    pub fn count(&mut self, bounds: &Bounds, length: usize, now: Time) -> Option<Over> {
+        self.take(bounds, (1, length as u64), now)
+    }
+
+    /// Whether something is still to be paid for before anything more is published.
+    pub fn owes(&mut self, bounds: &Bounds, now: Time) -> Option<Over> {
+        self.take(bounds, (0, 0), now)
+    }
+
+    /// What its client has spent.
+    pub const fn spent(&self) -> Spent {
+        self.spent
+    }
+
+    /// A session begins with what its client has spent in others: another session is no way round a
+    /// rate.
+    pub const fn inherit(&mut self, spent: Spent) {
+        self.spent = self.spent.or_more(spent);
+    }
+
+    fn take(&mut self, bounds: &Bounds, (messages, bytes): (u64, u64), now: Time) -> Option<Over> {
         let limits = bounds.limits();
         let ClientLimits {
             message_rate,
@@ -52,15 +71,15 @@ impl Meter {
         let taken = [
             (
                 Limit::ClientMessageRate,
-                message_rate.map(|rate| self.messages.take(rate, 1, now)),
+                message_rate.map(|rate| self.spent.messages.take(rate, messages, now)),
             ),
             (
                 Limit::ClientByteRate,
-                byte_rate.map(|rate| self.bytes.take(rate, bytes, now)),
+                byte_rate.map(|rate| self.spent.bytes.take(rate, bytes, now)),
             ),
             (
                 Limit::MessageRate,
-                (limits.message_rate).map(|rate| bounds.messages.take(rate, 1, now)),
+                (limits.message_rate).map(|rate| bounds.messages.take(rate, messages, now)),
             ),
             (
                 Limit::ByteRate,

@@ -18,6 +18,7 @@ pub use meter::{Meter, Over};
 pub use outgoing::{Flight, Outgoing, PubRecOutcome, QueueFull, Queued, Resend};
 pub use subscriptions::{Subscription, Subscriptions};
 
+use crate::fact::Standing;
 use crate::limits::Limits;
 use crate::policy::Grant;
 use crate::team::{Presence, SessionAddress, SessionKey, SessionNumber, Team, Will};
@@ -112,6 +113,32 @@ pub struct Replay {
     pub place: usize,
     /// The last of its topics that was looked at.
     pub after: Option<Box<str>>,
+}
+
+impl Replay {
+    /// Where it stands, as it is kept. `None`: at its end.
+    pub fn standing(&self) -> Option<Standing> {
+        Some(Standing {
+            root: self.teams.get(self.place)?.root().into(),
+            after: self.after.as_deref().map(Arc::from),
+        })
+    }
+
+    /// Over these teams, from where it stood before a crash. `None`: there is nothing left.
+    pub fn resumed(teams: Arc<[Arc<Team>]>, standing: &Standing) -> Option<Self> {
+        // The commons, whose root is empty, come last.
+        let rank = |root: &str| (root.is_empty(), root.to_owned());
+        let reached = rank(&standing.root);
+        let place = teams.iter().position(|it| rank(it.root()) >= reached)?;
+        let is_same = teams[place].root() == &*standing.root;
+        let after = standing.after.as_deref().filter(|_| is_same);
+        let after = after.map(Box::from);
+        Some(Self {
+            teams,
+            place,
+            after,
+        })
+    }
 }
 
 impl Session {

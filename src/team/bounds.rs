@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use crate::limits::{Bucket, Limit, Limits, SharedBucket, TeamLimits};
+use crate::limits::{Bucket, Durability, Limit, Limits, SharedBucket, Spent, TeamLimits};
 use crate::time::Time;
 
 /// A team's limits, and what is used of them.
@@ -47,6 +47,9 @@ struct Users {
 struct User {
     connections: u32,
     connects: Bucket,
+    /// What its sessions have spent that were over a rate or have lost their connection, and under
+    /// which generation of the limits.
+    spent: (u32, Spent),
 }
 
 /// Usernames kept beside those that are connected before the others are looked through.
@@ -92,6 +95,11 @@ impl Bounds {
     /// The limits in force.
     pub fn limits(&self) -> Arc<TeamLimits> {
         self.limits.load_full()
+    }
+
+    /// What an acknowledgement is worth now.
+    pub fn durability(&self) -> Durability {
+        self.limits.load().durability
     }
 
     /// Counts how often they have changed.
@@ -177,10 +185,36 @@ impl Bounds {
         users.connections = users.connections.saturating_sub(1);
         if let Some(user) = users.by_name.get_mut(username) {
             user.connections = user.connections.saturating_sub(1);
-            if user.connections == 0 && user.connects.is_full(now) {
+            if !user.is_needed(now) {
                 users.by_name.remove(username);
             }
         }
+    }
+
+    /// A session of somebody connected under this name has spent so much, under this generation of
+    /// the limits.
+    pub fn note_spent(&self, username: &str, generation: u32, spent: Spent, now: Time) {
+        if spent.is_paid(now) {
+            return;
+        }
+        let mut users = self.users.lock();
+        if let Some(user) = users.by_name.get_mut(username) {
+            user.spent = match user.spent.0 == generation {
+                true => (generation, user.spent.1.or_more(spent)),
+                false => (generation, spent),
+            };
+        }
+    }
+
+    /// What sessions under this name have spent that another would begin with.
+    pub fn spent(&self, username: &str, generation: u32) -> Spent {
+        let users = self.users.lock();
+        let user = users.by_name.get(username);
+        let spent = user.map(|user| user.spent);
+        let (_, spent) = spent
+            .filter(|(of, _)| *of == generation)
+            .unwrap_or_default();
+        spent
     }
 
     /// Counts that a limit was hit.
@@ -198,13 +232,19 @@ impl Bounds {
     }
 }
 
+impl User {
+    /// Whether it differs from a new one.
+    const fn is_needed(&self, now: Time) -> bool {
+        self.connections > 0 || !self.connects.is_full(now) || !self.spent.1.is_paid(now)
+    }
+}
+
 impl Users {
     /// Forgets names that nobody is connected under and whose rate is as for a new one, once they can
     /// be many.
     fn make_room(&mut self, now: Time) {
         if self.by_name.len() > 2 * self.connections as usize + SPARE_USERS {
-            let keeps = |user: &User| user.connections > 0 || !user.connects.is_full(now);
-            self.by_name.retain(|_, user| keeps(user));
+            self.by_name.retain(|_, user| user.is_needed(now));
         }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::routes::Matched;
 use super::world::{Team, World};
+use crate::limits::Durability;
 use crate::policy::{Grant, Owner, TeamId};
 use crate::topic::TopicName;
 
@@ -90,12 +91,23 @@ impl World {
             Some(_) => vec![Arc::clone(self.standing(home, in_commons))],
             None => {
                 let mut all = self.teams();
+                // So that a place in the walk means the same after a restart.
+                all.sort_unstable_by(|one, other| one.root().cmp(other.root()));
                 all.push(Arc::clone(self.commons()));
                 all
             }
         };
         all.retain(|team| team.with_retained(|kept| !kept.is_empty()));
         all.into()
+    }
+
+    /// What an acknowledgement of a message of `team`'s is worth: the strictest that any of those is
+    /// promised who are to have it.
+    pub fn durability_of(&self, team: &Team, matched: &Matched) -> Durability {
+        match matched.crosses {
+            true => team.durability().max(self.commons().durability()),
+            false => team.durability(),
+        }
     }
 
     /// Where a topic of `team` is routed: in the team, and among those who span teams.
@@ -123,7 +135,9 @@ impl Compartment<'_> {
         let mut matched = Matched::default();
         self.own.matches(topic, &mut matched);
         if self.own.id().is_some() {
+            let before = (matched.routes.len(), matched.groups.len());
             self.commons.matches(topic, &mut matched);
+            matched.crosses = (matched.routes.len(), matched.groups.len()) != before;
         }
         (generation, matched)
     }

@@ -42,6 +42,8 @@ pub enum Claim {
     Held(SessionAddress),
     /// The team has as many sessions as it may.
     Full,
+    /// The principal has.
+    PrincipalFull,
 }
 
 /// The sessions of one team, connected or not. In order, so that all of one principal's are found
@@ -62,14 +64,25 @@ impl SessionAddress {
 
 impl Registry {
     /// Takes `key` for the session at `address` unless another holds it. Two shards that claim the
-    /// same key at the same time get one `New` and one `Held`.
-    pub fn claim(&self, key: &SessionKey, address: SessionAddress, max: u32) -> Claim {
+    /// same key at the same time get one `New` and one `Held`. There are at most `max` sessions, and
+    /// `max_own` of one principal.
+    pub fn claim(
+        &self,
+        key: &SessionKey,
+        address: SessionAddress,
+        max: u32,
+        max_own: u32,
+    ) -> Claim {
         let mut places = self.places.lock();
         if let Some(&held) = places.get(key) {
             return Claim::Held(held);
         }
         if places.len() >= max as usize {
             return Claim::Full;
+        }
+        // Whoever has room for all need not count its own.
+        if places.len() >= max_own as usize && count_of(&places, key, max_own) >= max_own {
+            return Claim::PrincipalFull;
         }
         places.insert(key.clone(), address);
         Claim::New
@@ -119,6 +132,18 @@ impl Registry {
     }
 }
 
+/// Sessions of the principal of `key`, counted up to `most`.
+fn count_of(places: &BTreeMap<SessionKey, SessionAddress>, key: &SessionKey, most: u32) -> u32 {
+    let first = SessionKey {
+        username: Arc::clone(&key.username),
+        client_id: Arc::default(),
+    };
+    let own = places
+        .range(first..)
+        .take_while(|(other, _)| other.username == key.username);
+    u32::try_from(own.take(most as usize).count()).unwrap_or(most)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,7 +160,7 @@ mod tests {
         let registry = Registry::default();
         let all = [("a", "z"), ("b", ""), ("b", "1"), ("b", "2"), ("bb", "0")];
         for (username, client_id) in all {
-            let claim = registry.claim(&key(username, client_id), SessionAddress::NOBODY, 9);
+            let claim = registry.claim(&key(username, client_id), SessionAddress::NOBODY, 9, 9);
             assert_eq!(claim, Claim::New);
         }
         let walk = |of: Option<&str>| {

@@ -67,6 +67,8 @@ pub struct Matched {
     pub routes: Vec<Route>,
     /// One member of each gets it.
     pub groups: Vec<Arc<Group>>,
+    /// Some of those who get it span teams.
+    pub crosses: bool,
     /// Places of the tries that were visited to find them.
     pub visited: usize,
 }
@@ -299,6 +301,7 @@ impl Routes {
             routes,
             groups,
             visited,
+            crosses: _,
         } = matched;
         *visited += self.filters.for_each_match(topic, |subscribers| {
             routes.extend_from_slice(&subscribers.routes);

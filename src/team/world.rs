@@ -15,7 +15,7 @@ use super::registry::SessionAddress;
 use super::retained::{Retained, RetainedFull};
 use super::routes::{Group, Matched, Member, Route, Routes};
 use super::transit::Transit;
-use crate::limits::{Limit, Limits, TeamLimits};
+use crate::limits::{Durability, Limit, Limits, TeamLimits};
 use crate::policy::{Namespace, Policy, TeamId};
 use crate::time::{Span, Time};
 use crate::topic::TopicName;
@@ -36,6 +36,8 @@ pub struct Team {
     pub registry: Registry,
     /// Connections that are logged in.
     pub connections: AtomicI64,
+    /// Subscriptions of its sessions that stand in the commons.
+    in_commons: AtomicU32,
     /// Its deliveries between shards.
     pub transit: Transit,
     /// Its limits, and what is used of them.
@@ -83,6 +85,12 @@ pub struct Entitlements {
 }
 
 impl Entitlements {
+    /// The strictest that any team is promised.
+    fn strictest(&self) -> Durability {
+        let named = self.teams.values().map(|it| it.durability);
+        named.fold(self.default.durability, Durability::max)
+    }
+
     /// Of this team.
     pub fn of(&self, team: &TeamId) -> Arc<TeamLimits> {
         Arc::clone(self.teams.get(team).unwrap_or(&self.default))
@@ -110,6 +118,7 @@ impl Team {
             versions: Arc::clone(versions),
             registry: Registry::default(),
             connections: AtomicI64::new(0),
+            in_commons: AtomicU32::new(0),
             transit: Transit::among(crowd),
             bounds: Bounds::default(),
             removed_by: AtomicU64::new(0),
@@ -194,14 +203,35 @@ impl Team {
         self.routes.read().group(filter, name)
     }
 
+    /// What an acknowledgement to its clients is worth.
+    pub fn durability(&self) -> Durability {
+        self.bounds.durability()
+    }
+
     /// Puts other limits in force, at once.
     pub fn set_limits(&self, limits: Arc<TeamLimits>) {
         self.bounds.set(limits);
     }
 
-    /// Number of subscriptions.
+    /// Number of subscriptions that stand here.
     pub fn subscriptions(&self) -> usize {
         self.routes.read().len()
+    }
+
+    /// Number of subscriptions of its own sessions: those that stand here, and those among topics that
+    /// belong to no team.
+    pub fn own_subscriptions(&self) -> usize {
+        self.subscriptions() + self.in_commons.load(Ordering::Relaxed) as usize
+    }
+
+    /// One of its sessions has so many more subscriptions in the commons.
+    pub fn subscribed_in_commons(&self, count: u32) {
+        self.in_commons.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// One of its sessions has so many less.
+    pub fn unsubscribed_in_commons(&self, count: u32) {
+        self.in_commons.fetch_sub(count, Ordering::Relaxed);
     }
 
     /// Places held in the trie of filters.
@@ -339,6 +369,16 @@ impl World {
         for team in &self.teams {
             team.set_limits(entitlements.of(team.key()));
         }
+        self.commons.set_limits(Arc::new(TeamLimits {
+            durability: entitlements.default.durability,
+            ..TeamLimits::default()
+        }));
+    }
+
+    /// The strictest that any team is promised.
+    pub fn strictest(&self) -> Durability {
+        let entitlements = self.entitlements.load();
+        entitlements.strictest()
     }
 
     /// The team, where there is one.

@@ -158,7 +158,7 @@ metrics! {
         "Time that judging a login took, without the delay of refusals."
     HOOK_QUESTIONS Counter "cofferdam_hook_questions_total" ["what", "result"]
         "Questions to the platform's store, each try for itself: allow, deny, ignore; malformed, \
-         no_answer, gateway, timeout, unreached, later, crowded."
+         no_answer, gateway, timeout, unreached, later; crowded, its team asks too much."
     HOOK_DURATION Histogram "cofferdam_hook_duration_seconds" []
         "Time that one question to the platform's store took, with an answer or without."
     HOOK_CACHE Counter "cofferdam_hook_cache_total" ["result"]

@@ -209,6 +209,82 @@ fn a_hook_that_allows_everything_opens_nothing_of_another_team() {
 }
 
 #[test]
+fn a_hook_that_allows_everything_opens_nothing_in_the_commons() {
+    for ask in [Ask::Unknown, Ask::Always] {
+        let cluster = Cluster::new(2);
+        cluster.ask(ask, |_| YES);
+        cluster.know_names_only();
+        let tab = client("fe-team:u:alpha:s").id("tab").v5();
+        let victim = cluster.connect(0, tab);
+        victim.subscribe("ff/v1/expert/u/s/+/+/mcp/inflight/+/request", QOS_1);
+        let agent = cluster.connect(1, client("expert-agent:x:y").v5());
+        agent.subscribe("ff/v1/expert/+/+/+/+/support/chat/request", QOS_1);
+        let presence = cluster.connect(1, platform());
+        presence.subscribe("ff/v1/browser/tab-presence/+/+/+", QOS_1);
+        cluster.asked();
+        let thieves = [
+            (
+                "fe-team:v:beta:w",
+                vec![
+                    "ff/v1/expert/+/+/+/+/mcp/inflight/+/request",
+                    "ff/v1/expert/#",
+                    "ff/v1/browser/tab-presence/+/+/+",
+                ],
+                vec![
+                    "ff/v1/expert/u/s/a/b/mcp/inflight/c/request",
+                    "ff/v1/expert/u/s/a/x/support/chat/request",
+                    "ff/v1/browser/tab-presence/u/s/heartbeat",
+                ],
+            ),
+            (
+                "expert-client:v:w",
+                vec!["ff/v1/expert/+/+/+/+/support/chat/request"],
+                vec!["ff/v1/expert/u/s/a/x/support/chat/request"],
+            ),
+        ];
+        for (username, filters, topics) in thieves {
+            let thief = cluster.connect(0, client(username).id("thief").v5());
+            for filter in filters {
+                let code = thief.try_subscribe(&[(filter, options(QOS_0))], &[]);
+                assert_eq!(
+                    code,
+                    [ReasonCode::NotAuthorized],
+                    "{ask:?} {username} {filter}"
+                );
+            }
+            for topic in topics {
+                let code = thief.publish_at(QOS_1, topic, "forged");
+                assert_eq!(
+                    code,
+                    ReasonCode::NotAuthorized,
+                    "{ask:?} {username} {topic}"
+                );
+            }
+        }
+        assert_eq!(cluster.asked(), NONE, "none of it is even asked");
+        for heard in [victim.heard(), agent.heard(), presence.heard()] {
+            assert_eq!(heard, NONE);
+        }
+    }
+}
+
+#[test]
+fn a_hook_may_take_away_what_a_rule_gives_in_the_commons() {
+    let cluster = always(|question| match question.topic.contains("/s/") {
+        true => NO,
+        false => YES,
+    });
+    for (session, wanted) in [("s", ReasonCode::NotAuthorized), ("t", ReasonCode::Success)] {
+        let tab = client(&format!("fe-team:u:alpha:{session}")).id("tab").v5();
+        let tab = cluster.connect(0, tab);
+        let filter = format!("ff/v1/expert/u/{session}/+/+/mcp/inflight/+/request");
+        let code = tab.try_subscribe(&[(&filter, options(QOS_0))], &[]);
+        assert_eq!(code, [wanted], "{session}");
+    }
+    assert_eq!(cluster.asked().len(), 2);
+}
+
+#[test]
 fn a_deny_rule_of_ours_holds_whatever_is_answered() {
     let cluster = always(|_| YES);
     cluster.directory().client(

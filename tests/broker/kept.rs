@@ -5,7 +5,8 @@ use crate::cluster::*;
 use cofferdam::time::Span;
 use cofferdam::wire::ReasonCode;
 use cofferdam::wire::client::{
-    Property, Publish, ServerPacket, puback, pubcomp, pubrec, pubrel, subscribe, unsubscribe,
+    Property, Publish, ServerPacket, disconnect, puback, pubcomp, pubrec, pubrel, subscribe,
+    unsubscribe,
 };
 
 fn bob() -> Hello {
@@ -258,6 +259,7 @@ fn qos_2_keeps_its_order_while_some_of_it_waits() {
     }
 }
 
+/// Shows: PEER-11
 #[test]
 fn what_was_acknowledged_for_an_absent_session_is_there_after_a_crash() {
     let cluster = Cluster::new(2);
@@ -353,6 +355,7 @@ fn a_flow_goes_on_where_it_was_under_the_same_identifiers() {
     );
 }
 
+/// Shows: PEER-13
 #[test]
 fn a_qos_2_message_that_is_sent_again_after_a_crash_is_the_same_one() {
     let cluster = Cluster::new(1);
@@ -441,6 +444,92 @@ fn a_session_that_is_kept_no_more_is_told_nothing_before_that_is_kept() {
         matches!(&packets[..], [ServerPacket::ConnAck(_), ServerPacket::Publish(it)] if it.dup),
         "{packets:?}"
     );
+}
+
+/// Whether or not it had a connection when a client came that wants nothing of it.
+#[test]
+fn a_client_that_begins_anew_is_told_so_when_the_session_before_is_over_for_good() {
+    for is_taken_over in [true, false] {
+        let cluster = Cluster::new(1);
+        let old = cluster.connect(0, bob());
+        old.subscribe("a", QOS_1);
+        if !is_taken_over {
+            old.cut();
+        }
+        cluster.hold_journal();
+        let new = cluster.dial(0, client("bob@alpha"));
+        assert_eq!(new.received(), [], "CONNACK waits");
+        cluster.release_journal();
+        assert!(!new.connack().session_present);
+        cluster.crash(1);
+        assert_eq!(cluster.sessions(), 0);
+    }
+}
+
+/// An answer that is repeated promises what the first did.
+#[test]
+fn what_is_answered_again_waits_as_the_first_answer_does() {
+    let cluster = Cluster::new(1);
+    let alice = cluster.connect(0, alice());
+    alice.subscribe("a", QOS_1);
+    alice.put(Publish::new("nobody", b"x").at(QOS_2, 5));
+    assert!(matches!(alice.answer(), ServerPacket::PubRec { .. }));
+    let version = alice.version();
+    let release = pubrel(version, 5, ReasonCode::Success, &[]);
+    let leave = unsubscribe(version, 6, &["a"], &[]);
+    for packet in [release, leave] {
+        cluster.hold_journal();
+        alice.send(&packet);
+        alice.send(&packet);
+        assert_eq!(alice.received(), []);
+        cluster.release_journal();
+        assert_eq!(alice.received().len(), 2);
+    }
+}
+
+/// DISCONNECT is the last word [MQTT-3.14.4-1]: an answer that waits then is not given any more.
+#[test]
+fn nothing_comes_after_disconnect_and_nobody_waits_for_it() {
+    let ends: [fn(&Cluster); 3] = [
+        |cluster| drop(cluster.dial(0, client("carol@alpha"))),
+        |cluster| cluster.pass_secs(15),
+        Cluster::stop,
+    ];
+    for (n, end) in ends.into_iter().enumerate() {
+        let cluster = Cluster::new(1);
+        let bob = cluster.connect(0, bob());
+        bob.subscribe("a", QOS_1);
+        bob.cut();
+        let carol = cluster.connect(0, client("carol@alpha").keep_alive(10));
+        carol.subscribe("a", QOS_2);
+        cluster.hold_journal();
+        carol.put(message(QOS_2, 1, "x"));
+        end(&cluster);
+        assert!(!carol.is_open(), "{n}: it does not wait");
+        cluster.release_journal();
+        let packets = carol.received();
+        assert!(
+            matches!(packets[..], [ServerPacket::Disconnect { .. }]),
+            "{n}: {packets:?}"
+        );
+    }
+}
+
+/// Who was not told yet that it is in is not told that it has to go either [MQTT-3.14.0-1].
+#[test]
+fn nobody_is_waited_for_when_the_broker_stops() {
+    let cluster = Cluster::new(1);
+    let alice = cluster.connect(0, alice());
+    cluster.hold_journal();
+    alice.put(message(QOS_2, 1, "x"));
+    alice.send(disconnect(alice.version(), ReasonCode::Success, &[]));
+    let bob = cluster.dial(0, bob());
+    assert!(bob.is_open() && alice.is_open());
+    cluster.stop();
+    for client in [alice, bob] {
+        assert!(!client.is_open());
+        assert_eq!(client.received(), []);
+    }
 }
 
 #[test]
@@ -551,23 +640,6 @@ fn a_will_and_the_rest_of_a_share_group_find_those_who_come_back_after_them() {
         let mut payloads: Vec<_> = payloads.collect();
         payloads.sort();
         assert_eq!(payloads, ["bye", "left"], "{shards} shards");
-    }
-}
-
-#[test]
-fn a_will_that_a_crash_brings_about_reaches_sessions_that_are_put_back_after_its_own() {
-    for shards in [1, 2] {
-        let cluster = Cluster::new(2);
-        let _bob = cluster.connect(0, bob().with_will("w", "bye", QOS_1, false, vec![]));
-        let alice = cluster.connect(1, alice());
-        alice.subscribe("w", QOS_1);
-        alice.disconnect();
-        cluster.crash(shards);
-        let (_, packets) = resumed(&cluster, 0, self::alice());
-        assert!(
-            matches!(&packets[..], [ServerPacket::Publish(will)] if will.payload == b"bye"),
-            "{packets:?}"
-        );
     }
 }
 

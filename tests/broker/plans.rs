@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::cluster::*;
 use cofferdam::broker::{Drop, EventKind, Refusal};
 use cofferdam::limits::{Limit, Limits, OverRate, Rate, TeamLimits};
+use cofferdam::policy::Policy;
 use cofferdam::team::Entitlements;
 use cofferdam::time::Span;
 use cofferdam::wire::client::{Property, Publish, ServerPacket, pingreq, puback};
@@ -241,7 +242,8 @@ fn bytes_have_a_rate_and_a_large_message_pays_for_its_size() {
     let hearer = cluster.connect(0, client("bob@alpha"));
     hearer.subscribe("#", QOS_0);
     let hasty = cluster.connect(0, client("alice@alpha"));
-    hasty.publish("x", &"b".repeat(2_999));
+    // With its fixed header, its topic and the length of its properties 3,000 bytes.
+    hasty.publish("x", &"b".repeat(2_993));
     hasty.publish("x", "later");
     assert_eq!(hearer.messages().len(), 1);
     cluster.pass(Span::from_millis(1_990));
@@ -249,6 +251,90 @@ fn bytes_have_a_rate_and_a_large_message_pays_for_its_size() {
     cluster.pass(Span::from_millis(20));
     assert_eq!(hearer.heard(), ["x later"]);
     assert_eq!(hits(&cluster, "alpha"), [(Limit::ByteRate, 2)]);
+}
+
+#[test]
+fn the_properties_of_a_message_are_paid_for_as_its_payload_is() {
+    let cluster = limited(|limits| limits.byte_rate = Some(Rate::per_second(1_000)));
+    let hearer = cluster.connect(0, client("bob@alpha"));
+    hearer.subscribe("#", QOS_0);
+    let hasty = cluster.connect(0, client("alice@alpha"));
+    let alias = |topic: &str, value: usize| {
+        let mut properties = vec![Property::TopicAlias(1)];
+        if value > 0 {
+            properties.push(Property::User("k".to_owned(), "v".repeat(value)));
+        }
+        let publish = Publish {
+            properties,
+            ..Publish::new(topic, b"x")
+        };
+        hasty.send(publish.encode(Version::V5));
+    };
+    alias("x", 0);
+    alias("", 2_980); // a byte of payload, and no topic
+    alias("", 0);
+    assert_eq!(hearer.messages().len(), 2);
+    cluster.pass(Span::from_millis(1_990));
+    assert_eq!(hearer.messages().len(), 0);
+    cluster.pass(Span::from_millis(50));
+    assert_eq!(hearer.heard(), ["x x"]);
+}
+
+#[test]
+fn who_comes_back_on_another_connection_waits_until_what_was_sent_before_is_paid() {
+    for expiry in [0, 100] {
+        let cluster = limited(|limits| limits.byte_rate = Some(Rate::per_second(1_000)));
+        let hearer = cluster.connect(0, client("bob@alpha"));
+        hearer.subscribe("#", QOS_0);
+        let other_team = cluster.connect(0, client("bob@beta"));
+        other_team.subscribe("#", QOS_0);
+        for _ in 0..10 {
+            let hasty = cluster.connect(0, client("alice@alpha").kept(expiry));
+            hasty.publish("x", &"b".repeat(2_993)); // three seconds' worth
+            hasty.cut();
+        }
+        let another = cluster.connect(0, client("carol@alpha"));
+        another.subscribe("y", QOS_0); // but for its messages it is served
+        another.publish("x", "later");
+        assert_eq!(hearer.messages().len(), 1, "{expiry}");
+        let unbound = cluster.connect(0, client("alice@beta"));
+        unbound.publish("x", "at once");
+        assert_eq!(other_team.heard(), ["x at once"]);
+        cluster.pass(Span::from_millis(1_990));
+        assert_eq!(hearer.messages().len(), 0);
+        cluster.pass(Span::from_millis(20));
+        let heard = hearer.heard();
+        assert!(heard.iter().any(|it| it == "x later"), "{heard:?}");
+        assert!(heard.len() <= 2, "of one client one more: {heard:?}");
+    }
+}
+
+#[test]
+fn another_session_of_the_same_client_is_no_way_round_its_rate() {
+    let cluster = limited(|limits| {
+        limits.client.message_rate = Some(Rate {
+            per_second: 10,
+            burst: 5,
+        });
+    });
+    let hearer = cluster.connect(0, client("bob@alpha"));
+    hearer.subscribe("#", QOS_0);
+    for number in 0..10 {
+        let hasty = cluster.connect(0, anonymous(&format!("c{number}")));
+        hasty.send(Publish::new("x", b"m").encode(Version::V5).repeat(5));
+        hasty.cut();
+    }
+    // The burst, and the one beyond it, which has to be paid for.
+    assert_eq!(hearer.messages().len(), 6);
+    let other = cluster.connect(0, client("carol@alpha"));
+    other.publish("x", "at once");
+    assert_eq!(hearer.heard(), ["x at once"]);
+    cluster.pass_secs(10);
+    assert_eq!(hearer.messages().len(), 44, "nothing is lost");
+    // All is paid: as a new one.
+    let back = cluster.connect(0, anonymous("c10"));
+    back.send(Publish::new("x", b"m").encode(Version::V5).repeat(5));
+    assert_eq!(hearer.messages().len(), 5);
 }
 
 #[test]
@@ -269,6 +355,11 @@ fn where_the_plan_says_so_a_client_over_its_rate_is_cut_with_the_reason() {
         };
         assert_eq!(hasty.bytes(), told);
         assert!(!hasty.is_open());
+        // To come back is no way round the rate.
+        let back = cluster.connect(0, client("alice@alpha").version(version));
+        back.publish("x", "m");
+        assert_eq!((back.is_open(), hearer.messages().len()), (false, 0));
+        cluster.pass_secs(2);
     }
 }
 
@@ -351,6 +442,41 @@ fn subscriptions_have_a_limit_for_a_client_and_one_for_its_team() {
 }
 
 #[test]
+fn subscriptions_among_topics_of_no_team_count_for_the_team_of_who_has_them() {
+    let text = "[namespace]\nteam = \"ff/v1/{team}/\"\ncommons = [\"all\"]\n\
+        [role.client]\nusername = [\"{client}@{team}\"]\n\
+        [[role.client.rules]]\nallow = \"both\"\n\
+        topics = [\"ff/v1/{team}/#\", \"ff/v1/all/#\"]\n";
+    let policy = Policy::parse("test.toml", text).unwrap_or_else(|error| panic!("{error}"));
+    let cluster = Cluster::with_policy(1, Limits::default(), policy);
+    let alice = cluster.connect(0, client("alice@alpha"));
+    entitle(&cluster, |limits| limits.max_subscriptions = 3);
+    let bob = cluster.connect(0, client("bob@alpha"));
+    let foreign = cluster.connect(0, client("alice@beta"));
+    let ask =
+        |client: &Client, filter: &str| client.try_subscribe(&[(filter, options(QOS_0))], &[]);
+    let granted = [ReasonCode::Success];
+    for filter in ["ff/v1/all/1", "ff/v1/all/2", "ff/v1/alpha/3", "ff/v1/all/2"] {
+        assert_eq!(ask(&alice, filter), granted, "{filter}");
+    }
+    for filter in ["ff/v1/all/4", "ff/v1/alpha/4"] {
+        assert_eq!(ask(&bob, filter), [ReasonCode::QuotaExceeded], "{filter}");
+    }
+    for number in 0..5 {
+        assert_eq!(ask(&foreign, &format!("ff/v1/all/{number}")), granted);
+    }
+    assert_eq!(hits(&cluster, "alpha"), [(Limit::Subscriptions, 2)]);
+    alice.unsubscribe(&["ff/v1/all/1"]);
+    assert_eq!(ask(&bob, "ff/v1/all/5"), granted);
+    assert_eq!(ask(&bob, "ff/v1/all/6"), [ReasonCode::QuotaExceeded]);
+    alice.disconnect(); // and its session ends
+    for filter in ["ff/v1/all/6", "ff/v1/all/7"] {
+        assert_eq!(ask(&bob, filter), granted, "{filter}");
+    }
+    assert_eq!(ask(&bob, "ff/v1/all/8"), [ReasonCode::QuotaExceeded]);
+}
+
+#[test]
 fn sessions_have_the_stricter_of_both_limits() {
     let cluster = Cluster::limited(
         1,
@@ -370,6 +496,29 @@ fn sessions_have_the_stricter_of_both_limits() {
         0x97
     );
     assert_eq!(hits(&cluster, "alpha"), [(Limit::Sessions, 1)]);
+}
+
+#[test]
+fn a_username_has_no_more_sessions_than_its_plan_whatever_its_client_ids() {
+    let cluster = limited(|limits| limits.client.max_sessions = 2);
+    let session = |id: &str| anonymous(id).kept(100);
+    cluster.connect(0, session("one")).cut();
+    let second = cluster.connect(0, session("two"));
+    for version in [Version::V5, Version::V311] {
+        let third = session("three").version(version);
+        assert_refused(
+            &cluster,
+            third,
+            ReasonCode::QuotaExceeded,
+            Limit::ClientSessions,
+        );
+    }
+    assert_eq!(hits(&cluster, "alpha"), [(Limit::ClientSessions, 2)]);
+    cluster.connect(0, client("alice@alpha").kept(100));
+    cluster.connect(0, session("one")); // its own
+    second.cut();
+    cluster.connect(0, anonymous("two")).disconnect(); // and ends it
+    cluster.connect(0, session("three"));
 }
 
 #[test]

@@ -339,6 +339,37 @@ fn what_a_revoked_member_of_a_share_group_held_goes_to_another() {
 }
 
 #[test]
+fn what_waits_for_a_member_of_a_share_group_that_loses_the_right_goes_to_another() {
+    let limits = Limits {
+        max_inflight: 1,
+        ..Limits::default()
+    };
+    for shards in [1, 2] {
+        let cluster = Cluster::limited(shards, limits.clone());
+        let publisher = cluster.connect(0, client("alice@alpha"));
+        let bob = cluster.connect(0, client("bob@alpha").kept(120));
+        bob.subscribe("$share/g/a/#", QOS_1);
+        bob.subscribe("b", QOS_1);
+        publisher.publish_at(QOS_1, "b", "in flight");
+        for number in ["1", "2"] {
+            publisher.publish_at(QOS_1, "a/x", number);
+            publisher.publish_at(QOS_1, "b", number);
+        }
+        let carol = cluster.connect(shards - 1, client("carol@alpha"));
+        carol.subscribe("$share/g/a/#", QOS_1);
+        let other_group = cluster.connect(0, client("dave@alpha"));
+        other_group.subscribe("$share/h/a/#", QOS_1);
+        assert_eq!(carol.heard(), NONE);
+
+        allow(&cluster, "bob@alpha", &["allow both b"]);
+        assert_eq!(carol.heard(), ["a/x 1", "a/x 2"], "{shards} shards");
+        assert_eq!(bob.heard(), ["b in flight", "b 1", "b 2"]);
+        assert_eq!(other_group.heard(), NONE);
+        assert_eq!(cluster.dropped(Drop::Denied), 0);
+    }
+}
+
+#[test]
 fn the_will_of_a_revoked_client_goes_out_as_far_as_it_might_publish() {
     let cluster = Cluster::new(2);
     let watcher = cluster.connect(0, client("alice@alpha"));

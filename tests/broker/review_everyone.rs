@@ -139,3 +139,28 @@ fn a_login_judged_by_the_old_policy_comes_in_under_the_new_one() {
     };
     assert!(cluster.record().contains(&refused));
 }
+
+#[test]
+fn the_will_of_a_client_that_the_new_policy_has_no_place_for_goes_to_nobody() {
+    let sees = MORE.replace("/b/", "/o/");
+    let before = policy(&[CLIENTS, &sees, DEVICES]);
+    let cluster = Cluster::with_policy(2, Limits::default(), before);
+    let watcher = cluster.connect(0, client("alice@alpha"));
+    watcher.subscribe("ff/v1/alpha/o/#", QOS_1);
+    let topic = "ff/v1/alpha/o/a1/ad";
+    let connected = device("alpha", "ad").will(topic, "gone");
+    let connected = cluster.connect(1, connected);
+    connected.publish(topic, "here");
+    assert_eq!(watcher.heard(), ["ff/v1/alpha/o/a1/ad here"]);
+    cluster.events();
+    cluster.review(by(policy(&[CLIENTS, &sees])));
+    assert!(!connected.is_open());
+    assert_eq!(watcher.heard(), [] as [&str; 0]);
+    let withdrawn = EventKind::PublishRefused {
+        topic: topic.into(),
+        reason: ReasonCode::NotAuthorized,
+        why: "policy",
+        will: true,
+    };
+    assert!(cluster.record().contains(&withdrawn));
+}

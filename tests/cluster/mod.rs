@@ -364,6 +364,20 @@ impl Cluster {
         net.store.waiting.iter().map(|(shard, _)| *shard).collect()
     }
 
+    /// Of each commit that waits, whether it is to be synced, and whether somebody waits for less.
+    pub fn waiting_syncs(&self) -> Vec<(bool, bool)> {
+        let net = self.net.borrow();
+        let waiting = net.store.waiting.iter();
+        waiting.map(|(_, it)| (it.sync, it.hasty)).collect()
+    }
+
+    /// The system has every commit that waits, and none is synced.
+    pub fn write_waiting(&self) {
+        let mut net = self.net.borrow_mut();
+        net.write_waiting();
+        net.run();
+    }
+
     /// Keeps the commit that has waited longest.
     pub fn keep_one(&self) {
         let mut net = self.net.borrow_mut();

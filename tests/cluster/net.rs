@@ -1,6 +1,6 @@
 //! What moves bytes and effects between clients and shards: the shell's part, in memory.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -58,6 +58,8 @@ pub(super) struct Net {
     pub(super) directory: Directory,
     pub(super) wires: Vec<Wire>,
     by_conn: HashMap<(u16, ConnId), usize>,
+    /// Connections that the broker ends, whose last words wait for the journal.
+    ending: HashSet<(u16, ConnId)>,
     pub(super) hold_logins: bool,
     pub(super) logins: VecDeque<HeldLogin>,
     pub(super) hold_between: bool,
@@ -90,6 +92,7 @@ impl Net {
             directory: Directory::demo(),
             wires: Vec::new(),
             by_conn: HashMap::new(),
+            ending: HashSet::new(),
             hold_logins: false,
             logins: VecDeque::new(),
             hold_between: false,
@@ -109,6 +112,7 @@ impl Net {
             wire.at = None;
         }
         self.by_conn.clear();
+        self.ending.clear();
         self.between.clear();
         self.logins.clear();
         let world = (self.make_world)(World::new(self.limits.clone(), &self.policy));
@@ -123,6 +127,14 @@ impl Net {
             shard.tick(self.now);
         }
         self.run();
+    }
+
+    pub(super) fn write_waiting(&mut self) {
+        let waiting = self.store.waiting.iter();
+        let waiting: Vec<_> = waiting.map(|(shard, it)| (*shard, it.number)).collect();
+        for (shard, number) in waiting {
+            self.shards[usize::from(shard)].written(number);
+        }
     }
 
     pub(super) fn keep_one(&mut self) {
@@ -269,6 +281,9 @@ impl Net {
             self.shards[usize::from(shard)].take_touched(&mut touched);
             for conn in touched {
                 moved |= self.flush(shard, conn);
+                if self.ending.contains(&(shard, conn)) {
+                    self.finish(shard, conn);
+                }
             }
             let batches: Vec<_> = self.shards[usize::from(shard)].take_batches().collect();
             for (to, batch) in batches {
@@ -279,7 +294,7 @@ impl Net {
             let core = &mut self.shards[usize::from(shard)];
             moved |= core.has_output() || core.has_unread();
             core.go_on(self.now);
-            core.read_on(self.now);
+            core.read_on();
             if core.take_caught_up() {
                 moved = true;
                 self.shards.iter_mut().for_each(Shard::resume);
@@ -315,11 +330,7 @@ impl Net {
             Effect::Record(event) => self.events.push(*event),
             Effect::Close(conn) => {
                 self.flush(shard, conn);
-                if let Some(wire) = self.by_conn.remove(&(shard, conn)) {
-                    self.shards[usize::from(shard)].closed(conn, self.now);
-                    self.wires[wire].at = None;
-                    self.wires[wire].open = false;
-                }
+                self.finish(shard, conn);
             }
             Effect::Move { conn, to, migrant } => {
                 let wire = self
@@ -330,6 +341,21 @@ impl Net {
                 let queue = self.between.entry((shard, to)).or_default();
                 queue.push_back(Between::Migrant(wire, migrant));
             }
+        }
+    }
+
+    /// The broker closes a connection that it has ended, unless its last words wait for the journal.
+    fn finish(&mut self, shard: u16, conn: ConnId) {
+        let outbox = self.shards[usize::from(shard)].outbox(conn);
+        if outbox.is_some_and(|outbox| outbox.is_held()) {
+            self.ending.insert((shard, conn));
+            return;
+        }
+        self.ending.remove(&(shard, conn));
+        if let Some(wire) = self.by_conn.remove(&(shard, conn)) {
+            self.shards[usize::from(shard)].closed(conn, self.now);
+            self.wires[wire].at = None;
+            self.wires[wire].open = false;
         }
     }
 

@@ -1,10 +1,11 @@
 //! A journal in memory: what it has taken is kept, the rest is lost with the shards.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use cofferdam::broker::{Commit, Numbers, Shard};
 use cofferdam::fact::{Highest, KeptSession, State};
+use cofferdam::limits::Durability;
 use cofferdam::policy::Grant;
 use cofferdam::session::Session;
 use cofferdam::team::{MessageView, SessionAddress, World};
@@ -101,15 +102,24 @@ impl Store {
 
     fn same_retained(&self, world: &World, now: Time) {
         let mut there = HashMap::new();
-        for team in world.teams().iter().chain([world.commons()]) {
+        let teams = world.teams();
+        let all = teams.iter().chain([world.commons()]);
+        for team in all.filter(|it| it.durability() > Durability::Memory) {
             team.with_retained(|retained| {
                 for message in retained.iter().filter(|it| it.expires > now) {
                     there.insert(message.topic().to_owned(), message.number);
                 }
             });
         }
+        let forgetful = teams
+            .iter()
+            .filter(|it| it.durability() == Durability::Memory);
+        let forgetful: Vec<&str> = forgetful.map(|it| it.root()).collect();
         let kept = self.state.retained.iter().filter_map(|(topic, kept)| {
             let number = kept.message?;
+            if forgetful.iter().any(|root| topic.starts_with(root)) {
+                return None; // of a time when it was promised more
+            }
             let message = &self.state.messages.get(&number)?.message;
             (message.expires > now).then(|| (topic.to_string(), number))
         });
@@ -156,6 +166,11 @@ fn same_session(session: &Session, kept: &KeptSession) {
         })
         .collect();
     assert_eq!(wanted, there, "the subscriptions of {key:?}");
+    let standings = session.replays.iter();
+    let standings: BTreeMap<_, _> = standings
+        .map(|(key, it)| (Arc::clone(key), it.standing().expect("not at its end")))
+        .collect();
+    assert_eq!(kept.replays, standings, "what is replayed to {key:?}");
 
     let outgoing = &session.outgoing;
     let sent: BTreeSet<_> = kept

@@ -62,6 +62,8 @@ pub enum Mood {
     TooBusy(u32),
     /// It hears the question and does not answer until its mood changes.
     Silent,
+    /// It takes so long for each answer.
+    Slow(Duration),
     /// It hears the question, acts on it, and answers this status.
     Status(u16),
     /// Everybody is let in, everything is allowed, and this is everybody's mount.
@@ -369,6 +371,11 @@ fn answer(path: String, body: Value, shared: &Shared, stopping: &AtomicBool) -> 
             .wait(state)
             .expect("no panic while it was held");
     }
+    if let Mood::Slow(pause) = state.mood {
+        drop(state);
+        std::thread::sleep(pause);
+        state = shared.state.lock().expect("no panic while it was held");
+    }
     let (is_good, mount) = judge(&mut state, &asked);
     let emqx = asked.path.contains("/v2/");
     match state.mood.clone() {
@@ -380,7 +387,9 @@ fn answer(path: String, body: Value, shared: &Shared, stopping: &AtomicBool) -> 
         Mood::Body(kind, body) => Some(response(200, kind, &body)),
         Mood::Closing => None,
         Mood::Lying(mount) => Some(verdict(emqx, true, mount)),
-        Mood::Well | Mood::TooBusy(_) | Mood::Silent => Some(verdict(emqx, is_good, &mount)),
+        Mood::Well | Mood::TooBusy(_) | Mood::Silent | Mood::Slow(_) => {
+            Some(verdict(emqx, is_good, &mount))
+        }
     }
 }
 

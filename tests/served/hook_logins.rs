@@ -1,7 +1,9 @@
 //! Logins that the platform's own store judges, over sockets: one question for each CONNECT, no
 //! refusing CONNACK where nothing was judged, no answer that makes anybody a member of another team.
 
-use crate::running::{Broker, Client, Hook, Login, Mood, Numbers, Setup, World, eventually};
+use crate::running::{
+    Broker, Client, Hook, Login, Mood, Numbers, Setup, World, eventually, lasting,
+};
 use cofferdam::wire::client::{Connect, Publish, ServerPacket};
 use cofferdam::wire::{QoS, ReasonCode, Version};
 use serde_json::json;
@@ -396,4 +398,30 @@ fn a_hook_behind_tls_is_believed_with_the_authority_of_the_configuration_and_wit
         1,
         "no password left without a certificate"
     );
+}
+
+#[test]
+fn what_only_the_hook_granted_is_there_after_a_restart_and_what_waits_for_it_too() {
+    let hook = Hook::start();
+    let lasting_login = lasting(login("press@aTeam00001"), 3600);
+    hook.knows("press@aTeam00001", &Login::of("press@aTeam00001").password);
+    hook.knows("desk@aTeam00001", &Login::of("desk@aTeam00001").password);
+    hook.allows(|_, _, _| true);
+    let broker = broker(&hook, "emqx", "");
+    let mut press = Client::dial(&broker, "tcp", Version::V5);
+    press.connect(&lasting_login);
+    press.subscribe("news", QoS::ExactlyOnce);
+    drop(press);
+    let mut desk = Client::login(&broker, "tcp", &Login::of("desk@aTeam00001"), Version::V5);
+    desk.publish(Publish::new("news", b"first").at(QoS::ExactlyOnce, 1));
+    drop(desk);
+
+    let (place, _) = broker.stop();
+    let broker = place.start();
+    let mut press = Client::dial(&broker, "tcp", Version::V5);
+    assert!(press.connect(&lasting_login).session_present);
+    assert_eq!(press.receive().payload, b"first");
+    let mut desk = Client::login(&broker, "tcp", &Login::of("desk@aTeam00001"), Version::V5);
+    desk.publish(Publish::new("news", b"second").at(QoS::ExactlyOnce, 1));
+    assert_eq!(press.receive().payload, b"second");
 }

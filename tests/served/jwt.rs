@@ -3,7 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::running::issuer::{AUDIENCE, ISSUER, Issuer};
-use crate::running::{Broker, Bystander, Client, Record, Setup, eventually, while_it_lasts};
+use crate::running::{
+    Broker, Bystander, Client, Record, Setup, World, eventually, lasting, while_it_lasts,
+};
 use cofferdam::wire::client::{Connect, Property, Publish, ServerPacket, auth};
 use cofferdam::wire::{QoS, ReasonCode, Version};
 use serde_json::json;
@@ -263,4 +265,61 @@ fn keys_are_taken_up_when_their_file_changes_and_rubbish_is_not() {
         enters(&new).then_some(()).ok_or("not yet")
     });
     assert!(!enters(&old));
+}
+
+fn token_for(issuer: &Issuer, topics: serde_json::Value) -> String {
+    let claims = json!({ "sub": "alice", "team": "red", "topics": topics });
+    issuer.token("ES256", in_secs(3600), claims)
+}
+
+/// `alice@red` is on record too, and may do everything there.
+#[test]
+fn a_change_on_record_does_not_widen_what_a_token_gave() {
+    let issuer = Issuer::new();
+    let broker = broker(&issuer);
+    let narrow = json!([{ "action": "subscribe", "effect": "allow", "pattern": "in/#" }]);
+    let token = token_for(&issuer, narrow);
+    let connect = connect("alice@red", "jwt", &token, Version::V5);
+    let mut alice = Client::dial(&broker, "tcp", Version::V5);
+    alice.connect(&connect);
+    let refused = ReasonCode::NotAuthorized as u8;
+    assert_eq!(alice.try_subscribe("out/#", QoS::AtMostOnce), refused);
+
+    let lines = World::alice().client("#").replace("both", "publish");
+    broker.place().write("change.toml", &lines);
+    broker.place().run_well(&["apply", "change.toml"]);
+    // It has to show its token again, and has what that gives.
+    let ended = alice.rest();
+    assert!(
+        matches!(ended.last(), Some(ServerPacket::Disconnect { .. })),
+        "{ended:?}"
+    );
+    let mut alice = Client::dial(&broker, "tcp", Version::V5);
+    alice.connect(&connect);
+    assert_eq!(alice.try_subscribe("out/#", QoS::AtMostOnce), refused);
+    alice.subscribe("in/a", QoS::AtMostOnce);
+}
+
+#[test]
+fn each_session_has_after_a_restart_what_its_own_token_gave() {
+    let issuer = Issuer::new();
+    let broker = broker(&issuer);
+    let wide = json!([{ "action": "both", "effect": "allow", "pattern": "#" }]);
+    let token = token_for(&issuer, wide);
+    let connect = lasting(connect("alice@red", "jwt", &token, Version::V5), 3600);
+    let mut alice = Client::dial(&broker, "tcp", Version::V5);
+    alice.connect(&connect);
+    alice.subscribe("out", QoS::AtLeastOnce);
+    drop(alice);
+    let lines = World::alice().client("in").replace("both", "publish");
+    broker.place().write("change.toml", &lines);
+    broker.place().run_well(&["apply", "change.toml"]);
+
+    let (place, _) = broker.stop();
+    let broker = place.start();
+    let mut anna = Client::login(&broker, "tcp", &World::anna(), Version::V5);
+    anna.publish(Publish::new("out", b"x").at(QoS::AtLeastOnce, 1));
+    let mut alice = Client::dial(&broker, "tcp", Version::V5);
+    assert!(alice.connect(&connect).session_present);
+    assert_eq!(alice.receive().payload, b"x");
 }

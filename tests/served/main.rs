@@ -9,6 +9,7 @@ mod running;
 
 mod anonymous;
 mod audit;
+mod backup;
 mod breaches;
 mod certificates;
 mod changes;
@@ -18,6 +19,7 @@ mod control;
 mod documentation;
 mod frames;
 mod guessing;
+mod hook_crowds;
 mod hook_logins;
 mod hook_topics;
 mod hook_vectors;

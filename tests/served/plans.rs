@@ -1,7 +1,7 @@
 //! Plans in the running broker: from the configuration and the database to those who are connected.
 
-use crate::running::{Broker, Client, Setup, World};
-use cofferdam::wire::client::{Publish, ServerPacket, unsubscribe};
+use crate::running::{Broker, Client, Setup, World, lasting};
+use cofferdam::wire::client::{Connect, Publish, ServerPacket, unsubscribe};
 use cofferdam::wire::{QoS, Version};
 
 const V5: Version = Version::V5;
@@ -187,4 +187,61 @@ fn a_client_over_its_rate_is_read_later_and_everything_arrives_in_order() {
         assert_eq!(row["team"], "red");
         assert_eq!(row["detail"]["limit"], "client_message_rate");
     }
+}
+
+/// What each team was promised is what a killed broker gives back to it.
+#[test]
+fn a_team_has_after_a_kill_what_its_plan_promised() {
+    let plans = "
+[plan.toys]
+durability = \"memory\"
+[plan.logs]
+durability = \"os\"
+";
+    let mut place = Setup::new().and_config(plans).place();
+    let logins = [World::alice(), World::bob()];
+    // Red's own plan, what is changed of it for red alone, and whether a session outlives a kill. Blue
+    // has what the broker has.
+    for (plan, own, outlives) in [
+        ("toys", "", false),
+        ("logs", "", true),
+        ("logs", "limits = { durability = \"memory\" }", false),
+        ("toys", "limits = { durability = \"disk\" }", true),
+    ] {
+        let team = format!("[[team]]\nid = \"red\"\nplan = \"{plan}\"\n{own}\n");
+        place.write("plan.toml", &team);
+        place.run_well(&["apply", "plan.toml"]);
+        let broker = place.start();
+        for login in &logins {
+            let mut client = Client::dial(&broker, "tcp", V5);
+            let begun = Connect {
+                clean_start: true,
+                ..lasting(login.connect(V5), 3600)
+            };
+            assert!(!client.connect(&begun).session_present);
+        }
+        broker.process().signal("KILL");
+        broker.process().wait();
+        let broker = broker.into_place().start();
+        let present = logins.clone().map(|login| {
+            let mut client = Client::dial(&broker, "tcp", V5);
+            let again = lasting(login.connect(V5), 3600);
+            client.connect(&again).session_present
+        });
+        assert_eq!(present, [outlives, true], "{plan} {own}");
+        place = broker.stop().0;
+    }
+}
+
+#[test]
+fn a_team_cannot_be_promised_more_than_a_broker_keeps() {
+    let place = Setup::new()
+        .and_config("[journal]\ndurability = \"memory\"\n[plan.bank]\ndurability = \"disk\"\n")
+        .empty()
+        .place();
+    let refused = place.run(&["config", "check"]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("plan.bank.durability"), "{said}");
+    assert!(said.contains("the broker keeps nothing"), "{said}");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cofferdam::fact::{Fact, Kept, Target, Terms};
 use cofferdam::journal::{Commit, Journal, Settings};
-use cofferdam::policy::{Principal, TeamId};
+use cofferdam::policy::{KnownBy, Principal, TeamId};
 use cofferdam::team::{MessageNumber, MessageView, SessionAddress, SessionNumber};
 use cofferdam::time::{Span, Time};
 use cofferdam::wire::{QoS, Version};
@@ -21,6 +21,7 @@ fn left_by(login: &Login, number: SessionNumber, messages: u64) -> Vec<Fact> {
     let (_, team) = login.username.split_once('@').expect("name@team");
     let terms = Terms {
         client_id: Arc::from(&*login.username),
+        known_by: KnownBy::Record,
         principal: Principal {
             username: Arc::from(&*login.username),
             role: Arc::from("client"),
@@ -78,6 +79,7 @@ fn write(place: &Place, facts: Vec<Fact>) {
         shard: 0,
         number: 1,
         sync: true,
+        hasty: false,
         facts,
     });
     journal.finish(Duration::from_secs(60)).expect("written");

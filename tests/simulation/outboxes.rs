@@ -3,7 +3,7 @@
 
 use cofferdam::wire::client::{ServerPacket, read};
 
-use crate::failure::{Failure, Kept, broken, hold};
+use crate::failure::{Failure, broken, hold};
 use crate::model::Phase;
 use crate::sim::Sim;
 
@@ -37,7 +37,7 @@ impl Sim<'_> {
             hold(is_told, "no effect lost", || {
                 format!("bytes for {} that nobody is told of", self.name(line))
             })?;
-            self.release(line, held)?;
+            self.release(line, encoded, held);
             let looked = self.wires[line].looked;
             let looked_held = self.wires[line].looked_held;
             let rest = bytes.get(looked..).unwrap_or_default();
@@ -53,9 +53,14 @@ impl Sim<'_> {
         Ok(written)
     }
 
-    /// What was held leaves behind what was there: so much of it is held still.
-    fn release(&mut self, line: usize, held: usize) -> Kept {
+    /// What was held leaves behind what was there: so much of it is held still. Or it does not leave
+    /// any more, for DISCONNECT is the last word, which is shorter than anything that is held.
+    fn release(&mut self, line: usize, encoded: usize, held: usize) {
         let wire = &mut self.wires[line];
+        if encoded < wire.looked + wire.looked_held.saturating_sub(held) {
+            wire.held.clear();
+            wire.looked_held = 0;
+        }
         while wire.looked_held > held
             && let Some(released) = wire.held.pop_front()
         {
@@ -63,7 +68,6 @@ impl Sim<'_> {
             wire.looked += released.length;
             wire.untaken.push_back(released);
         }
-        Ok(())
     }
 
     fn read_packets(

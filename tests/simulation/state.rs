@@ -9,6 +9,7 @@ use cofferdam::topic::TopicFilter;
 use cofferdam::wire::QoS;
 
 use crate::cast::TEAMS;
+use crate::client::Unacked;
 use crate::failure::{Kept, hold};
 use crate::model::{Phase, first_match};
 use crate::sim::Sim;
@@ -196,6 +197,11 @@ impl Sim<'_> {
             if client.line != session.line || session.line.is_none() {
                 continue;
             }
+            let is_unsaid = |unacked: &Unacked| {
+                let id = unacked.publish.packet_id.unwrap_or(0);
+                let on = session.line.map(|line| &self.model.lines[line]);
+                on.is_some_and(|on| on.unsaid.contains(&id))
+            };
             let ready = session
                 .line
                 .is_some_and(|l| self.model.lines[l].phase == Phase::Active);
@@ -203,11 +209,7 @@ impl Sim<'_> {
                 !ready
                     || session.queue.is_empty()
                         && session.flights.is_empty()
-                        && client.unacked.iter().all(|it| {
-                            let unsaid = session.line.map(|l| &self.model.lines[l].unsaid);
-                            let id = it.publish.packet_id.unwrap_or(0);
-                            unsaid.is_some_and(|unsaid| unsaid.contains(&id))
-                        }),
+                        && client.unacked.iter().all(is_unsaid),
                 "no shard stalls",
                 || {
                     format!(

@@ -48,7 +48,7 @@ impl Sim<'_> {
             }
             self.end_turn(shard)?;
         }
-        self.shards[usize::from(shard)].read_on(self.now);
+        self.shards[usize::from(shard)].read_on();
         self.end_turn(shard)
     }
 

@@ -286,7 +286,7 @@ impl Net {
             let core = &mut self.shards[shard];
             moved |= core.has_output() || core.has_unread();
             core.go_on(self.now);
-            core.read_on(self.now);
+            core.read_on();
             if core.take_caught_up() {
                 moved = true;
                 self.shards.iter_mut().for_each(Shard::resume);

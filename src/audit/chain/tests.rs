@@ -19,6 +19,7 @@ fn record(at: u64, team: Option<&str>) -> Record {
         remote: Some("192.0.2.7:1".to_owned()),
         listener: Some("wss".to_owned()),
         detail: detail.as_object().cloned().unwrap_or_default(),
+        home: None,
     }
 }
 

@@ -238,6 +238,11 @@ fn path(directory: &Path, ordinal: u64) -> PathBuf {
     directory.join(format!("{ordinal:020}.{EXTENSION}"))
 }
 
+/// Whether a file is a segment, by its name.
+pub(super) fn is_segment(path: &Path) -> bool {
+    path.extension().is_some_and(|it| it == EXTENSION)
+}
+
 /// What segments are called.
 const EXTENSION: &str = "spool";
 

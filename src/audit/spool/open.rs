@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use super::frame::{self, HEADER_BYTES, HeaderFault, Next};
-use super::{Appender, Bounds, EXTENSION, Segment, Segments, Shared, Spool, set_aside};
+use super::{Appender, Bounds, Segment, Segments, Shared, Spool, set_aside};
 
 /// Why the spool cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +171,7 @@ fn ordinals(directory: &Path) -> io::Result<Vec<u64>> {
     let mut ordinals = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
-        let is_segment = path.extension().is_some_and(|it| it == EXTENSION);
+        let is_segment = super::is_segment(&path);
         let stem = path.file_stem().and_then(|stem| stem.to_str());
         if let (true, Some(Ok(ordinal))) = (is_segment, stem.map(str::parse)) {
             ordinals.push(ordinal);

@@ -25,6 +25,8 @@ pub(super) struct Endpoint {
     turns: Turns,
     breaker: Breaker,
     budget: Budget,
+    /// Of a deadline: what the hook itself must have had before its silence counts.
+    fair: Duration,
     news: mpsc::Sender<News>,
 }
 
@@ -34,6 +36,7 @@ impl Endpoint {
         uri: Uri,
         client: Client,
         connections: usize,
+        deadline: Duration,
         news: mpsc::Sender<News>,
     ) -> Self {
         m::HOOK_AWAY.set(&[what], 0.0);
@@ -44,6 +47,7 @@ impl Endpoint {
             turns: Turns::new(connections),
             breaker: Breaker::default(),
             budget: Budget::new(Instant::now()),
+            fair: deadline / 2,
             news,
         }
     }
@@ -80,16 +84,23 @@ impl Endpoint {
         body: &[u8],
         until: Instant,
     ) -> Result<Reply, Failure> {
-        // Waiting for one's turn says nothing about the hook.
-        let Ok(Ok(_turn)) = timeout_at(until, self.turns.wait(team)).await else {
-            m::HOOK_QUESTIONS.count(&[self.what, Failure::Crowded.word()], 1);
-            return Err(Failure::Crowded);
+        // Waiting for one's turn says nothing about the hook; it takes no more than half of what is
+        // left, so that nothing is posted for whose answer there is no time.
+        let now = Instant::now();
+        let for_turn = now + until.saturating_duration_since(now) / 2;
+        let Ok(Ok(_turn)) = timeout_at(for_turn, self.turns.wait(team)).await else {
+            return Err(self.crowded());
         };
         self.budget.earn();
         let begun = Instant::now();
         let asked = timeout_at(until, self.client.post(&self.uri, body)).await;
         m::HOOK_DURATION.observe(begun.elapsed());
-        let asked = asked.unwrap_or(Err(Failure::Timeout));
+        let asked = match asked {
+            Ok(asked) => asked,
+            // Its time went elsewhere: to a limiter, or to waiting for the hook to come back.
+            Err(_) if begun + self.fair > until => return Err(self.crowded()),
+            Err(_) => Err(Failure::Timeout),
+        };
         match &asked {
             Err(failure) if failure.is_the_hooks_absence() => {
                 m::HOOK_QUESTIONS.count(&[self.what, failure.word()], 1);
@@ -107,6 +118,12 @@ impl Endpoint {
             Ok(_) => self.is_there(pass),
         }
         asked
+    }
+
+    /// Too much is asked for this question to be answered in time.
+    fn crowded(&self) -> Failure {
+        m::HOOK_QUESTIONS.count(&[self.what, Failure::Crowded.word()], 1);
+        Failure::Crowded
     }
 
     fn is_there(&self, pass: Pass<'_>) {

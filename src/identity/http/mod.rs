@@ -14,7 +14,7 @@
 //! shards ask is unanswered at once and they keep the decisions they have.
 //!
 //! **Teams take turns**: of the questions that wait for their turn, each team's is next in order,
-//! however many it has.
+//! however many it has. Logins of teams of whom nobody was let in yet have one turn together.
 //!
 //! Nothing that a hook says crosses teams: who a principal is, is read from its username by the
 //! policy, and the structural check comes before any answer counts.
@@ -25,6 +25,9 @@ mod budget;
 mod client;
 mod contract;
 mod endpoint;
+mod proved;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::sync::Arc;
@@ -45,6 +48,7 @@ use client::{Client, Failure, Reply};
 use contract::Contract;
 pub(super) use contract::{Login, Said, Statement};
 use endpoint::Endpoint;
+use proved::Proved;
 
 /// Changes of whether the hook can be reached that may wait to be written down.
 const NEWS_MAX: usize = 64;
@@ -60,6 +64,7 @@ pub struct Hook {
     ask: Ask,
     deadline: Duration,
     answers: Arc<Answers>,
+    proved: Proved,
 }
 
 /// The hook can be reached again, or no longer: something for the record.
@@ -89,6 +94,7 @@ impl Hook {
                 uri,
                 client.clone(),
                 connections,
+                duration(config.deadline),
                 news.clone(),
             ))
         };
@@ -106,6 +112,7 @@ impl Hook {
                 duration(config.cache_refusals),
                 config.cache_entries as usize,
             )),
+            proved: Proved::default(),
         };
         Ok((Arc::new(hook), heard))
     }
@@ -125,16 +132,21 @@ impl Hook {
         self.ask
     }
 
-    /// Asks whether a client may log in, when it is its team's turn. `None`: nobody judged it by the deadline.
+    /// Asks whether a client may log in, when it is the turn of the team that its username names.
+    /// `None`: nobody judged it by the deadline.
     pub(super) async fn login(&self, login: &Login<'_>, team: &str) -> Option<Statement> {
         let endpoint = self.authenticate.as_ref()?;
         let until = Instant::now() + self.deadline;
         let body = self.contract.login(login);
         loop {
             // A login that cannot be asked about now waits for the hook to come back.
-            match endpoint.ask_when_up(team, &body, until).await {
+            let turn = self.proved.turn(team);
+            match endpoint.ask_when_up(turn, &body, until).await {
                 Ok(reply) => {
                     let statement = self.contract.read(&reply);
+                    if statement.as_ref().is_some_and(|it| it.said == Said::Yes) {
+                        self.proved.learn(team);
+                    }
                     endpoint.count(statement.as_ref().map(|it| it.said));
                     return statement;
                 }
@@ -208,7 +220,11 @@ impl Hook {
             match endpoint.ask(team(question), &body, until).await {
                 Ok(reply) => {
                     let said = self.hear(endpoint, &reply);
-                    self.answers.learn(key, said, Instant::now());
+                    // What means nothing is no answer to those who ask the same just now: theirs is
+                    // still to come.
+                    if said.is_some() {
+                        self.answers.learn(key, said, Instant::now());
+                    }
                     return said.is_some();
                 }
                 Err(Failure::NoAnswer(_)) => return false,

@@ -55,11 +55,20 @@ impl Court {
     /// A whole login, under the username as client id. Where it succeeds, the server has proved
     /// itself too.
     async fn prove(&self, username: &str, password: &str) -> String {
+        self.prove_from("192.0.2.7:1234", username, password).await
+    }
+
+    /// From this address. As the broker does, the second step has the name that the first one gave.
+    async fn prove_from(&self, address: &str, username: &str, password: &str) -> String {
         let mut client = Prover::new(username, password);
         let first = client.step(None).unwrap();
         let (challenge, state) = self.challenge(&first, username).await;
         let answer = client.step(Some(&challenge)).unwrap();
-        let verdict = self.step(&answer, Some(state), username).await;
+        let mut proof = step(&answer, Some(state), METHOD);
+        proof.client_id = username.into();
+        proof.username = Some(username.into());
+        proof.peer.address = address.parse().unwrap();
+        let verdict = self.judge.judge(proof, Time::from_micros(2)).await;
         if let Verdict::AdmitWith { data, .. } = &verdict {
             assert!(
                 client.step(Some(data)).is_some(),
@@ -105,6 +114,35 @@ each_database! {
         let Verdict::AdmitWith { grant, .. } = verdict else { panic!("{verdict:?}") };
         assert_eq!((grant.root(), grant.mount()), ("ff/v1/a/", "ff/v1/a/c/"));
         assert_eq!(grant.principal().patterns.len(), 2);
+    }
+
+    async fn guesses_by_proof_have_the_end_that_guesses_of_passwords_have(database) {
+        let mut settings = quick();
+        settings.logins.max_failures = 3;
+        settings.logins.free_failures = 9;
+        let court = Court::open(&database, settings).await;
+        let (near, far) = ("192.0.2.7:1", "198.51.100.7:1");
+        for _ in 0..3 {
+            let found = court.prove_from(near, "alice@a", "guess").await;
+            assert_eq!(found, "refuse wrong_password");
+        }
+        for (from, username, password) in [
+            (near, "alice@a", "guess"),
+            (near, "alice@a", "correct horse"),
+            (near, "nobody@a", "guess"),
+            (near, "mute@a", "guess"),
+            (far, "alice@a", "correct horse"),
+        ] {
+            let found = court.prove_from(from, username, password).await;
+            assert_eq!(found, "refuse too_many_failures", "{from} {username} {password}");
+        }
+        // A token cannot be guessed; and who guesses one is told no less.
+        let proved = court.prove_from(near, INSTANCE, TOKEN).await;
+        assert_eq!(proved, "admit project:a:i1");
+        let found = court.prove_from(near, INSTANCE, OTHER_TOKEN).await;
+        assert_eq!(found, "refuse wrong_password");
+        let proved = court.prove_from(far, "device:a:d1", "device password").await;
+        assert_eq!(proved, "admit device:a:d1");
     }
 
     async fn a_challenge_does_not_tell_who_exists(database) {

@@ -10,14 +10,15 @@ use super::{Disk, DiskFile};
 /// What is locked. It stays behind, and means nothing without the lock on it.
 const LOCK: &str = "journal.lock";
 
-/// A folder that one process has to itself. The system lets go of it when this is dropped or the
+/// A folder that one process has to itself, or that is only read. The system lets go of it when this is dropped or the
 /// process ends, however it ends.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     /// For syncing its names.
     names: File,
-    _lock: File,
+    /// `None`: another process may have it, and nothing is written.
+    lock: Option<File>,
 }
 
 /// Why a folder could not be claimed.
@@ -70,7 +71,23 @@ impl Folder {
         Ok(Self {
             path: path.to_owned(),
             names: File::open(path).map_err(unusable)?,
-            _lock: lock,
+            lock: Some(lock),
+        })
+    }
+
+    /// To read it only, whoever has it.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn observe(path: &Path) -> Result<Self, FolderError> {
+        let names = File::open(path).map_err(|source| FolderError::Unusable {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            names,
+            lock: None,
         })
     }
 }
@@ -100,7 +117,8 @@ impl Disk for Folder {
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).open(self.path.join(name))?;
+        options.read(true).write(self.lock.is_some());
+        let file = options.open(self.path.join(name))?;
         Ok(Box::new(file))
     }
 

@@ -31,6 +31,7 @@ fn commit(shard: u16, number: u64, sync: bool, facts: Vec<Fact>) -> Commit {
         shard,
         number,
         sync,
+        hasty: false,
         facts,
     }
 }

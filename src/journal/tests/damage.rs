@@ -136,7 +136,7 @@ fn a_later_version_is_refused_before_anything_is_touched() {
     let disk = forty(4 << 10, true);
     let name = "00000003.log";
     let mut content = disk.content(name).expect("a third file");
-    content[8..12].copy_from_slice(&2_u32.to_le_bytes());
+    content[8..12].copy_from_slice(&3_u32.to_le_bytes());
     let sum = crc32c::crc32c(&content[..12]);
     content[12..16].copy_from_slice(&sum.to_le_bytes());
     disk.set_content(name, content);
@@ -148,11 +148,30 @@ fn a_later_version_is_refused_before_anything_is_touched() {
     };
     assert_eq!(
         error.to_string(),
-        "the journal's file 00000003.log has format 2, and this version of cofferdam reads 1 at \
+        "the journal's file 00000003.log has format 3, and this version of cofferdam reads 2 at \
          most: start the later version that wrote it"
     );
     let after = crate::journal::disk::Disk::list(&disk).expect("a disk");
     assert_eq!(names, after);
+}
+
+/// What an earlier version of the broker wrote is read as it was.
+#[test]
+fn an_earlier_version_is_read() {
+    let disk = forty(4 << 10, true);
+    let names = crate::journal::disk::Disk::list(&disk).expect("a disk");
+    for name in names.iter().filter(|it| it.ends_with(".log")) {
+        let mut content = disk.content(name).expect("a file");
+        content[8..12].copy_from_slice(&1_u32.to_le_bytes());
+        let sum = crc32c::crc32c(&content[..12]);
+        content[12..16].copy_from_slice(&sum.to_le_bytes());
+        let sum = crc32c::crc32c(&content[..64]);
+        content[64..68].copy_from_slice(&sum.to_le_bytes());
+        disk.set_content(name, content);
+    }
+    let (_, state, report) = open(&disk, 4 << 10);
+    assert_eq!(report.damaged, []);
+    assert_eq!(numbers(&state), (1..=40).collect::<Vec<_>>());
 }
 
 #[test]

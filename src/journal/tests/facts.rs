@@ -4,8 +4,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::random::Random;
-use crate::fact::{Delivery, Fact, Kept, State, Target, Terms, Wanted};
-use crate::policy::{Pattern, PatternAction, Principal, TeamId};
+use crate::fact::{Delivery, Fact, Kept, Standing, State, Target, Terms, Wanted};
+use crate::policy::{KnownBy, Pattern, PatternAction, Principal, TeamId};
 use crate::team::{Message, MessageNumber, MessageView, SessionAddress, SessionNumber, Will};
 use crate::time::{Span, Time};
 use crate::wire::{PacketId, QoS, RetainHandling, SubscriptionOptions};
@@ -93,7 +93,7 @@ impl Stating {
         }
         let session = self.session();
         let id = self.id();
-        Some(match self.random.below(12) {
+        Some(match self.random.below(14) {
             0 => Fact::Session(session?, self.terms()),
             1 | 2 => self.begin(),
             3 => Fact::Left {
@@ -112,11 +112,25 @@ impl Stating {
             8 => Fact::Received(session?, id),
             9 => Fact::Freed(session?, id),
             10 => Fact::Completed(session?, id),
+            11 | 12 => self.replay(session?),
             _ => {
                 self.last_version += 1;
                 Fact::Cleared(self.topic(), self.last_version)
             }
         })
+    }
+
+    fn replay(&mut self, session: SessionNumber) -> Fact {
+        let key = self.topic();
+        match self.random.percent(30) {
+            true => Fact::Replayed(session, key),
+            false => {
+                let root = self.topic();
+                let after = self.topic();
+                let after = Some(after).filter(|_| self.random.percent(50));
+                Fact::Replaying(session, key, Standing { root, after })
+            }
+        }
     }
 
     fn begin(&mut self) -> Fact {
@@ -284,6 +298,7 @@ impl Stating {
                 true => ([10, 0, 0, 1], 1883).into(),
                 false => ([0xFE80, 0, 0, 0, 0, 0, 0, 1], 8883).into(),
             },
+            known_by: [KnownBy::Record, KnownBy::Proof, KnownBy::Name][random.below(3) as usize],
             principal: Principal {
                 username: text("user", random),
                 role: text("role", random),

@@ -6,7 +6,9 @@ mod damage;
 mod facts;
 mod full;
 mod random;
+mod snapshot;
 mod space;
+mod told;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use super::disk::Memory;
 use super::log::Log;
 use super::{Journal, JournalError, Opened, Recovery, Settings};
 use crate::fact::{Delivery, Fact, Kept, State, Target, Terms};
-use crate::policy::Principal;
+use crate::policy::{KnownBy, Principal};
 use crate::team::{Message, MessageNumber, MessageView, SessionAddress, SessionNumber};
 use crate::time::{Span, Time};
 use crate::wire::QoS;
@@ -43,6 +45,7 @@ fn add<'a>(state: &mut State<Arc<Message>>, commits: impl IntoIterator<Item = &'
 fn begun(number: u64) -> Fact {
     let terms = Terms {
         client_id: format!("client-{number}").into(),
+        known_by: KnownBy::Record,
         principal: Principal {
             username: "instance:1@red".into(),
             role: "instance".into(),
@@ -141,6 +144,9 @@ fn lines(state: &State<Arc<Message>>) -> Vec<String> {
         ));
         for (key, wanted) in &it.subscriptions {
             lines.push(format!("{number:?} wants {key} {wanted:?}"));
+        }
+        for (key, standing) in &it.replays {
+            lines.push(format!("{number:?} is replayed {key} {standing:?}"));
         }
         for owed in it.owed.values() {
             lines.push(format!("{number:?} is owed {owed:?}"));

@@ -172,3 +172,29 @@ fn always_asks_about_all_but_what_a_rule_denies_and_still_checks_deliveries() {
     assert_eq!(asked("ff/v1/t1/c/x"), Standing::Ask { checked: false });
     assert_eq!(subscribe(&client, "ff/v1/t1/c/secret/x", None), "no");
 }
+
+#[test]
+fn outside_the_own_team_there_is_nothing_to_ask_about_but_what_a_rule_allows() {
+    let policy = flowfuse();
+    let own = "ff/v1/expert/u/s/+/+/mcp/inflight/+/request";
+    let everybodys = "ff/v1/expert/+/+/+/+/mcp/inflight/+/request";
+    for (ask, allowed) in [(Ask::Unknown, "yes"), (Ask::Always, "ask")] {
+        let tab = by_name(&policy, "fe-team:u:t1:s", ask);
+        assert_eq!(subscribe(&tab, own, None), allowed, "{ask:?}");
+        assert_eq!(subscribe(&tab, everybodys, None), "no", "{ask:?}");
+        let heartbeat = |user| format!("ff/v1/browser/tab-presence/{user}/s/heartbeat");
+        assert_eq!(publish(&tab, &heartbeat("u")), allowed, "{ask:?}");
+        assert_eq!(publish(&tab, &heartbeat("v")), "no", "{ask:?}");
+        assert_eq!(publish(&tab, "ff/v1/t1/x"), "ask", "at home: {ask:?}");
+        assert!(!tab.could_receive(name("ff/v1/expert/v/w/a/b/mcp/inflight/c/request")));
+        assert!(tab.could_receive(name("ff/v1/t1/x")));
+
+        // They belong to no team at all.
+        let chat = by_name(&policy, "expert-client:u:s", ask);
+        assert_eq!(subscribe(&chat, "ff/v1/expert/#", None), "no", "{ask:?}");
+        let platform = by_name(&policy, "forge_platform", ask);
+        assert_eq!(subscribe(&platform, "ff/v1/+/c/#", None), "no", "{ask:?}");
+        let status = "ff/v1/+/l/+/status";
+        assert_eq!(subscribe(&platform, status, None), allowed, "{ask:?}");
+    }
+}

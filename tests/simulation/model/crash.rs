@@ -81,7 +81,7 @@ impl Session {
         self.at_once.clear();
         self.late.clear();
         self.waits.clear();
-        self.replays.clear();
+        self.replays.retain(|replay| !replay.over);
         self.lost.clear();
         for flight in &mut self.flights {
             (flight.sent, flight.fresh, flight.stated) = (false, false, 0);

@@ -12,6 +12,12 @@ impl Model {
         self.hand_on(place, &subscriptions, false);
     }
 
+    /// These subscriptions of a session have ended, for it may not have them any more: what waits for
+    /// it by the shared ones goes to members that are connected.
+    pub fn hand_on_left(&mut self, place: usize, ended: &[Subscription]) {
+        self.hand_on(place, ended, false);
+    }
+
     /// A session has ended: what it had not acknowledged goes to other members, but for QoS 2
     /// messages that were sent.
     pub fn hand_on_all(&mut self, place: usize, subscriptions: &[Subscription]) {

@@ -29,6 +29,9 @@ impl Model {
         self.turn.records.ended += end.len();
         session.subscriptions = stay;
         session.lost.extend(end.iter().cloned());
+        self.hand_on_left(place, &end);
+        let session = &mut self.sessions[place];
+        let person = &self.people[session.who];
         let (queue, flights) = (
             std::mem::take(&mut session.queue),
             std::mem::take(&mut session.flights),
