@@ -184,6 +184,28 @@ fn a_qos_2_message_that_is_passed_on_waits_until_that_is_kept() {
     }
 }
 
+/// Until it is kept that the old session is gone, a crash brings it back.
+#[test]
+fn who_begins_anew_is_told_so_when_the_old_session_is_gone_for_good() {
+    for crashes in [false, true] {
+        let cluster = Cluster::new(1);
+        let old = cluster.connect(0, bob());
+        old.subscribe("a", QOS_1);
+        old.cut();
+        cluster.hold_journal();
+        let new = cluster.dial(0, client("bob@alpha"));
+        assert_eq!(new.received(), []);
+        if crashes {
+            cluster.crash(1);
+            cluster.release_journal();
+            resumed(&cluster, 0, bob());
+        } else {
+            cluster.release_journal();
+            assert!(!new.connack().session_present);
+        }
+    }
+}
+
 /// What leaves at once may not rest on an alias that is set by what waits.
 #[test]
 fn what_waits_to_be_kept_sets_no_topic_alias_and_uses_none() {

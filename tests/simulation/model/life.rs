@@ -73,6 +73,10 @@ impl Model {
                 self.turn.records.taken_over += 1;
                 self.dismiss(old, ReasonCode::SessionTakenOver);
             } else if hello.clean_start {
+                let kept = self
+                    .live()
+                    .any(|session| session.uid == uid && session.kept);
+                self.lines[line].begins_anew |= kept;
                 self.end(uid);
             } else {
                 return self.begin(line, uid, true, &hello);
@@ -182,7 +186,7 @@ impl Model {
             id,
             codes,
             properties,
-            promise: match is_kept || was_kept {
+            promise: match is_kept || was_kept || on.begins_anew {
                 true => Promise::Turn,
                 false => Promise::Nothing,
             },

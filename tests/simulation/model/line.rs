@@ -95,6 +95,8 @@ pub struct Line {
     pub answers: VecDeque<Answer>,
     /// Messages that were not answered, for want of a word for no and of room for a yes.
     pub unsaid: Vec<u16>,
+    /// A session that was kept has ended for it.
+    pub begins_anew: bool,
     /// PUBRELs that are owed for PUBRECs.
     pub releases: Vec<(u16, ReasonCode)>,
     /// It must be closed in this turn.
@@ -129,6 +131,7 @@ impl Line {
             aliases: HashMap::new(),
             answers: VecDeque::new(),
             unsaid: Vec::new(),
+            begins_anew: false,
             releases: Vec::new(),
             closes: false,
             moves: None,
