@@ -1,20 +1,23 @@
 //! What becomes of the broker when one of its threads panics. Called by `serve`.
 
+use crate::journal;
 use crate::net::server::SHARD_THREAD;
 
 /// A shard that panicked would leave its connections open and unserved, and the other shards
-/// waiting for it. No input is known to do that; should one, the process ends and says why, and
-/// whoever supervises it starts it anew. Other threads serve nobody: their tasks fail by themselves.
-pub(super) fn end_with_a_panicking_shard() {
+/// waiting for it; a journal that did, everybody who waits for what is kept. No input is known to do
+/// that; should one, the process ends and says why, and whoever supervises it starts it anew. Other
+/// threads serve nobody: their tasks fail by themselves.
+pub(super) fn end_with_a_needed_thread() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
         let thread = std::thread::current();
-        if thread
-            .name()
-            .is_some_and(|name| name.starts_with(SHARD_THREAD))
-        {
-            tracing::error!("a shard panicked: the broker ends");
+        let is_needed = |name: &str| name.starts_with(SHARD_THREAD) || name == journal::THREAD;
+        if let Some(name) = thread.name().filter(|name| is_needed(name)) {
+            tracing::error!(
+                thread = name,
+                "a thread panicked that everybody needs: the broker ends"
+            );
             std::process::abort();
         }
     }));
@@ -48,7 +51,7 @@ mod tests {
         let Ok(name) = std::env::var(THREAD) else {
             return;
         };
-        end_with_a_panicking_shard();
+        end_with_a_needed_thread();
         let thread = std::thread::Builder::new().name(name);
         let thread = thread.spawn(|| panic!("on purpose"));
         thread.expect("a thread").join().expect_err("it panicked");
@@ -56,14 +59,17 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_panics_ends_the_process_and_another_thread_does_not() {
-        let ended = process_in_which_panics(&format!("{SHARD_THREAD}1"));
-        assert_eq!(ended.status.signal(), Some(SIGABRT), "{ended:?}");
-        let said = String::from_utf8_lossy(&ended.stderr);
-        assert!(
-            said.contains("'shard-1'") && said.contains("on purpose"),
-            "{said}"
-        );
+    fn a_shard_or_the_journal_that_panics_ends_the_process_and_another_thread_does_not() {
+        for thread in [&*format!("{SHARD_THREAD}1"), journal::THREAD] {
+            let ended = process_in_which_panics(thread);
+            assert_eq!(ended.status.signal(), Some(SIGABRT), "{ended:?}");
+            let said = String::from_utf8_lossy(&ended.stderr);
+            let named = format!("'{thread}'");
+            assert!(
+                said.contains(&named) && said.contains("on purpose"),
+                "{said}"
+            );
+        }
 
         let went_on = process_in_which_panics("services");
         assert!(went_on.status.success(), "{went_on:?}");

@@ -62,7 +62,7 @@ const DATABASE: &str = "database";
 /// # Errors
 /// What could not be opened, read or bound, with what to do about it.
 pub fn run(context: &Context) -> Result<ExitCode, Failure> {
-    panics::end_with_a_panicking_shard();
+    panics::end_with_a_needed_thread();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SERVICE_THREADS)
         .thread_name("services")

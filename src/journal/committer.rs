@@ -16,6 +16,9 @@ use super::log::Log;
 use crate::fact::Fact;
 use crate::telemetry::metric as m;
 
+/// The name of its thread. Who waits for what is kept waits for it: the process cannot go on without.
+pub const THREAD: &str = "journal";
+
 /// Most bytes of one batch, about.
 const BATCH_BYTES: u64 = 4 << 20;
 
@@ -112,7 +115,7 @@ impl Ready {
             is_full: false,
         };
         thread::Builder::new()
-            .name("journal".to_owned())
+            .name(THREAD.to_owned())
             .spawn(move || committer.run())?;
         Ok(Journal { work, shared })
     }

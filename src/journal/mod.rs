@@ -37,7 +37,7 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use committer::{Commit, Journal, Tell, Told, Unfinished};
+pub use committer::{Commit, Journal, THREAD, Tell, Told, Unfinished};
 pub use error::JournalError;
 pub use recovery::{Damage, Progress, Recovery};
 pub use snapshot::{Copied, Snapshot};
