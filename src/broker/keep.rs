@@ -364,7 +364,9 @@ impl Shard {
         let Some((generation, conn)) = self.conns.entry_mut(index) else {
             return;
         };
-        // Acknowledgements leave in the order of what they acknowledge [MQTT-4.6.0-2, MQTT-4.6.0-3].
+        // Acknowledgements leave in the order of what they acknowledge [MQTT-4.6.0-2, MQTT-4.6.0-3]:
+        // one that has nothing to wait for leaves with the last that does, which is awaited already.
+        let is_new = due.is_some();
         let Some(due) = due.or_else(|| conn.outbox.last_due()) else {
             return self.write(index, encode);
         };
@@ -380,8 +382,10 @@ impl Shard {
                 out.truncate(before);
             }
         });
-        let id = ConnId { index, generation };
-        self.keeping.await_commit(due, id);
+        if is_new {
+            let id = ConnId { index, generation };
+            self.keeping.await_commit(due, id);
+        }
     }
 
     /// A message is about to be routed: for whom, is gathered until [`close_message`]. `once`: that it

@@ -290,6 +290,30 @@ fn acknowledgements_keep_their_order_where_only_the_first_has_to_wait() {
     assert_eq!(acknowledged, [1, 2, 3, 4]);
 }
 
+#[test]
+fn what_waits_for_a_commit_without_a_fact_is_not_forgotten_over_an_acknowledgement_of_before() {
+    let cluster = Cluster::new(2);
+    let bob = cluster.connect(1, bob());
+    bob.subscribe("kept", QOS_2);
+    let carol = cluster.connect(0, client("carol@alpha").v5());
+    carol.subscribe("live", QOS_2);
+    let alice = cluster.connect(0, client("alice@alpha").v5());
+    cluster.hold_journal();
+    let publish = |topic, id| {
+        let publish = Publish::new(topic, b"x").at(QOS_2, id);
+        publish.encode(alice.version())
+    };
+    alice.send(publish("kept", 1));
+    // It must not overtake the first, and states nothing; nor does its acknowledgement.
+    alice.send(publish("live", 2));
+    assert_eq!(carol.received(), []);
+    cluster.release_journal();
+    assert!(
+        matches!(&carol.received()[..], [ServerPacket::Publish(_)]),
+        "though nothing is stated any more"
+    );
+}
+
 /// Shows: PEER-11
 #[test]
 fn what_was_acknowledged_for_an_absent_session_is_there_after_a_crash() {
