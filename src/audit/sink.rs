@@ -40,6 +40,9 @@ pub struct Spooled {
     pub is_kept: bool,
 }
 
+/// So many events are worth a sync of their own.
+const ENOUGH: usize = 256;
+
 type Told = Box<dyn Fn(Spooled) + Send + Sync>;
 
 /// What sinks, the spool's thread and the writer share. The locks are held for one entry's
@@ -138,8 +141,8 @@ impl Shared {
         if ticket.is_none() {
             m::AUDIT_DROPPED.count(&[], count);
         }
-        // Where a gap came before it, the first makes two.
-        if length <= 2 {
+        // Where a gap came before it, the first makes two, and so may the last that is waited for.
+        if length <= 2 || length == ENOUGH || length == ENOUGH + 1 {
             self.filled.notify_one();
         }
         ticket
@@ -167,13 +170,22 @@ impl Shared {
     }
 
     /// Appends up to `max` entries to `into`, once there are any, and returns the ticket of the last.
-    /// Waits until then or until `until`. `None`: the queue is closed and nothing is left.
-    pub(super) fn pop(&self, into: &mut Vec<Entry>, max: usize, until: Instant) -> Option<u64> {
+    /// Waits until then or until `until`; and until `not_before` while there are few. `None`: the queue
+    /// is closed and nothing is left.
+    pub(super) fn pop(
+        &self,
+        into: &mut Vec<Entry>,
+        max: usize,
+        not_before: Instant,
+        until: Instant,
+    ) -> Option<u64> {
         let mut queue = self.queue.lock();
-        while queue.is_empty() && !queue.is_closed() {
-            if self.filled.wait_until(&mut queue, until).timed_out() {
+        while !queue.is_closed() && queue.len() < ENOUGH {
+            let wait_until = if queue.is_empty() { until } else { not_before };
+            if Instant::now() >= wait_until {
                 break;
             }
+            self.filled.wait_until(&mut queue, wait_until);
         }
         queue.pop(into, max);
         let is_over = into.is_empty() && queue.is_closed();

@@ -1,6 +1,6 @@
 //! The spool's thread: takes all that waits in the ring, writes it, syncs once for all of it, and
-//! says so. While one batch is synced the next one gathers, so that a storm costs few syncs and a
-//! single event waits for no other.
+//! says so. While one batch is synced the next one gathers, and syncs keep a small distance, so that a
+//! storm costs few of them and a single event waits for no other.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -51,6 +51,8 @@ pub(super) async fn watch(shared: std::sync::Weak<Shared>) {
 pub(super) struct Spooler {
     pub(super) shared: Arc<Shared>,
     pub(super) appender: Appender,
+    /// Shortest time between two syncs, while not much waits for the second.
+    pub(super) sync_every: Duration,
     /// How often refusals that were folded go on record.
     pub(super) fold_every: Duration,
     /// Pause between two tries to write.
@@ -68,13 +70,17 @@ impl Spooler {
 
     fn run(mut self) {
         let mut next_sweep = Instant::now() + self.fold_every;
+        let mut next_sync = Instant::now();
         let mut entries = Vec::new();
         loop {
             if Instant::now() >= next_sweep {
                 self.shared.sweep();
                 next_sweep = Instant::now() + self.fold_every;
             }
-            let Some(ticket) = self.shared.pop(&mut entries, BATCH_MAX, next_sweep) else {
+            let Some(ticket) = self
+                .shared
+                .pop(&mut entries, BATCH_MAX, next_sync, next_sweep)
+            else {
                 return;
             };
             if entries.is_empty() {
@@ -85,6 +91,7 @@ impl Spooler {
             let records: Vec<_> = entries.drain(..).map(|it| self.encode(it)).collect();
             self.write(&records, ticket, &mut next_sweep);
             self.shared.in_hand.store(0, Ordering::Release);
+            next_sync = Instant::now() + self.sync_every;
         }
     }
 

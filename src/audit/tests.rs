@@ -515,6 +515,30 @@ each_database! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_single_event_is_synced_at_once_and_those_of_a_storm_share_a_sync() {
+    let database = TestDatabase::sqlite().await;
+    let data = database.folder().join("data");
+    let key = AuditKey::load(&data, None).unwrap();
+    let rarely = Settings {
+        sync_every: Duration::from_secs(3_600),
+        ..settings()
+    };
+    let (sink, writer) = start_in(&database, &data, key, rarely);
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    sink.on_spooled(move |spooled| told.send(spooled.upto).unwrap());
+    sink.record(lost(1));
+    assert_eq!(heard.recv().await, Some(1));
+    // Not the second at once: it is told with all those that make a sync worth while.
+    (2..=257).for_each(|at| drop(sink.record(lost(at))));
+    assert_eq!(heard.recv().await, Some(257));
+    // And nobody waits at the end.
+    sink.record(lost(258));
+    let whole = Finished::Whole { written: 258 };
+    assert_eq!(writer.finish(PATIENCE).await, whole);
+    assert_eq!(heard.recv().await, Some(258));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_hangs_holds_nobody_up_for_long() {
     let database = TestDatabase::sqlite().await;
     let directory = database.folder().join("spool");

@@ -39,6 +39,9 @@ pub struct Settings {
     pub batch_max: usize,
     /// Longest time that a record waits in the spool for others to share its transaction.
     pub batch_wait: Duration,
+    /// Shortest time between two syncs of the spool while fewer than 256 events wait for the second: an
+    /// event after a quiet while is synced at once, those of a storm share their syncs.
+    pub sync_every: Duration,
     /// How often refusals that were folded go on record.
     pub fold_every: Duration,
     /// Pause after a first failure; doubles with each further one.
@@ -62,6 +65,7 @@ impl Default for Settings {
             segment_bytes: 8 << 20,
             batch_max: 500,
             batch_wait: Duration::from_millis(50),
+            sync_every: Duration::from_millis(2),
             fold_every: Duration::from_secs(1),
             retry_first: Duration::from_millis(50),
             retry_max: Duration::from_secs(2),
@@ -183,6 +187,7 @@ pub(super) fn start_with(
     Spooler {
         shared: Arc::clone(sink.shared()),
         appender,
+        sync_every: settings.sync_every,
         fold_every: settings.fold_every,
         retry: settings.retry_first.max(Duration::from_millis(20)),
         pseudonyms: Pseudonyms::of(&key, settings.personal),
