@@ -529,7 +529,12 @@ async fn a_single_event_is_synced_at_once_and_those_of_a_storm_share_a_sync() {
     sink.record(lost(1));
     assert_eq!(heard.recv().await, Some(1));
     // Not the second at once: it is told with all those that make a sync worth while.
-    (2..=257).for_each(|at| drop(sink.record(lost(at))));
+    sink.record(lost(2));
+    let early = tokio::time::timeout(Duration::from_millis(50), heard.recv()).await;
+    assert!(early.is_err(), "synced on its own: {early:?}");
+    for at in 3..=257 {
+        sink.record(lost(at));
+    }
     assert_eq!(heard.recv().await, Some(257));
     // And nobody waits at the end.
     sink.record(lost(258));
