@@ -31,6 +31,8 @@ pub(super) struct Queue {
     /// Entries that were ever queued, and those of them that were taken out.
     pushed: u64,
     popped: u64,
+    /// So many entries somebody waits for; 0: nobody does.
+    awaited: usize,
     closed: bool,
 }
 
@@ -65,6 +67,7 @@ impl Queue {
             gaps: HashMap::new(),
             pushed: 0,
             popped: 0,
+            awaited: 0,
             closed: false,
         }
     }
@@ -121,6 +124,20 @@ impl Queue {
         if self.entries.is_empty() {
             into.extend(self.gaps.drain().map(|(_, gap)| Entry::Gap(gap)));
         }
+    }
+
+    /// Somebody waits until there are `count` entries.
+    pub(super) fn await_entries(&mut self, count: usize) {
+        self.awaited = count;
+    }
+
+    /// Whether what is waited for is there; true once, for then it is no longer waited for.
+    pub(super) fn has_awaited(&mut self) -> bool {
+        let has = self.awaited != 0 && self.entries.len() >= self.awaited;
+        if has {
+            self.awaited = 0;
+        }
+        has
     }
 
     /// The ticket of the last entry that was taken out.

@@ -50,7 +50,7 @@ type Told = Box<dyn Fn(Spooled) + Send + Sync>;
 pub(super) struct Shared {
     folds: Mutex<Folds>,
     queue: Mutex<Queue>,
-    /// The queue is no longer empty, or closed.
+    /// The queue has what is awaited, or is closed.
     filled: Condvar,
     told: ArcSwapOption<Told>,
     /// When the write to the spool that is under way began, in milliseconds since `begun`, plus one; 0:
@@ -134,15 +134,14 @@ impl AuditSink {
 impl Shared {
     fn push(&self, entry: Entry) -> Option<u64> {
         let count = entry.count();
-        let (ticket, length) = {
+        let (ticket, is_awaited) = {
             let mut queue = self.queue.lock();
-            (queue.push(entry), queue.len())
+            (queue.push(entry), queue.has_awaited())
         };
         if ticket.is_none() {
             m::AUDIT_DROPPED.count(&[], count);
         }
-        // Where a gap came before it, the first makes two, and so may the last that is waited for.
-        if length <= 2 || length == ENOUGH || length == ENOUGH + 1 {
+        if is_awaited {
             self.filled.notify_one();
         }
         ticket
@@ -181,10 +180,14 @@ impl Shared {
     ) -> Option<u64> {
         let mut queue = self.queue.lock();
         while !queue.is_closed() && queue.len() < ENOUGH {
-            let wait_until = if queue.is_empty() { until } else { not_before };
+            let (count, wait_until) = match queue.is_empty() {
+                true => (1, until),
+                false => (ENOUGH, not_before),
+            };
             if Instant::now() >= wait_until {
                 break;
             }
+            queue.await_entries(count);
             self.filled.wait_until(&mut queue, wait_until);
         }
         queue.pop(into, max);

@@ -65,7 +65,7 @@ impl Default for Settings {
             segment_bytes: 8 << 20,
             batch_max: 500,
             batch_wait: Duration::from_millis(50),
-            sync_every: Duration::from_millis(2),
+            sync_every: Duration::from_millis(5),
             fold_every: Duration::from_secs(1),
             retry_first: Duration::from_millis(50),
             retry_max: Duration::from_secs(2),
